@@ -1,0 +1,198 @@
+//! From received to verified: the only way to a payload that anything decides on.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+
+use super::{
+    codec::{DecodeError, EncodeError, decode, encode},
+    envelope::{Envelope, Kind, Signature, signed_bytes},
+};
+use crate::ids::{DocumentId, FederationId};
+
+/// A payload's own form is wrong in every state of the receiver: `rule` is its id in VALIDATION.md.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{rule}: {what}")]
+pub struct FormError {
+    /// The broken rule's id in VALIDATION.md, such as `CH-03`.
+    pub rule: &'static str,
+    /// What is wrong, expected and got.
+    pub what: String,
+}
+
+/// A type that stands in an envelope's payload.
+pub trait Payload: Serialize + DeserializeOwned {
+    /// The envelope's kind.
+    const KIND: Kind;
+    /// The payload version that this code reads and writes.
+    const VERSION: u64;
+    /// Bytes of the encoded payload.
+    const BYTES_MAX: usize;
+
+    /// Checks what must hold whatever else the receiver knows.
+    ///
+    /// # Errors
+    /// [`FormError`] with the first broken rule.
+    fn check_form(&self) -> Result<(), FormError>;
+
+    /// The federation id under the signature: charter version 1 and joining requests have none.
+    fn domain(&self, federation: FederationId) -> Option<FederationId> {
+        Some(federation)
+    }
+}
+
+/// Why a document is not verified. All but [`VerifyError::Newer`] are the bearer's fault in every state.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// A kind or version newer than this node: not stored, not passed on, not penalised.
+    #[error("a {kind} of version {version} is newer than this node")]
+    Newer {
+        /// The envelope's kind.
+        kind: String,
+        /// The envelope's version.
+        version: u64,
+    },
+    /// Another kind than was asked for.
+    #[error("a {got} where a {expected} was expected")]
+    Kind {
+        /// The kind asked for.
+        expected: Kind,
+        /// The envelope's kind.
+        got: String,
+    },
+    /// The payload's bytes.
+    #[error("payload: {0}")]
+    Payload(#[from] DecodeError),
+    /// The payload's form.
+    #[error(transparent)]
+    Form(#[from] FormError),
+    /// No signature of an algorithm known here.
+    #[error("no signature of a known algorithm")]
+    Unsigned,
+    /// A signature of a known algorithm that does not verify spoils its envelope.
+    #[error("signature {0} does not verify")]
+    BadSignature(usize),
+}
+
+/// A decoded payload whose signatures nobody has checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unverified<T> {
+    envelope: Arc<Envelope>,
+    payload: T,
+}
+
+impl<T: Payload> Unverified<T> {
+    /// Decodes an envelope's payload and checks its form.
+    ///
+    /// # Errors
+    /// [`VerifyError`], never about a signature.
+    pub fn open(envelope: Envelope) -> Result<Self, VerifyError> {
+        let Some(kind) = Kind::from_name(&envelope.kind) else {
+            return Err(VerifyError::Newer { kind: envelope.kind, version: envelope.version });
+        };
+        if kind != T::KIND {
+            return Err(VerifyError::Kind { expected: T::KIND, got: envelope.kind });
+        }
+        if envelope.version != T::VERSION {
+            return Err(VerifyError::Newer { kind: envelope.kind, version: envelope.version });
+        }
+        let payload: T = decode(&envelope.payload, T::BYTES_MAX)?;
+        payload.check_form()?;
+        Ok(Self { envelope: Arc::new(envelope), payload })
+    }
+
+    /// What it claims to say.
+    pub const fn claimed(&self) -> &T {
+        &self.payload
+    }
+
+    /// Checks every signature of a known algorithm: a pure and costly function, about 40 µs each.
+    ///
+    /// # Errors
+    /// [`VerifyError::BadSignature`] or [`VerifyError::Unsigned`].
+    pub fn verify(self, federation: FederationId) -> Result<Verified<T>, VerifyError> {
+        let domain = self.payload.domain(federation);
+        let Envelope { kind, version, payload, signatures } = self.envelope.as_ref();
+        let signed = signed_bytes(kind, *version, domain, payload);
+        let mut signers = BTreeSet::new();
+        for (index, signature) in signatures.iter().enumerate() {
+            if signature.alg == Signature::ED25519 {
+                let key = verify_ed25519(signature, &signed).ok_or(VerifyError::BadSignature(index))?;
+                signers.insert(key);
+            }
+        }
+        if signers.is_empty() {
+            return Err(VerifyError::Unsigned);
+        }
+        let id = DocumentId::from_bytes(Sha256::digest(&signed).into());
+        Ok(Verified { id, signers, envelope: self.envelope, payload: self.payload })
+    }
+}
+
+/// A payload that the keys in its envelope did sign in this domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified<T> {
+    id: DocumentId,
+    signers: BTreeSet<[u8; 32]>,
+    envelope: Arc<Envelope>,
+    payload: T,
+}
+
+impl<T> Verified<T> {
+    /// The document's name.
+    pub const fn id(&self) -> DocumentId {
+        self.id
+    }
+
+    /// The Ed25519 keys that signed it, each once however often it signed.
+    pub const fn signers(&self) -> &BTreeSet<[u8; 32]> {
+        &self.signers
+    }
+
+    /// The only signer, `None` if several keys signed.
+    pub fn signer(&self) -> Option<[u8; 32]> {
+        if self.signers.len() == 1 { self.signers.first().copied() } else { None }
+    }
+
+    /// The envelope as received.
+    pub const fn envelope(&self) -> &Arc<Envelope> {
+        &self.envelope
+    }
+
+    /// What it says.
+    pub const fn payload(&self) -> &T {
+        &self.payload
+    }
+}
+
+/// Signs a payload with each of the keys: the way to every envelope that this program makes.
+///
+/// # Errors
+/// [`EncodeError`] if the payload has no canonical form: an invariant of ours is broken.
+pub fn sign<T: Payload>(
+    payload: &T,
+    federation: Option<FederationId>,
+    keys: &[&SigningKey],
+) -> Result<Envelope, EncodeError> {
+    let payload = encode(payload)?;
+    let signed = signed_bytes(T::KIND.name(), T::VERSION, federation, &payload);
+    let signatures = keys
+        .iter()
+        .map(|key| Signature {
+            key: key.verifying_key().to_bytes().to_vec(),
+            alg: Signature::ED25519,
+            sig: key.sign(&signed).to_bytes().to_vec(),
+        })
+        .collect::<Vec<_>>();
+    Ok(Envelope { kind: T::KIND.name().into(), version: T::VERSION, payload, signatures })
+}
+
+/// Verifies strictly (no small order, no cofactor: SPEC, section Signatures) and names the key.
+fn verify_ed25519(signature: &Signature, signed: &[u8]) -> Option<[u8; 32]> {
+    let key: [u8; 32] = signature.key.as_slice().try_into().ok()?;
+    let sig = ed25519_dalek::Signature::from_slice(&signature.sig).ok()?;
+    VerifyingKey::from_bytes(&key).ok()?.verify_strict(signed, &sig).ok()?;
+    Some(key)
+}

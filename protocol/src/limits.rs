@@ -1,0 +1,160 @@
+//! Every bound of the protocol, with its unit and its reason.
+
+use core::time::Duration;
+
+/// The largest integer on the wire, 2^53 − 1: what every language's CBOR library keeps exact.
+pub const INTEGER_MAX: u64 = (1 << 53) - 1;
+
+/// How deep arrays and maps may nest: our documents need six, and some decoders stop at 127.
+pub const DEPTH_MAX: usize = 16;
+
+/// Bytes of a charter version: 196 members at about 250 B each, their signatures, and room to double.
+pub const CHARTER_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of a key set: 32 nodes and the hashes of 400 earlier key sets.
+pub const KEY_SET_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a chain header's payload: its fields need about 300; headers are kept for ever.
+pub const HEADER_BYTES_MAX: usize = 512;
+
+/// Bytes of a chain body: a reference point with a dozen channels in four languages fits ten times over.
+pub const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// Headers of one chain: eleven years of daily renewal under one key set.
+pub const CHAIN_LENGTH_MAX: u64 = 4_096;
+
+/// Random bytes that open every chain body, so that its hash tells nothing about its content.
+pub const BODY_SALT_BYTES: usize = 16;
+
+/// Bytes of any envelope's payload: the largest of the documents is the charter.
+pub const PAYLOAD_BYTES_MAX: usize = CHARTER_BYTES_MAX;
+
+/// Signatures of one envelope: every one of 256 members, doubled for a second algorithm.
+pub const SIGNATURES_MAX: usize = 512;
+
+/// Bytes of one verification key or signature of any algorithm: room for a post-quantum signature.
+pub const SIGNATURE_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes of a document kind's name.
+pub const KIND_BYTES_MAX: usize = 32;
+
+/// Members of a charter: 196 countries, and room for bureaus.
+pub const MEMBERS_MAX: usize = 256;
+
+/// Stewards of a charter: signatures that people must gather by hand.
+pub const STEWARDS_MAX: usize = 32;
+
+/// Nodes of one key set: a country runs two or three.
+pub const NODES_PER_MEMBER_MAX: usize = 8;
+
+/// Earlier key sets that one key set can name: what fits in [`KEY_SET_BYTES_MAX`] beside eight nodes.
+pub const KEY_SET_ANCESTORS_MAX: usize = 384;
+
+/// Charter tips that a version may name as parents.
+pub const CHARTER_PARENTS_MAX: usize = 16;
+
+/// Key-set tips kept of one member and generation: nine prove that something is broken, no more are kept.
+pub const KEY_SET_TIPS_MAX: usize = 8;
+
+/// Review date of a key set unless said: a yearly duty with a month's grace.
+pub const KEY_SET_REVIEW_DEFAULT: Duration = Duration::from_secs(400 * 86_400);
+
+/// How long a reference point's header stays fresh; it is renewed daily, so a week survives an outage.
+pub const FRESHNESS: Duration = Duration::from_secs(7 * 86_400);
+
+/// How often a node renews its headers.
+pub const RENEWAL_INTERVAL: Duration = Duration::from_secs(86_400);
+
+/// Days a sealing key is valid: bounds what a stolen disk opens.
+pub const SEALING_KEY_VALIDITY: Duration = Duration::from_secs(30 * 86_400);
+
+/// How long before its start a successor sealing key is published, so that every sender has it in time.
+pub const SEALING_KEY_LEAD: Duration = Duration::from_secs(7 * 86_400);
+
+/// How long after its end a sealing key's seed is kept: the longest message lifetime and a day.
+pub const SEALING_SEED_GRACE: Duration = Duration::from_secs(15 * 86_400);
+
+/// Bytes of an introduction frame.
+pub const INTRODUCTION_FRAME_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of all introduction frames of one direction, lengths included: a charter four times its bound.
+pub const INTRODUCTION_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of charter data in one `versions` frame: leaves room for the frame's own fields.
+pub const INTRODUCTION_SLICE_BYTES: usize = 60 * 1024;
+
+/// How long one introduction frame may take.
+pub const INTRODUCTION_FRAME_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the whole introduction may take.
+pub const INTRODUCTION_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a refuser reads on so that its refusal arrives before the connection's reset.
+pub const REFUSAL_LINGER: Duration = Duration::from_secs(2);
+
+/// Recipients of one message: a working group's stewards, not a broadcast.
+pub const RECIPIENTS_MAX: usize = 32;
+
+/// Bytes of one attachment.
+pub const ATTACHMENT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of a message body before padding: text and attachments.
+pub const MESSAGE_BODY_BYTES_MAX: usize = 1024 * 1024 + 256 * 1024;
+
+/// Bytes of a parcel in its frame: the largest padded body, the sealed header and the clear part.
+pub const PARCEL_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Bytes of a relay frame other than a parcel: a receipt, or an offer of 1,024 ids.
+pub const RELAY_FRAME_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of a repair request or response.
+pub const REPAIR_BYTES_MAX: usize = 1024 * 1024;
+
+/// Ids in one offer frame: 32 KiB.
+pub const OFFER_IDS_MAX: usize = 1_024;
+
+/// A message's lifetime unless said: a long weekend.
+pub const EXPIRY_DEFAULT: Duration = Duration::from_secs(72 * 3_600);
+
+/// A message's longest lifetime.
+pub const EXPIRY_MAX: Duration = Duration::from_secs(14 * 86_400);
+
+/// How long after its expiry a message is still accepted: clocks differ, and late truth is told.
+pub const EXPIRY_GRACE: Duration = Duration::from_secs(86_400);
+
+/// How long the sender keeps a message's content after its acknowledgement.
+pub const KEEP_AFTER_ACKNOWLEDGED: Duration = Duration::from_secs(86_400);
+
+/// How long message ids are remembered against replays.
+pub const MESSAGE_ID_KEPT: Duration = Duration::from_secs(400 * 86_400);
+
+/// A clock further than this from the median of three members is wrong.
+pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(600);
+
+/// Members whose clocks make a median, and whose repair lets a node sign its own chain again.
+pub const WITNESSES: usize = 3;
+
+/// How long a returning node waits for [`WITNESSES`] repairs before fewer suffice.
+pub const RESUME_WAIT: Duration = Duration::from_secs(600);
+
+/// Documents that wait for an ancestor, for each bearer.
+pub const PENDING_PER_BEARER_MAX: usize = 64;
+
+/// Bytes of documents that wait for an ancestor, for each bearer: two charters and change.
+pub const PENDING_BYTES_PER_BEARER_MAX: usize = 1024 * 1024;
+
+/// Pushed documents of one signing key: one a minute after a burst of five.
+pub const PUSH_BURST: u32 = 5;
+
+/// The interval that earns a signing key one more push.
+pub const PUSH_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How often a node repairs with a random member.
+pub const REPAIR_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Nodes connected at once: all 196 members, and some with two.
+pub const CONNECTED_NODES_MAX: usize = 256;
+
+const _: () = assert!(INTRODUCTION_SLICE_BYTES < INTRODUCTION_FRAME_BYTES_MAX);
+const _: () = assert!(CHARTER_BYTES_MAX * 2 < INTRODUCTION_BYTES_MAX);
+const _: () = assert!(MESSAGE_BODY_BYTES_MAX < PARCEL_BYTES_MAX);
