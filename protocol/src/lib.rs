@@ -1,7 +1,17 @@
 //! The decisions of a Refpoint node, without input or output.
-mod crypto;
+//!
+//! State machines take the time and an input and return effects; whatever could give a different answer
+//! on another machine is the node's. Reading order: [`ids`], [`document`], [`membership`], [`directory`],
+//! [`evidence`], [`introduction`], [`message`], [`relay`].
+
+pub mod directory;
 pub mod document;
+pub mod evidence;
 pub mod ids;
+pub mod introduction;
 pub mod limits;
+pub mod membership;
+pub mod message;
 pub mod redact;
+pub mod relay;
 pub mod time;

@@ -1,0 +1,3 @@
+//! The grow-only set of signed documents, and how two sets become equal.
+
+pub mod repair;
