@@ -4,6 +4,7 @@
 //! on another machine is the node's. Reading order: [`ids`], [`document`], [`membership`], [`directory`],
 //! [`evidence`], [`introduction`], [`message`], [`relay`].
 
+pub mod crypto;
 pub mod directory;
 pub mod document;
 pub mod evidence;
@@ -14,4 +15,5 @@ pub mod membership;
 pub mod message;
 pub mod redact;
 pub mod relay;
+pub mod storage;
 pub mod time;

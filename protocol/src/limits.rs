@@ -119,6 +119,43 @@ pub const EXPIRY_DEFAULT: Duration = Duration::from_secs(72 * 3_600);
 /// A message's longest lifetime.
 pub const EXPIRY_MAX: Duration = Duration::from_secs(14 * 86_400);
 
+/// Bytes of a message's text: forty pages.
+pub const TEXT_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of a message's own reference: one line.
+pub const REFERENCE_BYTES_MAX: usize = 128;
+
+/// Attachments of one message.
+pub const ATTACHMENTS_MAX: usize = 16;
+
+/// Bytes of an attachment's name: what file systems take.
+pub const ATTACHMENT_NAME_BYTES_MAX: usize = 255;
+
+/// Bytes of a media type (RFC 6838, section 4.2).
+pub const MEDIA_TYPE_BYTES_MAX: usize = 127;
+
+/// Fields of a form.
+pub const FORM_FIELDS_MAX: usize = 64;
+
+/// Bytes of a form's or field's code.
+pub const FORM_CODE_BYTES_MAX: usize = 32;
+
+/// Bytes of a form field's value: two pages.
+pub const FORM_VALUE_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes of a speaker's role, or of the form of an answer, in a statement: a line.
+pub const STATEMENT_TEXT_BYTES_MAX: usize = 256;
+
+/// Bytes of a message header's payload: 32 recipients of at most 19 bytes and about 250 bytes of the rest.
+pub const MESSAGE_HEADER_BYTES_MAX: usize = 2 * 1024;
+
+/// Bytes of a receipt's payload: its fields need about 200.
+pub const RECEIPT_BYTES_MAX: usize = 512;
+
+/// Bytes of what a parcel seals: the header in its envelope and the content key, with room for a
+/// post-quantum signature.
+pub const SEALED_BYTES_MAX: usize = 16 * 1024;
+
 /// How long after its expiry a message is still accepted: clocks differ, and late truth is told.
 pub const EXPIRY_GRACE: Duration = Duration::from_secs(86_400);
 
@@ -136,6 +173,69 @@ pub const WITNESSES: usize = 3;
 
 /// How long a returning node waits for [`WITNESSES`] repairs before fewer suffice.
 pub const RESUME_WAIT: Duration = Duration::from_secs(600);
+
+/// Messages that this node sends and still holds in memory: days of load at a message a second.
+pub const OUTBOX_ROWS_MAX: usize = 200_000;
+
+/// Received messages held in memory: past it those that are acknowledged make room, then senders wait.
+pub const INBOX_ROWS_MAX: usize = 200_000;
+
+/// Message ids remembered at once: a message a minute for 400 days, and as many statements; past it senders wait.
+pub const MESSAGE_IDS_MAX: usize = 1_000_000;
+
+/// Statements kept of one message: 32 recipients saying each of the nine words once.
+pub const STATEMENTS_PER_MESSAGE_MAX: usize = 288;
+
+/// Statements kept about messages that are not known here: a lost disk's worth of acknowledgements.
+pub const ORPHAN_STATEMENTS_MAX: usize = 4_096;
+
+/// Parcels sealed or sent to one node and not answered yet: twice what keeps a loopback link busy.
+pub const IN_FLIGHT_PER_PEER_MAX: usize = 128;
+
+/// Bytes of parcels in flight to one node: eight large ones; one is always allowed.
+pub const IN_FLIGHT_BYTES_PER_PEER_MAX: usize = 8 * 1024 * 1024;
+
+/// The share of any in-flight or opening bound that normal parcels leave to urgent ones: one in this many.
+pub const URGENT_RESERVE: usize = 10;
+
+/// Parcels of one peer that are being opened at once.
+pub const OPENING_PER_PEER_MAX: usize = 256;
+
+/// Bytes of parcels that are being opened at once, of all peers: what waits in memory for the crypto pool.
+pub const OPENING_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Opened messages that wait for their signer's key set.
+pub const HELD_MESSAGES_MAX: usize = 256;
+
+/// Bytes of opened messages that wait for their signer's key set.
+pub const HELD_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How long an opened message waits for its signer's key set: the sender sends it again anyway.
+pub const HELD_WAIT: Duration = Duration::from_secs(60);
+
+/// The first retry of an unanswered parcel comes within this; each further bound doubles.
+pub const RETRY_FIRST: Duration = Duration::from_secs(2);
+
+/// The longest bound of a retry: an urgent message asks again every few minutes.
+pub const RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// How long a parcel may stay unanswered before it is sent again, beside its transfer time.
+pub const RECEIPT_WAIT: Duration = Duration::from_secs(20);
+
+/// The slowest link for which transfer time is allowed, in bytes a second: a satellite telephone's.
+pub const SLOWEST_LINK_BYTES_PER_SECOND: usize = 8 * 1024;
+
+/// Every so many parcels to one peer the longest waiting goes first, whatever its precedence (ageing).
+pub const AGEING_INTERVAL: u64 = 8;
+
+/// Bytes of composed content kept in memory so that a first seal reads nothing from the disk.
+pub const CONTENT_AT_HAND_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Frames of offered ids in one exchange: 65,536 messages.
+pub const OFFER_FRAMES_MAX: usize = 64;
+
+/// Timers handled by one wake, so that no wake is long.
+pub const TIMERS_PER_WAKE_MAX: usize = 1_024;
 
 /// Documents that wait for an ancestor, for each bearer.
 pub const PENDING_PER_BEARER_MAX: usize = 64;
@@ -155,6 +255,13 @@ pub const REPAIR_INTERVAL: Duration = Duration::from_secs(60);
 /// Nodes connected at once: all 196 members, and some with two.
 pub const CONNECTED_NODES_MAX: usize = 256;
 
+/// Bytes of a stored record's key: two 32-byte ids, or a setting's name, with room.
+pub const STORED_KEY_BYTES_MAX: usize = 256;
+
+/// Bytes of a stored record's value: the largest is a message's ciphertext, with room to double.
+pub const STORED_VALUE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+const _: () = assert!(PARCEL_BYTES_MAX * 2 <= STORED_VALUE_BYTES_MAX);
 const _: () = assert!(INTRODUCTION_SLICE_BYTES < INTRODUCTION_FRAME_BYTES_MAX);
 const _: () = assert!(CHARTER_BYTES_MAX * 2 < INTRODUCTION_BYTES_MAX);
 const _: () = assert!(MESSAGE_BODY_BYTES_MAX < PARCEL_BYTES_MAX);

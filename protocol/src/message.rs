@@ -1,4 +1,6 @@
-//! Messages: the signed header, the sealed body, and the words that they use.
+//! Messages: the signed header, the sealed body, the words that they use, and what a body may hold.
 
 pub mod body;
+mod check;
+pub mod draft;
 pub mod header;

@@ -54,7 +54,13 @@ impl SealingKeyEntry {
     /// The name of this key: SHA-256 of its bytes.
     #[must_use]
     pub fn id(&self) -> SealingKeyId {
+        Self::id_of(&self.key)
+    }
+
+    /// The name of the key with these public bytes.
+    #[must_use]
+    pub fn id_of(key: &[u8]) -> SealingKeyId {
         use sha2::{Digest, Sha256};
-        SealingKeyId::from_bytes(Sha256::digest(&self.key).into())
+        SealingKeyId::from_bytes(Sha256::digest(key).into())
     }
 }

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    document::{FormError, Kind, Payload},
     ids::{MemberCode, MessageId, NodeKey, SealingKeyId},
+    limits::RECEIPT_BYTES_MAX,
     time::Timestamp,
 };
 
@@ -26,6 +28,24 @@ pub struct Receipt {
     /// With `reseal`: the sealing key to use, if the sender's directory lags.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealing_key: Option<SealingKeyId>,
+}
+
+impl Payload for Receipt {
+    const KIND: Kind = Kind::Receipt;
+    const VERSION: u64 = 1;
+    const BYTES_MAX: usize = RECEIPT_BYTES_MAX;
+
+    fn check_form(&self) -> Result<(), FormError> {
+        if (self.word == ReceiptWord::Refused) != self.reason.is_some() {
+            let what = "a reason stands with `refused`, and with nothing else".into();
+            return Err(FormError { rule: "RC-01", what });
+        }
+        if self.sealing_key.is_some() && self.word != ReceiptWord::Reseal {
+            let what = "a sealing key stands with `reseal` alone".into();
+            return Err(FormError { rule: "RC-02", what });
+        }
+        Ok(())
+    }
 }
 
 /// The words of receipts.
@@ -60,4 +80,58 @@ pub enum RefusalReason {
     TooFast,
     /// The header's signer is no node of the sender's member in any key set.
     UnknownSigner,
+}
+
+impl RefusalReason {
+    /// Whether the same parcel may be taken later, so that the sender tries again until the expiry.
+    #[must_use]
+    pub const fn is_passing(self) -> bool {
+        match self {
+            Self::NoRoom | Self::TooFast | Self::UnknownSigner | Self::Suspended => true,
+            Self::Expired | Self::NotARecipient | Self::Invalid => false,
+        }
+    }
+
+    /// The word on the wire and on screens.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::NotARecipient => "not-a-recipient",
+            Self::Suspended => "suspended",
+            Self::Invalid => "invalid",
+            Self::NoRoom => "no-room",
+            Self::TooFast => "too-fast",
+            Self::UnknownSigner => "unknown-signer",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+
+    #[test]
+    fn reasons_and_keys_stand_with_their_words_alone() {
+        use ReceiptWord::{Custody, Delivered, Refused, Reseal};
+        let rule = |word, reason: bool, key: bool| {
+            let receipt = Receipt {
+                message: MessageId::from_bytes([1; 32]),
+                member: "KE".parse().unwrap(),
+                node: NodeKey::from_bytes([2; 32]),
+                word,
+                at: Timestamp::default(),
+                reason: reason.then_some(RefusalReason::NoRoom),
+                sealing_key: key.then_some(SealingKeyId::from_bytes([3; 32])),
+            };
+            receipt.check_form().err().map(|error| error.rule)
+        };
+        for word in [Custody, Delivered, Reseal, Refused] {
+            assert_eq!(rule(word, word == Refused, false), None);
+            assert_eq!(rule(word, word != Refused, false), Some("RC-01"));
+            let with_key = if word == Reseal { None } else { Some("RC-02") };
+            assert_eq!(rule(word, word == Refused, true), with_key);
+        }
+    }
 }

@@ -1,0 +1,210 @@
+//! What the relay tells people and the API, in the past tense and without content.
+
+use serde::{Deserialize, Serialize};
+
+use super::{exchange::CommandId, receipt::RefusalReason};
+use crate::{
+    ids::{CharterVersion, MemberCode, MessageId, NodeKey},
+    message::{
+        body::{Tlp, Word},
+        header::Precedence,
+    },
+};
+
+/// A fact for people and the API. It holds no content: ids, members, markings and states alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum RelayEvent {
+    /// A message or statement is durable in the outbox.
+    MessageQueued {
+        /// The message.
+        message: MessageId,
+        /// The command that it came from.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        command: Option<CommandId>,
+        /// For whom.
+        recipients: Vec<MemberCode>,
+        /// How urgent.
+        precedence: Precedence,
+        /// Who may see it further.
+        tlp: Tlp,
+        /// For a statement: what it says of which message.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        statement: Option<StatementLabel>,
+    },
+    /// It is sealed for a node.
+    MessageSealed(Step),
+    /// It was handed to a node's connection.
+    MessageSent(Step),
+    /// A node has it on its disk, once.
+    MessageDelivered {
+        /// Which message and node.
+        #[serde(flatten)]
+        step: Step,
+        /// Whether the sender had stopped waiting.
+        late: bool,
+    },
+    /// A node refused it.
+    MessageRefused {
+        /// Which message and node.
+        #[serde(flatten)]
+        step: Step,
+        /// Why.
+        reason: RefusalReason,
+        /// Whether it is tried again by itself.
+        again: bool,
+    },
+    /// It is not sent on to a member.
+    MessageStopped {
+        /// The message.
+        message: MessageId,
+        /// The command that it came from.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        command: Option<CommandId>,
+        /// To whom; all recipients if absent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        member: Option<MemberCode>,
+        /// Why.
+        why: StopReason,
+    },
+    /// The sender stops waiting for these members; a later `delivered` still counts.
+    MessageExpired {
+        /// The message.
+        message: MessageId,
+        /// The command that it came from.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        command: Option<CommandId>,
+        /// Who has not got it, as far as known.
+        members: Vec<MemberCode>,
+    },
+    /// A message is durable in the inbox.
+    MessageArrived {
+        /// The message.
+        message: MessageId,
+        /// From whom.
+        sender: MemberCode,
+        /// How urgent.
+        precedence: Precedence,
+        /// Who may see it further.
+        tlp: Tlp,
+        /// What a reader must know of its times and signer.
+        marks: Marks,
+        /// Whether it is a test.
+        drill: bool,
+    },
+    /// A statement is durable here.
+    StatementArrived {
+        /// The statement's own id.
+        id: MessageId,
+        /// What it says of which message.
+        #[serde(flatten)]
+        statement: StatementLabel,
+        /// Who says it.
+        member: MemberCode,
+        /// Whether the message that it is about is known here.
+        known: bool,
+        /// What a reader must know of its times and signer.
+        marks: Marks,
+    },
+    /// A command was not taken; nothing changed.
+    SubmitRefused {
+        /// The command.
+        command: CommandId,
+        /// Why.
+        why: SubmitRefusal,
+    },
+}
+
+/// Which message and which node an event is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// The message.
+    pub message: MessageId,
+    /// The command that it came from, in this run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandId>,
+    /// The node's member.
+    pub member: MemberCode,
+    /// The node.
+    pub node: NodeKey,
+}
+
+/// A statement's word and the message that it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatementLabel {
+    /// The message.
+    pub answers: MessageId,
+    /// The word.
+    pub word: Word,
+}
+
+/// What a reader must know of a message's times and signer: marks, never grounds for losing it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marks {
+    /// It came after its expiry.
+    pub late: bool,
+    /// It says that it was created more than [`crate::limits::CLOCK_SKEW_MAX`] in the future.
+    pub future: bool,
+    /// Its signer's key is known to be in strange hands.
+    pub unproven: bool,
+}
+
+/// Why a message goes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "reason", content = "charter", rename_all = "kebab-case")]
+pub enum StopReason {
+    /// The recipient, or this member itself, is suspended.
+    #[error("suspended by charter v {0}")]
+    Suspended(CharterVersion),
+    /// The recipient, or this member itself, has withdrawn.
+    #[error("withdrawn by charter v {0}")]
+    Withdrawn(CharterVersion),
+    /// The sender took it back.
+    #[error("taken back by the sender")]
+    TakenBack,
+    /// Its stored content is gone: restore it or send it anew.
+    #[error("its stored content cannot be read: send it anew")]
+    ContentLost,
+}
+
+/// Why a command was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "refusal", content = "detail", rename_all = "kebab-case")]
+pub enum SubmitRefusal {
+    /// Nobody to send it to.
+    #[error("it names no recipient")]
+    NoRecipients,
+    /// More recipients than one message can have.
+    #[error("{0} recipients, at most {max} are allowed: send it in parts", max = crate::limits::RECIPIENTS_MAX)]
+    TooManyRecipients(usize),
+    /// The sender itself.
+    #[error("{0} is this node's own member: a message is for others")]
+    OwnMember(MemberCode),
+    /// A member that no charter lists.
+    #[error("{0} is no member of this federation: see `refpoint directory list`")]
+    UnknownMember(MemberCode),
+    /// A member that the charter has suspended or that withdrew, or this member itself.
+    #[error("{0} is {1}")]
+    Stopped(MemberCode, StopReason),
+    /// A lifetime that is zero or too long.
+    #[error("a lifetime of {0} s: between one second and fourteen days are allowed")]
+    Lifetime(u64),
+    /// The body breaks a rule.
+    #[error("{0}")]
+    Body(String),
+    /// A statement about a message that is not known here.
+    #[error("no message {0} is known here: see `refpoint message inbox`")]
+    UnknownMessage(MessageId),
+    /// A word that only the other side can say.
+    #[error("`{0}` is not for this side to say")]
+    NotOurs(Word),
+    /// Too many messages wait already.
+    #[error("too many messages wait in the outbox: see `refpoint status`")]
+    QueueFull,
+    /// The disk is full.
+    #[error("no room on the disk: free some, then send it again")]
+    NoRoom,
+    /// An invariant of this program is broken.
+    #[error("it cannot be composed: {0}")]
+    Bug(String),
+}

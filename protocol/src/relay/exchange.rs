@@ -1,0 +1,324 @@
+//! What goes into the relay machine and what comes out: inputs, effects, jobs and faults.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    event::RelayEvent,
+    frame::{Lacking, Offer, OfferIds},
+    parcel::{Class, Label, Parcel},
+    receipt::Receipt,
+    sealing::{ComposeError, Composed, OpenError, Opened, SealError, Sealable},
+};
+use crate::{
+    directory::node_record::SealingKeyEntry,
+    document::Verified,
+    ids::{MemberCode, MessageId, NodeKey},
+    message::draft::{Draft, StatementDraft},
+    storage::{Change, Grade},
+    time::Timestamp,
+};
+
+/// A caller's name for a command: it returns in each later event of this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CommandId(pub u64);
+
+/// Names a job or a refusable write until its answer comes; never used twice in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// What happened, or is asked. It has no `Debug`: some variants hold content.
+pub enum RelayInput {
+    /// A person sends a message.
+    Submit {
+        /// Returns in the events.
+        command: CommandId,
+        /// The message.
+        draft: Box<Draft>,
+    },
+    /// A person says something of a message that was sent or received here.
+    State {
+        /// Returns in the events.
+        command: CommandId,
+        /// The statement.
+        draft: Box<StatementDraft>,
+    },
+    /// A [`Job::Compose`] is done.
+    Composed {
+        /// The job's.
+        ticket: Ticket,
+        /// What [`super::sealing::compose`] returned.
+        result: Result<Composed, ComposeError>,
+    },
+    /// A [`Job::Seal`] is done.
+    Sealed {
+        /// The job's.
+        ticket: Ticket,
+        /// What [`super::sealing::seal`] returned, or why it could not be called.
+        result: Result<Box<Parcel>, SealError>,
+    },
+    /// A [`Job::Open`] is done.
+    Opened {
+        /// The job's.
+        ticket: Ticket,
+        /// What [`super::sealing::open`] returned, or [`OpenError::Busy`].
+        result: Result<Box<Opened>, OpenError>,
+    },
+    /// A node is connected: frames can be sent to it.
+    Connected {
+        /// The node.
+        node: NodeKey,
+    },
+    /// A node's last connection ended.
+    Disconnected {
+        /// The node.
+        node: NodeKey,
+    },
+    /// A parcel came.
+    ParcelReceived {
+        /// Who handed it over.
+        from: NodeKey,
+        /// The parcel.
+        parcel: Box<Parcel>,
+    },
+    /// A receipt came, and its signature holds.
+    ReceiptReceived {
+        /// Who handed it over.
+        from: NodeKey,
+        /// The receipt.
+        receipt: Verified<Receipt>,
+    },
+    /// The peer says what it keeps for this node and holds `delivered` for.
+    OfferReceived {
+        /// The peer.
+        from: NodeKey,
+        /// The summary.
+        offer: Offer,
+    },
+    /// The peer does not know the hash of this node's offer.
+    OfferUnknownReceived {
+        /// The peer.
+        from: NodeKey,
+        /// The offer that it does not know.
+        offer: Offer,
+    },
+    /// The ids behind the peer's offer.
+    OfferIdsReceived {
+        /// The peer.
+        from: NodeKey,
+        /// The ids.
+        ids: OfferIds,
+    },
+    /// What the peer lacks of this node's offer.
+    LackingReceived {
+        /// The peer.
+        from: NodeKey,
+        /// The ids.
+        lacking: Lacking,
+    },
+    /// The directory's view of a member changed: its nodes, sealing keys or standing.
+    DirectoryChanged {
+        /// The member; `None` for the whole charter.
+        member: Option<MemberCode>,
+    },
+    /// A `Persist` with this ticket was not stored for lack of room; the rest of its batch was left out.
+    StorageRefused {
+        /// The persist's.
+        ticket: Ticket,
+    },
+    /// A parcel could not be handed to the connection.
+    SendFailed {
+        /// The peer.
+        to: NodeKey,
+        /// The message.
+        message: MessageId,
+    },
+    /// The time that `next_wakeup` named has come.
+    Woke,
+}
+
+/// An order to the shell, carried out in the order of the batch. It has no `Debug`: changes hold content.
+///
+/// The shell has all of a batch's `Persist(Durable)` on the device before its first `Send` or `Emit`, and
+/// carries out batches in order; `Work` is not waited for.
+pub enum RelayEffect {
+    /// Store these changes as a whole.
+    Persist {
+        /// How soon.
+        grade: Grade,
+        /// The changes.
+        changes: Vec<Change>,
+        /// Present where lack of room is answered by [`RelayInput::StorageRefused`]; else it is fatal.
+        ticket: Option<Ticket>,
+    },
+    /// Send a frame to a connected node.
+    Send {
+        /// The node.
+        to: NodeKey,
+        /// The frame.
+        frame: Outgoing,
+        /// On which of the two streams.
+        class: Class,
+        /// A write on which the frame's truth rests: if that was refused, the frame is not sent.
+        after: Option<Ticket>,
+    },
+    /// Run a costly pure function and hand back its result under the ticket.
+    Work(Job),
+    /// Ask this node for the member's key sets: a held message waits for one.
+    FetchKeySet {
+        /// Who handed the message over.
+        from: NodeKey,
+        /// Whose key set.
+        member: MemberCode,
+    },
+    /// Tell people and the API.
+    Emit(RelayEvent),
+    /// A peer did what it should not; see [`RelayFault::is_penalised`].
+    Fault {
+        /// The peer.
+        from: NodeKey,
+        /// What.
+        fault: RelayFault,
+    },
+}
+
+/// What is sent.
+#[derive(Clone)]
+pub enum Outgoing {
+    /// A parcel.
+    Parcel(Box<Parcel>),
+    /// A receipt, *unsigned*: the shell signs it when it carries out the effect, after what it states is durable.
+    Receipt(Receipt),
+    /// What this node keeps for the peer.
+    Offer(Offer),
+    /// This node does not know the offer's hash.
+    OfferUnknown(Offer),
+    /// The ids behind the offer.
+    OfferIds(OfferIds),
+    /// The offered ids that this node lacks.
+    Lacking(Lacking),
+}
+
+/// A costly pure function to be run, urgent ones first. It has no `Debug`: drafts hold content.
+pub enum Job {
+    /// [`super::sealing::compose`].
+    Compose {
+        /// Returns with the result.
+        ticket: Ticket,
+        /// The draft, its recipients final.
+        draft: Box<Draft>,
+        /// When it was asked for.
+        created: Timestamp,
+    },
+    /// [`super::sealing::seal`]; if the header was signed by an earlier key of this node,
+    /// [`Sealable::signed_anew`] first.
+    Seal {
+        /// Returns with the result.
+        ticket: Ticket,
+        /// What to seal.
+        content: ContentSource,
+        /// The clear part.
+        label: Label,
+        /// To which key.
+        key: Box<SealingKeyEntry>,
+    },
+    /// [`super::sealing::open`].
+    Open {
+        /// Returns with the result.
+        ticket: Ticket,
+        /// The parcel.
+        parcel: Box<Parcel>,
+    },
+}
+
+impl Job {
+    /// Whether it goes before normal jobs.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Compose { draft, .. } => draft.precedence.class(),
+            Self::Seal { label, .. } => label.class,
+            Self::Open { parcel, .. } => parcel.label.class,
+        }
+    }
+}
+
+/// Where the content to seal is.
+#[derive(Clone)]
+pub enum ContentSource {
+    /// In memory.
+    AtHand(Arc<Sealable>),
+    /// In [`crate::storage::Table::OutboxContent`] under this id; read it with
+    /// [`super::rows::decode_outbox_content`].
+    Stored(MessageId),
+}
+
+/// What a peer did that it should not have done, or that this version does not follow.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RelayFault {
+    /// A receipt that another key signed than the node that it speaks for.
+    #[error("RC-03: a receipt for {} signed by another key", .0.short())]
+    ReceiptSigner(MessageId),
+    /// A receipt handed over by another node than the one that signed it.
+    #[error("RC-04: a receipt for {} handed over by a node that did not sign it", .0.short())]
+    ReceiptBearer(MessageId),
+    /// A receipt for a message that was not sent there.
+    #[error("RC-05: a receipt for {}, which was not sent there", .0.short())]
+    ReceiptUnknown(MessageId),
+    /// The same receipt again; no fault of anybody's where networks double.
+    #[error("a receipt for {} that was here already", .0.short())]
+    ReceiptDoubled(MessageId),
+    /// Custody receipts are read and not used by this version.
+    #[error("a custody receipt for {}: custody is not used by this version", .0.short())]
+    CustodyIgnored(MessageId),
+    /// A parcel that does not open, or whose bindings do not hold.
+    #[error("a parcel of {}: {error}", .message.short())]
+    Parcel {
+        /// The message that its label names.
+        message: MessageId,
+        /// What is wrong.
+        error: OpenError,
+    },
+    /// A parcel later than its expiry and a day.
+    #[error("PA-11: a parcel of {} later than a day after its expiry", .0.short())]
+    TooLate(MessageId),
+    /// A parcel whose header is signed by no node of the sender's.
+    #[error("PA-12: a parcel of {} whose signer is no node of its sender's", .0.short())]
+    Signer(MessageId),
+    /// An offer, or ids, out of order, doubled or beyond their bound.
+    #[error("OF-01: an offer that is not as it should be")]
+    Offer,
+    /// A frame from a node whose member is not known.
+    #[error("a frame from a node of no known member")]
+    Stranger,
+}
+
+impl RelayFault {
+    /// Whether it is wrong in every state of the receiver, so that it may count against the peer.
+    #[must_use]
+    pub fn is_penalised(&self) -> bool {
+        match self {
+            Self::ReceiptSigner(_) | Self::ReceiptBearer(_) | Self::Offer => true,
+            Self::Parcel { error, .. } => matches!(error, OpenError::Invalid { .. } | OpenError::Elsewhere),
+            Self::ReceiptUnknown(_)
+            | Self::ReceiptDoubled(_)
+            | Self::CustodyIgnored(_)
+            | Self::TooLate(_)
+            | Self::Signer(_)
+            | Self::Stranger => false,
+        }
+    }
+}
+
+/// Why the machine wants to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WakeReason {
+    /// A parcel stays unanswered.
+    Retry,
+    /// A message expires.
+    Expiry,
+    /// Something need not be kept any longer.
+    Cleanup,
+}

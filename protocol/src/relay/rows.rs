@@ -1,0 +1,331 @@
+//! What the relay stores: one type for each table, behind a version marker, and the way back.
+//!
+//! Stored types are not the machine's live types: they hold what must survive a restart and nothing else.
+//! Every value read back is checked; a damaged one is an error with its cause, never a default.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_bytes::ByteBuf;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::{
+    event::{Marks, StatementLabel, StopReason},
+    receipt::RefusalReason,
+    sealing::Sealable,
+};
+use crate::{
+    crypto::ContentKey,
+    document::{DecodeError, EncodeError, Envelope, EnvelopeError, Unverified, VerifyError, decode, encode},
+    ids::{MemberCode, MessageId, NodeKey},
+    limits::STORED_VALUE_BYTES_MAX,
+    message::{
+        body::{Body, Statement, Tlp},
+        header::{MessageHeader, Precedence},
+    },
+    redact::Redacted,
+    time::Timestamp,
+};
+
+/// The row of [`crate::storage::Table::Outbox`]: a message that this node sends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxRow {
+    /// For whom, sorted.
+    pub recipients: Vec<MemberCode>,
+    /// How urgent.
+    pub precedence: Precedence,
+    /// Who may see it further.
+    pub tlp: Tlp,
+    /// Whether it is a test.
+    pub drill: bool,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When the sender stops waiting.
+    pub expires: Timestamp,
+    /// Bytes of the ciphertext.
+    pub size: u64,
+    /// For a statement: what it says of which message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statement: Option<StatementLabel>,
+    /// Nodes that gave a lasting answer, by node. The others follow from the directory.
+    pub answers: Vec<AnswerRow>,
+    /// Recipients to whom it is not sent on, by member.
+    pub stopped: Vec<StoppedRow>,
+    /// Whether its expiry was applied and told.
+    pub expired: bool,
+    /// Whether its content is still kept.
+    pub content: bool,
+}
+
+/// A node's lasting answer to a parcel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerRow {
+    /// The node.
+    pub node: NodeKey,
+    /// Its member.
+    pub member: MemberCode,
+    /// When it said so, by its own clock.
+    pub at: Timestamp,
+    /// For `delivered`: whether that was after the expiry. Absent for `refused`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<bool>,
+    /// For `refused`: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<RefusalReason>,
+}
+
+/// A recipient to whom a message is not sent on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoppedRow {
+    /// The recipient.
+    pub member: MemberCode,
+    /// Why.
+    pub why: StopReason,
+}
+
+/// The row of [`crate::storage::Table::Inbox`]: a message that this node received.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InboxRow {
+    /// From whom.
+    pub sender: MemberCode,
+    /// The node key that signed the header.
+    pub signer: NodeKey,
+    /// For whom, sorted.
+    pub recipients: Vec<MemberCode>,
+    /// How urgent.
+    pub precedence: Precedence,
+    /// Who may see it further.
+    pub tlp: Tlp,
+    /// Whether it is a test.
+    pub drill: bool,
+    /// When it was made, by the sender's clock.
+    pub created: Timestamp,
+    /// When the sender stops waiting.
+    pub expires: Timestamp,
+    /// When it came, by this node's clock.
+    pub received: Timestamp,
+    /// Bytes of the ciphertext.
+    pub size: u64,
+    /// What a reader must know of its times and signer.
+    pub marks: Marks,
+}
+
+/// The row of [`crate::storage::Table::Statements`]: a person's word, of this or another member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatementRow {
+    /// Who says it.
+    pub member: MemberCode,
+    /// What is said.
+    pub statement: Statement,
+    /// A text beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Redacted<String>>,
+    /// When it was made, by the speaker's clock.
+    pub created: Timestamp,
+    /// When it came, by this node's clock.
+    pub received: Timestamp,
+    /// What a reader must know of its times and signer.
+    pub marks: Marks,
+}
+
+/// The row of [`crate::storage::Table::MessageIds`]: an id seen, against replays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRow {
+    /// Until when it is kept.
+    pub until: Timestamp,
+}
+
+/// Why a stored value is not what its table holds.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RowError {
+    /// The bytes.
+    #[error("damaged: {0}")]
+    Decode(#[from] DecodeError),
+    /// A version that this program does not read.
+    #[error("row version {0}, this program reads 1")]
+    Version(u64),
+    /// The envelope inside.
+    #[error("damaged: {0}")]
+    Envelope(#[from] EnvelopeError),
+    /// The header inside.
+    #[error("damaged: {0}")]
+    Header(#[from] VerifyError),
+    /// The ciphertext is not the one that the header names.
+    #[error("damaged: another ciphertext than the header names")]
+    Ciphertext,
+    /// The key has not the form of its table.
+    #[error("damaged: the key has {0} bytes")]
+    Key(usize),
+}
+
+/// Encodes a row with the current version marker.
+///
+/// # Errors
+/// [`EncodeError`] if the row has no canonical form: an invariant of ours is broken.
+pub fn encode_row<T: Serialize>(row: &T) -> Result<Vec<u8>, EncodeError> {
+    encode(&Versioned { v: VERSION, row })
+}
+
+/// Decodes a row of any version that this program reads.
+///
+/// # Errors
+/// [`RowError`]
+pub fn decode_row<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RowError> {
+    match decode::<Versioned<T>>(bytes, STORED_VALUE_BYTES_MAX) {
+        Ok(Versioned { v: VERSION, row }) => Ok(row),
+        Ok(Versioned { v, .. }) => Err(RowError::Version(v)),
+        Err(error) => match decode::<Marker>(bytes, STORED_VALUE_BYTES_MAX) {
+            Ok(Marker { v }) if v != VERSION => Err(RowError::Version(v)),
+            _ => Err(error.into()),
+        },
+    }
+}
+
+/// Encodes the row of [`crate::storage::Table::OutboxContent`].
+///
+/// # Errors
+/// [`EncodeError`] if an invariant of ours is broken.
+pub fn encode_outbox_content(content: &Sealable) -> Result<Vec<u8>, EncodeError> {
+    let (envelope, key, ciphertext) = content.parts();
+    encode_row(&OutboxContentRef { id: content.id(), envelope, key: key.expose(), ciphertext })
+}
+
+/// Decodes the row of [`crate::storage::Table::OutboxContent`]: what a [`super::exchange::Job::Seal`] needs, and
+/// with [`Sealable::body`] what one's own outbox shows.
+///
+/// # Errors
+/// [`RowError`] if the value is damaged.
+pub fn decode_outbox_content(bytes: &[u8]) -> Result<Sealable, RowError> {
+    let row: OutboxContentRow = decode_row(bytes)?;
+    let key = ContentKey::from_bytes(row.key);
+    row.envelope.check_bounds()?;
+    let header = Unverified::<MessageHeader>::open(row.envelope.clone())?.claimed().clone();
+    let hash: [u8; 32] = Sha256::digest(&row.ciphertext).into();
+    if hash != *header.ciphertext.as_bytes() {
+        return Err(RowError::Ciphertext);
+    }
+    Ok(Sealable::from_parts(row.id, header, row.envelope, key, row.ciphertext))
+}
+
+/// Encodes the row of [`crate::storage::Table::InboxContent`].
+///
+/// # Errors
+/// [`EncodeError`] if an invariant of ours is broken.
+pub fn encode_inbox_content(header: &[u8], body: &[u8]) -> Result<Vec<u8>, EncodeError> {
+    encode_row(&InboxContentRef { header, body })
+}
+
+/// Decodes the row of [`crate::storage::Table::InboxContent`]: the header's envelope as received (the proof of who
+/// said it) and the body.
+///
+/// # Errors
+/// [`RowError`] if the value is damaged.
+pub fn decode_inbox_content(bytes: &[u8]) -> Result<(Envelope, Body), RowError> {
+    let row: InboxContentRow = decode_row(bytes)?;
+    let body = Zeroizing::new(row.body.into_vec());
+    Ok((Envelope::from_bytes(&row.header)?, decode(&body, STORED_VALUE_BYTES_MAX)?))
+}
+
+/// A statement's key: the id of the message answered, then the statement's own.
+#[must_use]
+pub fn statement_key(answers: MessageId, id: MessageId) -> Vec<u8> {
+    [*answers.as_bytes(), *id.as_bytes()].concat()
+}
+
+/// A receipt's key: the message's id, then the node's key.
+#[must_use]
+pub fn receipt_key(message: MessageId, node: NodeKey) -> Vec<u8> {
+    [*message.as_bytes(), *node.as_bytes()].concat()
+}
+
+/// The id that is a row's whole key.
+///
+/// # Errors
+/// [`RowError::Key`] for a key of another length.
+pub fn id_from_key(key: &[u8]) -> Result<MessageId, RowError> {
+    let bytes = key.try_into().map_err(|_| RowError::Key(key.len()))?;
+    Ok(MessageId::from_bytes(bytes))
+}
+
+/// The two ids of a statement's key: the message answered, and the statement.
+///
+/// # Errors
+/// [`RowError::Key`] for a key of another length.
+pub fn ids_from_statement_key(key: &[u8]) -> Result<(MessageId, MessageId), RowError> {
+    let (answers, id) = key.split_at_checked(32).ok_or(RowError::Key(key.len()))?;
+    Ok((id_from_key(answers)?, id_from_key(id)?))
+}
+
+/// The version of every row that this program writes.
+const VERSION: u64 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    v: u64,
+    row: T,
+}
+
+#[derive(Deserialize)]
+struct Marker {
+    v: u64,
+}
+
+#[derive(Serialize)]
+struct OutboxContentRef<'a> {
+    id: MessageId,
+    envelope: &'a Envelope,
+    #[serde(with = "serde_bytes")]
+    key: &'a [u8; 32],
+    #[serde(with = "serde_bytes")]
+    ciphertext: &'a [u8],
+}
+
+#[derive(Deserialize)]
+struct OutboxContentRow {
+    id: MessageId,
+    envelope: Envelope,
+    #[serde(with = "serde_bytes")]
+    key: [u8; 32],
+    #[serde(with = "serde_bytes")]
+    ciphertext: Vec<u8>,
+}
+
+#[derive(Serialize)]
+struct InboxContentRef<'a> {
+    #[serde(with = "serde_bytes")]
+    header: &'a [u8],
+    #[serde(with = "serde_bytes")]
+    body: &'a [u8],
+}
+
+#[derive(Deserialize)]
+struct InboxContentRow {
+    header: ByteBuf,
+    body: ByteBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+
+    #[test]
+    fn rows_come_back_and_newer_versions_are_named() {
+        let row = IdRow { until: Timestamp::from_millis(7) };
+        let bytes = encode_row(&row).unwrap();
+        assert_eq!(decode_row::<IdRow>(&bytes), Ok(row));
+        let newer = encode(&Versioned { v: 2, row: "another shape" }).unwrap();
+        assert_eq!(decode_row::<IdRow>(&newer), Err(RowError::Version(2)));
+        let same_shape = encode(&Versioned { v: 3, row }).unwrap();
+        assert_eq!(decode_row::<IdRow>(&same_shape), Err(RowError::Version(3)));
+        assert!(matches!(decode_row::<IdRow>(&bytes[1..]), Err(RowError::Decode(_))));
+    }
+
+    #[test]
+    fn keys_name_their_ids() {
+        let (one, two) = (MessageId::from_bytes([1; 32]), MessageId::from_bytes([2; 32]));
+        assert_eq!(ids_from_statement_key(&statement_key(one, two)), Ok((one, two)));
+        assert_eq!(ids_from_statement_key(&[0; 31]), Err(RowError::Key(31)));
+        assert_eq!(ids_from_statement_key(&[0; 65]), Err(RowError::Key(33)));
+        assert_eq!(id_from_key(one.as_bytes()), Ok(one));
+    }
+}
