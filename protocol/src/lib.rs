@@ -16,4 +16,6 @@ pub mod message;
 pub mod redact;
 pub mod relay;
 pub mod storage;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;

@@ -44,6 +44,18 @@ pub const MEMBERS_MAX: usize = 256;
 /// Stewards of a charter: signatures that people must gather by hand.
 pub const STEWARDS_MAX: usize = 32;
 
+/// The fewest stewards: of two, either could stop the other, and one could do as it likes.
+pub const STEWARDS_MIN: usize = 3;
+
+/// Bytes of a joining request: its fields need about 300, eight addresses of 255 bytes the rest.
+pub const REQUEST_BYTES_MAX: usize = 4 * 1024;
+
+/// Addresses in a joining request: two networks, both IP versions, and as many names.
+pub const REQUEST_ADDRESSES_MAX: usize = 8;
+
+/// Bytes of one address in a joining request: the longest DNS name, a colon and a port.
+pub const REQUEST_ADDRESS_BYTES_MAX: usize = 260;
+
 /// Nodes of one key set: a country runs two or three.
 pub const NODES_PER_MEMBER_MAX: usize = 8;
 
@@ -55,6 +67,10 @@ pub const CHARTER_PARENTS_MAX: usize = 16;
 
 /// Key-set tips kept of one member and generation: nine prove that something is broken, no more are kept.
 pub const KEY_SET_TIPS_MAX: usize = 8;
+
+/// Key sets of one generation that may stand beside one of them, neither naming the other: two lines of
+/// descent that go on in parallel for years; past it the generation is broken, which bounds the work.
+pub const KEY_SET_UNRELATED_MAX: usize = 64;
 
 /// Review date of a key set unless said: a yearly duty with a month's grace.
 pub const KEY_SET_REVIEW_DEFAULT: Duration = Duration::from_secs(400 * 86_400);

@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::require;
 use crate::{
+    document::{FormError, Kind, Payload, Signature},
     ids::{CharterId, Epoch, Generation, HeaderId, Incarnation, KeySetId, MemberCode, NodeKey},
+    limits::{KEY_SET_ANCESTORS_MAX, KEY_SET_BYTES_MAX, NODES_PER_MEMBER_MAX},
     time::Timestamp,
 };
 
@@ -62,4 +65,69 @@ pub enum NodeState {
     Retired,
     /// In strange hands.
     Compromised,
+}
+
+impl KeySet {
+    /// What it says of a node key.
+    #[must_use]
+    pub fn node(&self, key: &NodeKey) -> Option<&NodeEntry> {
+        let index = self.nodes.binary_search_by(|entry| entry.key.cmp(key)).ok()?;
+        self.nodes.get(index)
+    }
+
+    /// Whether it names an earlier key set.
+    #[must_use]
+    pub fn names(&self, earlier: &KeySetId) -> bool {
+        self.ancestors.binary_search(earlier).is_ok()
+    }
+}
+
+impl Payload for KeySet {
+    const KIND: Kind = Kind::KeySet;
+    const VERSION: u64 = 1;
+    const BYTES_MAX: usize = KEY_SET_BYTES_MAX;
+
+    fn check_form(&self) -> Result<(), FormError> {
+        let count = self.nodes.len();
+        require(count <= NODES_PER_MEMBER_MAX, "KS-01", || {
+            format!("{count} nodes, at most {NODES_PER_MEMBER_MAX} are allowed")
+        })?;
+        require(self.nodes.is_sorted_by(|a, b| a.key < b.key), "KS-01", || {
+            "nodes are not sorted by key, or one stands twice".into()
+        })?;
+        for entry in &self.nodes {
+            entry.check_form()?;
+        }
+        let named = self.ancestors.len();
+        require(named <= KEY_SET_ANCESTORS_MAX, "KS-04", || {
+            format!("{named} earlier key sets, at most {KEY_SET_ANCESTORS_MAX} are allowed")
+        })?;
+        require(self.ancestors.is_sorted_by(|a, b| a < b), "KS-04", || {
+            "earlier key sets are not sorted, or one stands twice".into()
+        })?;
+        // Every epoch below its own has at least one key set, and all of them are named.
+        let epoch = self.epoch.0;
+        require((epoch == 0) == (named == 0) && epoch <= named as u64, "KS-05", || {
+            format!("epoch {epoch} with {named} earlier key sets named")
+        })?;
+        require(self.review >= self.issued, "KS-06", || {
+            format!("review at {} before its issue at {}", self.review, self.issued)
+        })?;
+        // Rotation comes with a later payload version, which this one's readers then count as newer.
+        require(self.generation == Generation(0), "KS-07", || {
+            format!("generation {}, expected 0 in this version", self.generation)
+        })
+    }
+}
+
+impl NodeEntry {
+    fn check_form(&self) -> Result<(), FormError> {
+        let key = self.key.short();
+        require(self.alg == Signature::ED25519, "KS-02", || {
+            format!("node key {key} has algorithm {}, expected {}", self.alg, Signature::ED25519)
+        })?;
+        require((self.state == NodeState::Active) == self.since.is_none(), "KS-03", || {
+            format!("node key {key} has `since` while active, or lacks it while not")
+        })
+    }
 }

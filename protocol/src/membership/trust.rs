@@ -1,0 +1,269 @@
+//! The grow-only evidence of charters and key sets.
+//!
+//! It takes verified documents in any order and refuses only what is invalid in every state. What the
+//! documents mean is [`Membership`]'s to say.
+
+mod descent;
+mod history;
+mod succession;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, OnceLock},
+};
+
+pub(super) use history::CharterHistory;
+
+use super::{Membership, TrustError, charter::Charter, key_set::KeySet};
+use crate::{
+    document::Verified,
+    ids::{CharterId, DocumentId, FederationId, Generation, Incarnation, KeySetId, MemberCode},
+};
+
+/// The evidence of who is a member and which keys are whose. Cheap to clone: documents are shared.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    charters: CharterHistory,
+    key_sets: Arc<BTreeMap<KeySetId, Arc<Verified<KeySet>>>>,
+    generations: Arc<BTreeMap<GenerationKey, BTreeSet<KeySetId>>>,
+    broken: BTreeSet<GenerationKey>,
+    view: OnceLock<Arc<Membership>>,
+}
+
+/// One member's line of key sets: a member, an incarnation of it, a generation of its root.
+pub(super) type GenerationKey = (MemberCode, Incarnation, Generation);
+
+/// What became of an acceptable document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It is evidence now.
+    New,
+    /// It was evidence already.
+    Known,
+    /// These named ancestors are not held; hand it in again when one of them came.
+    Pending(BTreeSet<DocumentId>),
+    /// It is valid and not kept: its generation is broken, and what is held proves it.
+    Surplus,
+}
+
+impl Trust {
+    /// Starts with no evidence but the federation's id.
+    #[must_use]
+    pub fn new(federation: FederationId) -> Self {
+        Self {
+            charters: CharterHistory::new(federation),
+            key_sets: Arc::default(),
+            generations: Arc::default(),
+            broken: BTreeSet::new(),
+            view: OnceLock::new(),
+        }
+    }
+
+    /// The federation that all of this is about.
+    #[must_use]
+    pub const fn federation(&self) -> FederationId {
+        self.charters.federation()
+    }
+
+    /// Takes a charter version.
+    ///
+    /// # Errors
+    /// [`TrustError`] if it is invalid in every state.
+    pub fn accept_charter(&mut self, document: Arc<Verified<Charter>>) -> Result<Acceptance, TrustError> {
+        if self.charter(&document.id().into()).is_some() {
+            return Ok(Acceptance::Known);
+        }
+        let missing = self.charters.missing_parents(&document);
+        if !missing.is_empty() {
+            return Ok(Acceptance::Pending(missing));
+        }
+        succession::check(&self.charters, &document)?;
+        self.charters.insert(document);
+        self.view = OnceLock::new();
+        Ok(Acceptance::New)
+    }
+
+    /// Takes a key set. Earlier key sets that it names need not be held.
+    ///
+    /// # Errors
+    /// [`TrustError`] if it is invalid in every state.
+    pub fn accept_key_set(&mut self, document: Arc<Verified<KeySet>>) -> Result<Acceptance, TrustError> {
+        let id = KeySetId::from(document.id());
+        if self.key_sets.contains_key(&id) {
+            return Ok(Acceptance::Known);
+        }
+        let set = document.payload();
+        let Some(charter) = self.charters.get(&set.charter) else {
+            return Ok(Acceptance::Pending(BTreeSet::from([set.charter.into()])));
+        };
+        check_key_set(charter.payload(), &document)?;
+        let generation = generation_of(set);
+        if self.broken.contains(&generation) {
+            return Ok(Acceptance::Surplus);
+        }
+        let held = self.generation(&generation);
+        if descent::breaks(&held, &document) {
+            self.broken.insert(generation.clone());
+        }
+        Arc::make_mut(&mut self.generations).entry(generation).or_default().insert(id);
+        Arc::make_mut(&mut self.key_sets).insert(id, document);
+        self.view = OnceLock::new();
+        Ok(Acceptance::New)
+    }
+
+    /// What the evidence means: computed once after each change.
+    #[must_use]
+    pub fn membership(&self) -> Arc<Membership> {
+        Arc::clone(self.view.get_or_init(|| Arc::new(Membership::of(self))))
+    }
+
+    /// A charter version that is held.
+    #[must_use]
+    pub fn charter(&self, id: &CharterId) -> Option<&Arc<Verified<Charter>>> {
+        self.charters.get(id)
+    }
+
+    /// A key set that is held.
+    #[must_use]
+    pub fn key_set(&self, id: &KeySetId) -> Option<&Arc<Verified<KeySet>>> {
+        self.key_sets.get(id)
+    }
+
+    /// All charter versions, ancestors first.
+    pub fn charters(&self) -> impl Iterator<Item = &Arc<Verified<Charter>>> {
+        self.charters.in_order()
+    }
+
+    /// All key sets, by ascending id.
+    pub fn key_sets(&self) -> impl Iterator<Item = &Arc<Verified<KeySet>>> {
+        self.key_sets.values()
+    }
+
+    /// The charter versions that no held version names as a parent, sorted.
+    #[must_use]
+    pub fn charter_tips(&self) -> Vec<CharterId> {
+        self.charters.tips().iter().copied().collect()
+    }
+
+    /// What a holder of these tips lacks, ancestors first. Tips that are not held here say nothing.
+    #[must_use]
+    pub fn charters_beyond(&self, their_tips: &[CharterId]) -> Vec<Arc<Verified<Charter>>> {
+        let known = self.charters.closure(their_tips);
+        self.charters().filter(|held| !known.contains(&held.id().into())).cloned().collect()
+    }
+
+    /// The generations whose key sets contradict each other beyond repair: a member's root signed nine of
+    /// which none names another, or what no one line of descent explains. None of their keys is valid.
+    pub fn broken_generations(&self) -> impl Iterator<Item = (&MemberCode, Incarnation, Generation)> {
+        self.broken.iter().map(|(member, incarnation, generation)| (member, *incarnation, *generation))
+    }
+
+    /// The key sets held of one generation, by ascending id; of a broken one, the proof.
+    #[must_use]
+    pub fn generation_key_sets(
+        &self,
+        member: &MemberCode,
+        incarnation: Incarnation,
+        generation: Generation,
+    ) -> Vec<Arc<Verified<KeySet>>> {
+        self.generation(&(member.clone(), incarnation, generation))
+    }
+
+    /// The stewards who signed two successors of one version: a fork of the charter takes at least one.
+    ///
+    /// It reads the envelopes held, so that it may name fewer than another node's.
+    #[must_use]
+    pub fn double_signers(&self) -> BTreeSet<MemberCode> {
+        succession::double_signers(&self.charters)
+    }
+
+    pub(super) const fn history(&self) -> &CharterHistory {
+        &self.charters
+    }
+
+    /// Each generation with its key sets and whether it is broken.
+    pub(super) fn generations(
+        &self,
+    ) -> impl Iterator<Item = (&GenerationKey, Vec<Arc<Verified<KeySet>>>, bool)> {
+        self.generations.keys().map(|key| (key, self.generation(key), self.broken.contains(key)))
+    }
+
+    fn generation(&self, key: &GenerationKey) -> Vec<Arc<Verified<KeySet>>> {
+        let ids = self.generations.get(key).into_iter().flatten();
+        ids.filter_map(|id| self.key_sets.get(id)).cloned().collect()
+    }
+}
+
+fn generation_of(set: &KeySet) -> GenerationKey {
+    (set.member.clone(), set.incarnation, set.generation)
+}
+
+/// Checks a key set against the charter version that it names, and nothing else.
+fn check_key_set(charter: &Charter, document: &Verified<KeySet>) -> Result<(), TrustError> {
+    let set = document.payload();
+    let Some(entry) = charter.member(&set.member).filter(|entry| entry.incarnation == set.incarnation) else {
+        return Err(TrustError::NotListed {
+            charter: set.charter,
+            member: set.member.clone(),
+            incarnation: set.incarnation,
+        });
+    };
+    if !document.signers().contains(entry.root.as_bytes()) {
+        return Err(TrustError::NotSignedByRoot { member: set.member.clone(), root: entry.root });
+    }
+    if set.nodes.iter().any(|node| node.key.as_bytes() == entry.root.as_bytes()) {
+        return Err(TrustError::RootAsNode(set.member.clone()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+    use crate::{
+        membership::{KeyState, charter::MemberStatus},
+        testing::{Federation, node_key},
+    };
+
+    #[test]
+    fn a_founded_federation_has_active_nodes() {
+        let federation = Federation::new(1, &["FR", "SG", "BR", "KE"], 2);
+        let view = federation.trust().membership();
+        assert_eq!(view.members().count(), 4);
+        assert_eq!((view.stewards().len(), view.threshold()), (3, 2));
+        for unit in &federation.units {
+            let keys = unit.nodes.iter().map(node_key).collect::<Vec<_>>();
+            assert_eq!(view.active_nodes(&unit.code), keys);
+        }
+    }
+
+    #[test]
+    fn a_successor_waits_for_its_parent_and_then_suspends() {
+        let federation = Federation::new(1, &["FR", "SG", "BR", "KE"], 1);
+        let [br, fr, sg] = ["BR", "FR", "SG"].map(|code| federation.unit(code));
+        let suspends = |charter: &mut Charter| charter.members[3].status = MemberStatus::Suspended;
+        let second = federation.successor(&[&federation.founding], suspends, &[&br.root, &fr.root]);
+        let third = federation.successor(&[&second], |_| {}, &[&br.root, &fr.root]);
+        let mut trust = federation.trust();
+        let waiting = BTreeSet::from([second.id()]);
+        assert_eq!(trust.accept_charter(Arc::clone(&third)), Ok(Acceptance::Pending(waiting)));
+        assert_eq!(trust.accept_charter(Arc::clone(&second)), Ok(Acceptance::New));
+        assert_eq!(trust.accept_charter(Arc::clone(&third)), Ok(Acceptance::New));
+        let view = trust.membership();
+        assert_eq!(view.node(&node_key(&sg.nodes[0])).unwrap().state, KeyState::MemberSuspended);
+        assert_eq!(view.ending_proof(&node_key(&sg.nodes[0])), Some(vec![second.id()]));
+        assert_eq!(view.active_nodes(&sg.code), []);
+        assert!(view.is_active_node(&node_key(&br.nodes[0])));
+    }
+
+    #[test]
+    fn one_steward_is_not_enough() {
+        let federation = Federation::new(1, &["FR", "SG", "BR", "KE"], 1);
+        let br = federation.unit("BR");
+        let lonely = federation.successor(&[&federation.founding], |_| {}, &[&br.root, &br.root]);
+        let mut trust = federation.trust();
+        let refused = Err(TrustError::StewardSignatures { needed: 2, got: 1 });
+        assert_eq!(trust.accept_charter(lonely), refused);
+    }
+}
