@@ -1,0 +1,338 @@
+//! Opening a data folder: guard, lock, check, and the ladder of remedies when the database does not open.
+//!
+//! A database that fails is copied aside before anything is tried on it. What a remedy may remove is only what
+//! sled derives from its log (snapshots). If no remedy helps, the database is put back as it was and opening
+//! fails: a folder that held records is never started empty.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+};
+
+use refpoint_protocol::storage::Table;
+
+use super::{
+    Damage, OpenError, Options, SledStore, StorageKey, Store, StoreError,
+    content::Unread,
+    folder::{Layout, Lock, copy_folder, create_folder, sync_folder},
+    record::{self, FileReference, Place, Shape},
+    schema::{self, Founding, Migrated},
+    sled::{FOUNDING, Moved, SET_ASIDE},
+};
+
+/// What was found and done when a folder was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// Whether the folder was new.
+    pub is_new: bool,
+    /// What a recovery did, if one was needed.
+    pub recovered: Option<Recovered>,
+    /// What a check of every row found; made after a recovery and when the last end was not orderly.
+    pub checked: Option<Checked>,
+    /// The upgrades that were run.
+    pub migrated: Vec<Migrated>,
+    /// Damaged records, from now or earlier, that wait for being fetched again.
+    pub set_aside: usize,
+}
+
+/// A recovery that worked. The records that are left were all checked, but the last ones written may be gone:
+/// peers have to be asked, and people told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// What the database said.
+    pub cause: String,
+    /// What helped.
+    pub remedy: Remedy,
+    /// Where the database lies as it was before.
+    pub copy: PathBuf,
+}
+
+/// What can help a database that does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Removing snapshots that were not finished.
+    WithoutUnfinishedSnapshots,
+    /// Removing all snapshots, so that sled reads its whole log.
+    WithoutSnapshots,
+}
+
+/// What a check of every row found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Rows that are whole.
+    pub rows: u64,
+    /// Damaged rows, which were set aside: table and key.
+    pub damaged: Vec<(Table, Vec<u8>)>,
+    /// Content files that no row named, which were removed.
+    pub swept: u64,
+}
+
+impl SledStore {
+    /// Opens a data folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong with which path and what to do about it.
+    pub fn open(
+        folder: &Path,
+        storage_key: &StorageKey,
+        options: &Options,
+    ) -> Result<(Self, Opened), OpenError> {
+        let layout = Layout::new(folder);
+        // Before anything is made or locked: a newer folder stays as it is.
+        schema::guard(&layout, schema::CURRENT)?;
+        create_folder(folder)?;
+        let lock = Arc::new(Lock::take(&layout)?);
+        let found = schema::guard(&layout, schema::CURRENT)?;
+        let has_database = exists(&layout.database_file())?;
+        if found.is_some() && !has_database {
+            return Err(OpenError::DatabaseMissing { folder: folder.to_path_buf() });
+        }
+        create_folder(&layout.content())?;
+        let was_orderly = take_mark(&layout)?;
+        let opening = Opening { layout: &layout, lock: &lock, storage_key, options, found };
+        let depth = if has_database && !was_orderly { Depth::EveryRow } else { Depth::Founding };
+        let (store, mut opened, schema) = match opening.attempt(depth) {
+            Ok(opened) => opened,
+            Err(Attempt::Final(error)) => return Err(error),
+            Err(Attempt::Broken(cause)) => opening.recover(&cause)?,
+        };
+        opened.migrated = schema::migrate(&store, schema::MIGRATIONS, schema, schema::CURRENT)?;
+        if found.is_none() {
+            schema::write_guard(&layout, schema::CURRENT)?;
+        }
+        opened.set_aside = store.set_aside().map_err(|cause| opening.failed(cause))?.len();
+        store.is_orderly.store(true, Ordering::SeqCst);
+        Ok((store, opened))
+    }
+}
+
+/// What every attempt to open needs.
+struct Opening<'a> {
+    layout: &'a Layout,
+    lock: &'a Arc<Lock>,
+    storage_key: &'a StorageKey,
+    options: &'a Options,
+    /// What the schema file says, if the folder has one.
+    found: Option<u32>,
+}
+
+/// How far an attempt looks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Founding,
+    EveryRow,
+}
+
+/// Why an attempt failed.
+enum Attempt {
+    /// The database is broken; a remedy may help.
+    Broken(String),
+    /// Nothing here can help.
+    Final(OpenError),
+}
+
+impl Opening<'_> {
+    /// Opens the database once. Returns it with what was found and its schema.
+    fn attempt(&self, depth: Depth) -> Result<(SledStore, Opened, u32), Attempt> {
+        let broken = |error: StoreError| Attempt::Broken(error.to_string());
+        let store = SledStore::start(self.layout, self.lock, self.storage_key.duplicate(), self.options)
+            .map_err(Attempt::Broken)?;
+        let mut opened = Opened::default();
+        let schema = match schema::founding(&store).map_err(broken)? {
+            Founding::Schema(schema) if schema > schema::CURRENT => {
+                return Err(Attempt::Final(OpenError::NewerSchema {
+                    folder: self.folder(),
+                    found: schema,
+                    known: schema::CURRENT,
+                }));
+            }
+            Founding::Schema(schema) => schema,
+            Founding::OtherKey => {
+                return Err(Attempt::Final(OpenError::WrongKey { folder: self.folder() }));
+            }
+            Founding::Damaged => {
+                return Err(Attempt::Broken("its founding record is damaged".to_owned()));
+            }
+            Founding::Missing if self.found.is_none() && store.database.is_empty() => {
+                schema::write_founding(&store, schema::CURRENT).map_err(broken)?;
+                opened.is_new = true;
+                schema::CURRENT
+            }
+            Founding::Missing => return Err(Attempt::Broken("its founding record is missing".to_owned())),
+        };
+        if depth == Depth::EveryRow {
+            opened.checked = Some(check(&store).map_err(broken)?);
+        }
+        Ok((store, opened, schema))
+    }
+
+    /// Copies the database aside and goes through the remedies.
+    fn recover(&self, cause: &str) -> Result<(SledStore, Opened, u32), OpenError> {
+        let database = self.layout.database();
+        let copy = self.copy_aside()?;
+        tracing::error!(copy = %copy.display(), "the database does not open ({cause}); trying without snapshots");
+        let mut last = cause.to_owned();
+        for remedy in [Remedy::WithoutUnfinishedSnapshots, Remedy::WithoutSnapshots] {
+            let removed = remove_snapshots(&database, remedy).map_err(|cause| OpenError::Folder {
+                doing: "remove snapshots in",
+                path: database.clone(),
+                cause,
+            })?;
+            if removed == 0 {
+                continue;
+            }
+            match self.attempt(Depth::EveryRow) {
+                Ok((store, mut opened, schema)) => {
+                    tracing::error!(copy = %copy.display(), "the database was recovered; its last records may be missing");
+                    opened.recovered = Some(Recovered { cause: cause.to_owned(), remedy, copy });
+                    return Ok((store, opened, schema));
+                }
+                Err(Attempt::Final(error)) => return Err(error),
+                Err(Attempt::Broken(cause)) => last = cause,
+            }
+        }
+        // Put back what was there, so that nothing is lost and the next start says the same.
+        fs::remove_dir_all(&database)
+            .and_then(|()| fs::rename(&copy, &database))
+            .and_then(|()| sync_folder(self.layout.folder()))
+            .map_err(|cause| OpenError::Folder { doing: "put the copy back from", path: copy, cause })?;
+        Err(OpenError::Unrecoverable { folder: self.folder(), database, cause: last })
+    }
+
+    /// Copies the database to a name that only a complete copy has.
+    fn copy_aside(&self) -> Result<PathBuf, OpenError> {
+        let named = |name: String| self.layout.folder().join(name);
+        let copy = (1_u32..)
+            .map(|number| named(format!("database.damaged-{number}")))
+            .find(|path| !path.exists())
+            .unwrap_or_else(|| named("database.damaged".to_owned()));
+        let unfinished = copy.with_extension("copying");
+        let failed = |cause| OpenError::Folder { doing: "copy the database to", path: copy.clone(), cause };
+        if exists(&unfinished)? {
+            fs::remove_dir_all(&unfinished).map_err(failed)?;
+        }
+        copy_folder(&self.layout.database(), &unfinished)
+            .and_then(|()| fs::rename(&unfinished, &copy))
+            .and_then(|()| sync_folder(self.layout.folder()))
+            .map_err(failed)?;
+        Ok(copy)
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.layout.folder().to_path_buf()
+    }
+
+    fn failed(&self, cause: StoreError) -> OpenError {
+        OpenError::Store { folder: self.folder(), cause }
+    }
+}
+
+/// Checks every row, sets the damaged ones aside, and removes content files that no row names.
+///
+/// Content files are only looked at: their bytes are checked whenever they are read.
+fn check(store: &SledStore) -> Result<Checked, StoreError> {
+    let mut checked = Checked::default();
+    let mut named = BTreeSet::new();
+    let mut rows = store.database.iter();
+    while let Some((row_key, row)) = store.call("checking every row", || rows.next().transpose())? {
+        let Some((&prefix, key)) = row_key.split_first() else { continue };
+        if prefix == FOUNDING {
+            continue;
+        }
+        if prefix == SET_ASIDE {
+            named.extend(reference_of_aside(store, key, &row).map(|reference| reference.hash));
+            continue;
+        }
+        let Some(table) = Table::from_id(prefix) else {
+            return Err(StoreError::Failed {
+                doing: "checking every row",
+                cause: format!("a row belongs to no table ({prefix:#04x})"),
+            });
+        };
+        let place = Place::of(table, key);
+        let reference = record::file_reference(place, &row, &store.storage_key);
+        named.extend(reference.map(|reference| reference.hash));
+        match check_row(store, place, &row, reference) {
+            Ok(()) => checked.rows += 1,
+            Err(Unread::Unreadable(cause)) => {
+                return Err(StoreError::Failed {
+                    doing: "looking at a content file",
+                    cause: cause.to_string(),
+                });
+            }
+            Err(Unread::Damaged(damage)) => {
+                if matches!(store.put_aside(table, key, &row)?, Moved::Aside) {
+                    tracing::error!(table = table.name(), "a damaged record was set aside: {damage}");
+                    checked.damaged.push((table, key.to_vec()));
+                }
+            }
+        }
+    }
+    checked.swept = store.content.sweep(|hash| Ok(named.contains(hash)))?;
+    store.sync()?;
+    Ok(checked)
+}
+
+fn check_row(
+    store: &SledStore,
+    place: Place<'_>,
+    row: &[u8],
+    reference: Option<FileReference>,
+) -> Result<(), Unread> {
+    let (shape, _) = record::decode(place, row, &store.storage_key).map_err(Unread::Damaged)?;
+    match (shape, reference) {
+        (Shape::Inline, _) => Ok(()),
+        (Shape::File, Some(reference)) => store.content.look(reference),
+        (Shape::File, None) | (Shape::Content, _) => Err(Unread::Damaged(Damage::Checksum)),
+    }
+}
+
+/// The content file that a set-aside row names, which is kept as long as the row.
+fn reference_of_aside(store: &SledStore, aside: &[u8], remains: &[u8]) -> Option<FileReference> {
+    let place = Place { prefix: SET_ASIDE, key: aside, secret: false };
+    let (_, row) = record::decode(place, remains, &store.storage_key).ok()?;
+    let (&table, key) = aside.split_first()?;
+    record::file_reference(Place::of(Table::from_id(table)?, key), &row, &store.storage_key)
+}
+
+/// Removes snapshots and returns how many.
+fn remove_snapshots(database: &Path, remedy: Remedy) -> io::Result<usize> {
+    let mut removed = 0;
+    for entry in fs::read_dir(database)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let goes = name.starts_with("snap.")
+            && match remedy {
+                Remedy::WithoutUnfinishedSnapshots => name.ends_with(".generating"),
+                Remedy::WithoutSnapshots => true,
+            };
+        if goes {
+            fs::remove_file(entry.path())?;
+            removed += 1;
+        }
+    }
+    sync_folder(database)?;
+    Ok(removed)
+}
+
+/// Takes the mark of an orderly end away, durably, and says whether it was there.
+fn take_mark(layout: &Layout) -> Result<bool, OpenError> {
+    let path = layout.clean();
+    match fs::remove_file(&path) {
+        Ok(()) => sync_folder(layout.folder()).map(|()| true),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(cause) => Err(cause),
+    }
+    .map_err(|cause| OpenError::Folder { doing: "remove", path, cause })
+}
+
+fn exists(path: &Path) -> Result<bool, OpenError> {
+    path.try_exists().map_err(|cause| OpenError::Folder {
+        doing: "look for",
+        path: path.to_path_buf(),
+        cause,
+    })
+}

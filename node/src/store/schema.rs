@@ -1,0 +1,153 @@
+//! The schema version: what guards a data folder, and how an older one becomes a newer one.
+//!
+//! The `schema` file can be read without touching the database, so a program that is too old refuses before it
+//! changes anything. The founding record within the database is the truth about its rows. An upgrade writes the
+//! file first: whatever happens then, no older program opens the folder, and this one goes on where it was.
+
+use std::{fs, io};
+
+use super::{
+    OpenError, SledStore, Store, StoreError,
+    folder::{Layout, replace_file},
+    record::{self, Place, Shape, StorageKey},
+    sled::{FOUNDING, row_key},
+};
+
+/// The schema that this version writes.
+pub(super) const CURRENT: u32 = 1;
+
+/// One step of an upgrade, done for the report that opening returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    /// The schema before.
+    pub from: u32,
+    /// The schema after.
+    pub to: u32,
+    /// How many rows were written.
+    pub rows: u64,
+}
+
+/// A step from one schema to the next. It may be cut short and run again, so it must be harmless to repeat.
+pub(super) struct Migration {
+    /// The schema that it starts from.
+    pub(super) from: u32,
+    /// Rewrites rows and returns how many.
+    pub(super) run: fn(&SledStore) -> Result<u64, StoreError>,
+}
+
+/// Every step that there has been, oldest first.
+pub(super) const MIGRATIONS: &[Migration] = &[];
+
+/// Reads the schema file; refuses a newer folder before anything is changed. `None` is a new folder.
+pub(super) fn guard(layout: &Layout, known: u32) -> Result<Option<u32>, OpenError> {
+    let path = layout.schema();
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) if cause.kind() == io::ErrorKind::InvalidData => {
+            return Err(OpenError::NotASchema { path });
+        }
+        Err(cause) => return Err(OpenError::Folder { doing: "read", path, cause }),
+    };
+    let found: u32 = text
+        .strip_prefix(SCHEMA_WORDS)
+        .and_then(|number| number.trim_end().parse().ok())
+        .ok_or(OpenError::NotASchema { path })?;
+    if found > known {
+        return Err(OpenError::NewerSchema { folder: layout.folder().to_path_buf(), found, known });
+    }
+    Ok(Some(found))
+}
+
+/// Writes the schema file.
+pub(super) fn write_guard(layout: &Layout, schema: u32) -> Result<(), OpenError> {
+    let path = layout.schema();
+    replace_file(&path, format!("{SCHEMA_WORDS}{schema}\n").as_bytes()).map_err(|cause| OpenError::Folder {
+        doing: "write",
+        path,
+        cause,
+    })
+}
+
+/// What the founding record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Founding {
+    /// There is none.
+    Missing,
+    /// It is damaged.
+    Damaged,
+    /// It was made with another storage key.
+    OtherKey,
+    /// The database has this schema.
+    Schema(u32),
+}
+
+/// Reads the founding record.
+pub(super) fn founding(store: &SledStore) -> Result<Founding, StoreError> {
+    let row =
+        store.call("reading the founding record", || store.database.get(row_key(FOUNDING, FOUNDING_KEY)))?;
+    let Some(row) = row else { return Ok(Founding::Missing) };
+    let Ok((Shape::Inline, value)) = record::decode(FOUNDING_PLACE, &row, &store.storage_key) else {
+        return Ok(Founding::Damaged);
+    };
+    let Some((schema, check)) = value.split_first_chunk::<4>() else { return Ok(Founding::Damaged) };
+    Ok(match record::decode(KEY_CHECK_PLACE, check, &store.storage_key) {
+        Ok(_) => Founding::Schema(u32::from_be_bytes(*schema)),
+        Err(_) => Founding::OtherKey,
+    })
+}
+
+/// Writes the founding record durably.
+pub(super) fn write_founding(store: &SledStore, schema: u32) -> Result<(), StoreError> {
+    let row = founding_row(schema, &store.storage_key)?;
+    store.call("writing the founding record", || {
+        store.database.insert(row_key(FOUNDING, FOUNDING_KEY), row)
+    })?;
+    store.sync()
+}
+
+/// Brings a database from `from` to `target`, one step at a time.
+pub(super) fn migrate(
+    store: &SledStore,
+    migrations: &[Migration],
+    mut from: u32,
+    target: u32,
+) -> Result<Vec<Migrated>, OpenError> {
+    let mut report = Vec::new();
+    if from == target {
+        return Ok(report);
+    }
+    write_guard(&store.layout, target)?;
+    while from < target {
+        let failed =
+            |cause| OpenError::Migration { folder: store.layout.folder().to_path_buf(), from, cause };
+        let step = migrations.iter().find(|step| step.from == from).ok_or_else(|| {
+            failed(StoreError::Failed {
+                doing: "looking for a migration",
+                cause: "there is none from this schema".to_owned(),
+            })
+        })?;
+        let rows = (step.run)(store).map_err(failed)?;
+        // The rows are on the device before the founding record says so.
+        store.sync().and_then(|()| write_founding(store, from + 1)).map_err(failed)?;
+        report.push(Migrated { from, to: from + 1, rows });
+        from += 1;
+    }
+    Ok(report)
+}
+
+fn founding_row(schema: u32, storage_key: &StorageKey) -> Result<Vec<u8>, StoreError> {
+    let check = record::encode(KEY_CHECK_PLACE, Shape::Inline, &[], storage_key)?;
+    let value = [schema.to_be_bytes().as_slice(), &check].concat();
+    record::encode(FOUNDING_PLACE, Shape::Inline, &value, storage_key)
+}
+
+const FOUNDING_KEY: &[u8] = b"founded";
+
+const FOUNDING_PLACE: Place<'_> = Place { prefix: FOUNDING, key: FOUNDING_KEY, secret: false };
+
+/// An empty secret record: it opens only under the key that the folder was made with.
+const KEY_CHECK_PLACE: Place<'_> = Place { prefix: FOUNDING, key: b"key-check", secret: true };
+
+/// What the schema file says before the number.
+const SCHEMA_WORDS: &str = "refpoint storage schema ";

@@ -1,0 +1,66 @@
+//! A folder of every schema that there has been, checked in, opens with what was put into it.
+//!
+//! A new schema gets a new folder from the ignored test below; the old ones stay as they are.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use refpoint::store::{Keys, SledStore, Store};
+use refpoint_protocol::storage::Table;
+
+use super::{LARGE, open, options, put, storage_key, value};
+
+fn fixture(schema: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/schema-{schema}"))
+}
+
+/// What every fixture holds: of each table a short record and one that needs a file.
+fn records(table: Table) -> [(Vec<u8>, Vec<u8>); 2] {
+    let number = u64::from(table.id());
+    [(b"large".to_vec(), value(number, LARGE)), (b"small".to_vec(), value(number, 64))]
+}
+
+#[test]
+fn a_folder_of_schema_1_opens_with_all_that_is_in_it() {
+    let copy = tempfile::tempdir().unwrap();
+    copy_folder(&fixture(1), copy.path());
+    let (store, opened) = open(copy.path());
+    assert!(!opened.is_new && opened.recovered.is_none() && opened.migrated.is_empty(), "{opened:?}");
+    assert_eq!(opened.checked, None, "the folder was closed in order");
+    for table in Table::ALL {
+        let rows: Vec<_> = store.scan(table, Keys::All).collect::<Result<_, _>>().unwrap();
+        assert!(rows == records(table), "{}", table.name());
+    }
+    assert_eq!(fs::read_to_string(copy.path().join("schema")).unwrap(), "refpoint storage schema 1\n");
+}
+
+#[test]
+#[ignore = "writes tests/fixtures/schema-N; run it once when the schema changes"]
+fn write_the_fixture_of_this_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = SledStore::open(folder.path(), &storage_key(), &options()).unwrap();
+    for table in Table::ALL {
+        for (key, value) in records(table) {
+            store.apply(&[put(table, &key, &value)]).unwrap();
+        }
+    }
+    drop(store);
+    let schema = fs::read_to_string(folder.path().join("schema")).unwrap();
+    let schema = schema.trim().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(!fixture(schema).exists(), "a fixture that is checked in is never written again");
+    copy_folder(folder.path(), &fixture(schema));
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to.join(entry.file_name()));
+        } else if entry.file_name() != "lock" {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Group commit: order, grades, refusals, and what a failure does to those who wait.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+    mpsc,
+};
+
+use refpoint::store::{Fullness, Keys, MemoryStore, Refused, Rows, SetAside, Store, StoreError, Writer};
+use refpoint_protocol::storage::{Change, Grade, Table};
+
+use super::{open, put, value};
+
+/// A memory store that counts, and can hold a sync back until the test lets it go.
+#[derive(Default)]
+struct Watched {
+    store: MemoryStore,
+    syncs: AtomicUsize,
+    gate: Mutex<Option<mpsc::Receiver<()>>>,
+    entered: Mutex<Option<mpsc::Sender<()>>>,
+}
+
+impl Store for Watched {
+    fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
+        self.store.apply(changes)
+    }
+    fn sync(&self) -> Result<(), StoreError> {
+        self.syncs.fetch_add(1, Ordering::SeqCst);
+        if let Some(entered) = self.entered.lock().unwrap().take() {
+            entered.send(()).unwrap();
+        }
+        let gate = self.gate.lock().unwrap().take();
+        if let Some(gate) = gate {
+            gate.recv().unwrap();
+        }
+        self.store.sync()
+    }
+    fn value(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.value(table, key)
+    }
+    fn scan(&self, table: Table, keys: Keys<'_>) -> Rows<'_> {
+        self.store.scan(table, keys)
+    }
+    fn set_aside(&self) -> Result<Vec<SetAside>, StoreError> {
+        self.store.set_aside()
+    }
+    fn size_on_disk(&self) -> Result<u64, StoreError> {
+        self.store.size_on_disk()
+    }
+    fn free_on_disk(&self) -> Result<u64, StoreError> {
+        self.store.free_on_disk()
+    }
+}
+
+impl Watched {
+    /// Makes the next sync wait. Returns what tells that it waits, and what lets it go.
+    fn hold_next_sync(&self) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let (entered, waits) = mpsc::channel();
+        let (open, gate) = mpsc::channel();
+        *self.entered.lock().unwrap() = Some(entered);
+        *self.gate.lock().unwrap() = Some(gate);
+        (waits, open)
+    }
+}
+
+fn one(number: u64) -> Vec<Change> {
+    vec![put(Table::Inbox, &number.to_be_bytes(), b"row")]
+}
+
+#[test]
+fn completions_run_in_the_order_of_submission_whatever_their_grade() {
+    let store = Arc::new(Watched::default());
+    let writer = Writer::start(store.clone()).unwrap();
+    let (done, completions) = mpsc::channel();
+    for number in 0..500_u64 {
+        let (batch, grade) = match number % 3 {
+            0 => (one(number), Grade::Durable),
+            1 => (one(number), Grade::Cached),
+            _ => (Vec::new(), Grade::Durable),
+        };
+        let done = done.clone();
+        writer.submit_blocking(batch, grade, move |result| done.send((number, result)).unwrap()).unwrap();
+    }
+    writer.close().unwrap();
+    drop(done);
+    let all: Vec<_> = completions.iter().collect();
+    assert_eq!(all, (0..500).map(|number| (number, Ok(()))).collect::<Vec<_>>());
+    store.store.crash();
+    assert_eq!(store.scan(Table::Inbox, Keys::All).count(), 334, "closing stored everything");
+}
+
+#[test]
+fn a_durable_batch_is_answered_only_when_a_crash_cannot_take_it() {
+    let store = Arc::new(Watched::default());
+    let writer = Writer::start(store.clone()).unwrap();
+    for number in 0..50 {
+        let (done, completion) = mpsc::channel();
+        let seen = store.clone();
+        writer
+            .submit_blocking(one(number), Grade::Durable, move |result| {
+                done.send((result, seen.store.unsynced())).unwrap();
+            })
+            .unwrap();
+        assert_eq!(completion.recv().unwrap(), (Ok(()), 0));
+    }
+}
+
+#[test]
+fn one_sync_covers_all_that_wait_and_an_empty_batch_waits_its_turn() {
+    let store = Arc::new(Watched::default());
+    let writer = Writer::start(store.clone()).unwrap();
+    let (waits, open) = store.hold_next_sync();
+    let (done, completions) = mpsc::channel();
+    for number in 0..100 {
+        let done = done.clone();
+        let batch = if number == 99 { Vec::new() } else { one(number) };
+        writer
+            .submit_blocking(batch, Grade::Durable, move |result| done.send((number, result)).unwrap())
+            .unwrap();
+        if number == 0 {
+            waits.recv().unwrap();
+        }
+    }
+    assert!(completions.try_recv().is_err(), "nothing is said while the sync is under way");
+    open.send(()).unwrap();
+    for number in 0..100 {
+        assert_eq!(completions.recv().unwrap(), (number, Ok(())));
+    }
+    assert_eq!(store.syncs.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn cached_batches_are_answered_without_a_sync_and_synced_soon_after() {
+    let store = Arc::new(Watched::default());
+    let (waits, open) = store.hold_next_sync();
+    let writer = Writer::start(store.clone()).unwrap();
+    let (done, completion) = mpsc::channel();
+    writer.submit_blocking(one(1), Grade::Cached, move |result| done.send(result).unwrap()).unwrap();
+    assert_eq!(completion.recv().unwrap(), Ok(()));
+    // Nobody asks for it, and it comes all the same.
+    waits.recv().unwrap();
+    open.send(()).unwrap();
+    drop(writer);
+    assert_eq!(store.store.unsynced(), 0);
+}
+
+#[test]
+fn a_refused_batch_does_not_take_its_neighbours_with_it() {
+    let store = Arc::new(Watched::default());
+    let writer = Writer::start(store.clone()).unwrap();
+    let (waits, open) = store.hold_next_sync();
+    let (done, completions) = mpsc::channel();
+    let too_long = vec![put(Table::Inbox, &[0; 300], b"row")];
+    for (number, batch) in [one(0), one(1), too_long, one(3)].into_iter().enumerate() {
+        let done = done.clone();
+        writer
+            .submit_blocking(batch, Grade::Durable, move |result| done.send((number, result)).unwrap())
+            .unwrap();
+        if number == 0 {
+            waits.recv().unwrap();
+        }
+    }
+    open.send(()).unwrap();
+    writer.close().unwrap();
+    drop(done);
+    let failed: Vec<usize> =
+        completions.iter().filter(|(_, result)| result.is_err()).map(|(number, _)| number).collect();
+    assert_eq!(failed, [2]);
+    store.store.crash();
+    assert_eq!(store.scan(Table::Inbox, Keys::All).count(), 3);
+}
+
+#[test]
+fn a_full_disk_is_told_and_the_writer_goes_on() {
+    let store = Arc::new(MemoryStore::new());
+    let writer = Writer::start(store.clone()).unwrap();
+    let commit = |batch| futures::executor::block_on(writer.commit(batch, Grade::Durable));
+    store.fill_disk(Fullness::Full);
+    assert!(matches!(commit(one(1)), Err(StoreError::DiskFull { .. })));
+    store.fill_disk(Fullness::Space);
+    commit(one(1)).unwrap();
+}
+
+#[test]
+fn a_failed_sync_is_told_to_all_that_wait_and_is_never_tried_again() {
+    let store = Arc::new(Watched::default());
+    let writer = Writer::start(store.clone()).unwrap();
+    let commit = |batch| futures::executor::block_on(writer.commit(batch, Grade::Durable));
+    store.store.fail_next_sync();
+    assert!(matches!(commit(one(1)), Err(StoreError::Failed { .. })));
+    assert!(matches!(commit(one(2)), Err(StoreError::Stopped { .. })));
+    store.store.crash();
+    assert_eq!(store.scan(Table::Inbox, Keys::All).count(), 0);
+}
+
+#[test]
+fn too_much_under_way_is_refused_or_waited_for() {
+    let store = Arc::new(Watched::default());
+    let writer = Writer::start(store.clone()).unwrap();
+    let (waits, open) = store.hold_next_sync();
+    let (done, completions) = mpsc::channel();
+    writer.submit_blocking(one(0), Grade::Durable, |_| {}).unwrap();
+    waits.recv().unwrap();
+    let batch = || vec![put(Table::InboxContent, b"id", &value(1, 4_000_000))];
+    let mut accepted = 0;
+    let refused = loop {
+        let done = done.clone();
+        match writer.try_submit(batch(), Grade::Durable, move |result| done.send(result).unwrap()) {
+            Ok(()) => accepted += 1,
+            Err(refused) => break refused,
+        }
+        assert!(accepted < 100, "the queue is bounded");
+    };
+    assert!(matches!(refused, Refused::Busy(batch) if batch.len() == 1), "the batch comes back");
+    open.send(()).unwrap();
+    // There is room again as soon as something is answered.
+    writer.submit_blocking(batch(), Grade::Durable, move |result| done.send(result).unwrap()).unwrap();
+    writer.close().unwrap();
+    assert_eq!(completions.iter().filter(Result::is_ok).count(), accepted + 1);
+}
+
+#[test]
+fn it_stores_on_a_disk_from_many_tasks() {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(open(folder.path()).0);
+    let writer = Arc::new(Writer::start(Arc::clone(&store)).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let tasks: Vec<_> = (0..64_u64)
+            .map(|task| {
+                let writer = Arc::clone(&writer);
+                tokio::spawn(async move {
+                    for number in 0..20_u64 {
+                        writer.commit(one(task * 1_000 + number), Grade::Durable).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+    drop(writer);
+    drop(store);
+    let (store, opened) = open(folder.path());
+    assert_eq!(opened.checked, None, "it was closed in order");
+    assert_eq!(store.scan(Table::Inbox, Keys::All).count(), 64 * 20);
+}
