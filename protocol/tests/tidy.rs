@@ -55,7 +55,8 @@ fn nothing_is_left_unfinished() {
         ["FIX", "ME"].concat(),
         ["TO", "DO"].concat(),
         ["XX", "X"].concat(),
-        ["#[ig", "nore"].concat(),
+        // With a reason in it, it marks what another test starts.
+        ["#[ig", "nore]"].concat(),
     ];
     check(|file| {
         let (number, line) = file
