@@ -1,5 +1,243 @@
 //! The directory: the chains that nodes publish, and the view computed from them.
+//!
+//! [`Chains`] takes headers by their structure alone and bodies by the headers that name them. It
+//! refuses what no state could accept, and decides nothing about what is current: that is [`view`]'s.
 
+pub mod bodies;
+pub mod chain;
 pub mod header;
 pub mod node_record;
 pub mod reference_point;
+mod text;
+pub mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::{
+    bodies::{Bodies, BodyAcceptance, BodyKey, BodyState},
+    chain::{BodyRef, Chain, ChainAcceptance, Fork, HeaderInfo},
+    header::{ChainKey, ChainKind, SignedHeader},
+    view::NodeListing,
+};
+use crate::{
+    document::FormError,
+    ids::{ContentHash, HeaderId, KeySetId, NodeKey, Sequence},
+    membership::key_set::{KeySet, NodeState},
+};
+
+/// All chains of all nodes, with the bodies that their recent headers name.
+#[derive(Clone, Debug, Default)]
+pub struct Chains {
+    chains: BTreeMap<ChainKey, Kept>,
+    /// Headers that current key sets name as the last of an old chain that counts.
+    names: BTreeMap<HeaderId, Name>,
+    bodies: Bodies,
+}
+
+/// What became of a header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderAcceptance {
+    /// Held now: keep it and pass it on.
+    New,
+    /// Held already.
+    Known,
+    /// Its key set is not held yet: wait, bounded, and fetch it.
+    Pending(KeySetId),
+    /// At or above the lowest known fork: neither kept nor passed on.
+    AboveFork,
+    /// It proves a fork, or a lower one than was known: keep it and pass both halves on.
+    Forked(ForkProof),
+}
+
+/// A fork that has just become known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForkProof {
+    /// The chain.
+    pub chain: ChainKey,
+    /// Where and by which headers.
+    pub fork: Fork,
+    /// Headers above the fork that need not be stored any longer.
+    pub dropped: Vec<HeaderId>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    chain: Chain,
+    /// The bodies that the chain keeps alive.
+    retained: Vec<BodyRef>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Name {
+    node: NodeKey,
+    kind: ChainKind,
+    found: Option<HeaderInfo>,
+}
+
+impl Chains {
+    /// Takes a header in. `key_set` is the one that it names, if it is held.
+    ///
+    /// # Errors
+    /// [`FormError`] if the key set does not list the node as an active key of the header's member
+    /// (HD-06): wrong in every state, since a key set never changes.
+    pub fn accept_header(
+        &mut self,
+        signed: &SignedHeader,
+        key_set: Option<&KeySet>,
+    ) -> Result<HeaderAcceptance, FormError> {
+        let Some(key_set) = key_set else {
+            return Ok(HeaderAcceptance::Pending(signed.header.key_set));
+        };
+        check_listed(signed, key_set)?;
+        let key = signed.chain();
+        let kept = self.chains.entry(key).or_default();
+        let before = kept.chain.newest();
+        let acceptance = match kept.chain.accept(signed) {
+            ChainAcceptance::New => HeaderAcceptance::New,
+            ChainAcceptance::Known => HeaderAcceptance::Known,
+            ChainAcceptance::AboveFork => HeaderAcceptance::AboveFork,
+            ChainAcceptance::Forked { fork, mut dropped } => {
+                dropped.retain(|id| !self.names.contains_key(id));
+                HeaderAcceptance::Forked(ForkProof { chain: key, fork, dropped })
+            }
+        };
+        let after = kept.chain.newest();
+        // A plain renewal changes no retention: the newest body is the one before.
+        let renewed = before.zip(after).is_some_and(|(before, after)| {
+            before.body == after.body && matches!(acceptance, HeaderAcceptance::New) && before.id != after.id
+        });
+        if !renewed && !matches!(acceptance, HeaderAcceptance::Known | HeaderAcceptance::AboveFork) {
+            let recent = kept.chain.recent_bodies();
+            self.bodies.replace(key.kind, &kept.retained, &recent);
+            kept.retained = recent;
+        }
+        let found_name = self.find_name(signed);
+        Ok(match acceptance {
+            HeaderAcceptance::Known | HeaderAcceptance::AboveFork if found_name => HeaderAcceptance::New,
+            other => other,
+        })
+    }
+
+    /// Takes a body in, if a recent header names it by hash and length.
+    pub fn accept_body(&mut self, bytes: &[u8]) -> BodyAcceptance {
+        self.bodies.accept(bytes)
+    }
+
+    /// Forgets a body's content for good: it is shown as erased and never fetched again.
+    ///
+    /// Returns whether any recent header names it.
+    pub fn erase_body(&mut self, hash: ContentHash) -> bool {
+        self.bodies.erase(hash)
+    }
+
+    /// Hashes that no recent header names any more, since the last call: what storage may erase.
+    pub fn take_released(&mut self) -> BTreeSet<ContentHash> {
+        self.bodies.take_released()
+    }
+
+    /// Follows the current key sets: the old headers that they name are looked for and kept.
+    pub fn follow(&mut self, listings: &[NodeListing]) {
+        let mut names = BTreeMap::new();
+        for listing in listings {
+            for (kind, id) in listing.named() {
+                let old = self.names.get(&id).and_then(|name| name.found);
+                let found = old.or_else(|| self.find_in_chains(listing.node, kind, id));
+                names.insert(id, Name { node: listing.node, kind, found });
+            }
+        }
+        let bodies = |names: &BTreeMap<HeaderId, Name>, kind| {
+            let named = names.values().filter(move |name| name.kind == kind);
+            named.filter_map(|name| name.found).map(|info| info.body).collect::<Vec<_>>()
+        };
+        for kind in [ChainKind::NodeRecord, ChainKind::ReferencePoint] {
+            self.bodies.replace(kind, &bodies(&self.names, kind), &bodies(&names, kind));
+        }
+        self.names = names;
+    }
+
+    /// One chain.
+    #[must_use]
+    pub fn chain(&self, key: &ChainKey) -> Option<&Chain> {
+        self.chains.get(key).map(|kept| &kept.chain)
+    }
+
+    /// All chains of a kind, sorted.
+    pub fn of_kind(&self, kind: ChainKind) -> impl Iterator<Item = (&ChainKey, &Chain)> {
+        self.chains.iter().filter(move |(key, _)| key.kind == kind).map(|(key, kept)| (key, &kept.chain))
+    }
+
+    /// All chains of one node, whatever key set or kind.
+    pub fn of_node(&self, node: NodeKey) -> impl Iterator<Item = (&ChainKey, &Chain)> {
+        let first = ChainKey { node, key_set: KeySetId::from_bytes([0; 32]), kind: ChainKind::NodeRecord };
+        let of_node = self.chains.range(first..).take_while(move |(key, _)| key.node == node);
+        of_node.map(|(key, kept)| (key, &kept.chain))
+    }
+
+    /// A header that a current key set names, if it is held.
+    #[must_use]
+    pub fn named(&self, id: HeaderId) -> Option<HeaderInfo> {
+        self.names.get(&id).and_then(|name| name.found)
+    }
+
+    /// Headers that current key sets name and that are not held.
+    pub fn missing_names(&self) -> impl Iterator<Item = HeaderId> {
+        self.names.iter().filter(|(_, name)| name.found.is_none()).map(|(id, _)| *id)
+    }
+
+    /// What is known of a body that a recent header of that kind of chain names.
+    #[must_use]
+    pub fn body(&self, kind: ChainKind, body: BodyRef) -> Option<&BodyState> {
+        self.bodies.state(&BodyKey { kind, body })
+    }
+
+    /// Gaps of all chains, at most `max` ranges.
+    pub fn gaps(&self, max: usize) -> Vec<(ChainKey, Sequence, Sequence)> {
+        let mut gaps = Vec::new();
+        for (key, kept) in self.chains.iter().filter(|(_, kept)| kept.chain.has_gaps()) {
+            let room = max.saturating_sub(gaps.len());
+            if room == 0 {
+                break;
+            }
+            gaps.extend(kept.chain.gaps(room).into_iter().map(|(from, to)| (*key, from, to)));
+        }
+        gaps
+    }
+
+    /// Names a header that has just come, if a current key set asks for it. Returns whether it did.
+    fn find_name(&mut self, signed: &SignedHeader) -> bool {
+        let Some(name) = self.names.get_mut(&signed.id) else { return false };
+        let header = &signed.header;
+        if name.found.is_some() || name.node != header.node || name.kind != signed.kind {
+            return false;
+        }
+        let body = BodyRef { hash: header.body, length: header.length };
+        name.found = Some(HeaderInfo {
+            id: signed.id,
+            sequence: header.sequence,
+            issued: header.issued,
+            fresh_until: header.fresh_until,
+            body,
+        });
+        self.bodies.replace(signed.kind, &[], &[body]);
+        true
+    }
+
+    fn find_in_chains(&self, node: NodeKey, kind: ChainKind, id: HeaderId) -> Option<HeaderInfo> {
+        self.of_node(node).filter(|(key, _)| key.kind == kind).find_map(|(_, chain)| chain.find(id))
+    }
+}
+
+/// HD-06: the named key set lists the node as an active key of the header's member.
+fn check_listed(signed: &SignedHeader, key_set: &KeySet) -> Result<(), FormError> {
+    let header = &signed.header;
+    if key_set.member != header.member {
+        let what = format!("a header of {} under a key set of {}", header.member, key_set.member);
+        return text::broken("HD-06", what);
+    }
+    let active = |entry: &&crate::membership::key_set::NodeEntry| entry.state == NodeState::Active;
+    if !key_set.nodes.iter().filter(active).any(|entry| entry.key == header.node) {
+        let what = format!("key set {} does not list node {} as active", header.key_set.short(), header.node.short());
+        return text::broken("HD-06", what);
+    }
+    Ok(())
+}

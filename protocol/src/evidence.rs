@@ -1,3 +1,339 @@
 //! The grow-only set of signed documents, and how two sets become equal.
+//!
+//! [`Evidence`] composes trust, chains and what waits for an ancestor. A document enters by its
+//! structure alone: not by the clock, nor by who brought it. It holds no envelope of a chain: those lie
+//! in storage, under their ids.
 
+mod any;
+mod digest;
+mod pending;
 pub mod repair;
+pub mod repair_session;
+pub mod responder;
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::{Arc, OnceLock},
+};
+
+pub use self::{
+    any::{AnyDocument, verify_any},
+    digest::{Roots, root_of, version_of},
+    pending::Bearer,
+};
+use self::{any::RestoreOrder, pending::Pending};
+use crate::{
+    directory::{
+        Chains, ForkProof, HeaderAcceptance,
+        bodies::BodyAcceptance,
+        header::SignedHeader,
+        view::{Directory, NodeListing},
+    },
+    ids::{ContentHash, DocumentId, FederationId, NodeKey},
+    membership::{Acceptance, Membership, Trust},
+};
+
+/// Everything from which views are computed.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    trust: Trust,
+    chains: Chains,
+    pending: Pending,
+    listings: Vec<NodeListing>,
+    /// Whether trust has changed since `listings` were computed.
+    listings_stale: bool,
+    roots: OnceLock<Roots>,
+}
+
+/// What came of handing in documents.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[must_use = "accepted documents are to be stored, and rejections to be counted"]
+pub struct Outcome {
+    /// What is evidence now, ancestors first: what was handed in and what had waited for it.
+    pub accepted: Vec<Accepted>,
+    /// Documents that were held already.
+    pub known: u64,
+    /// Documents that are valid and not kept: above a fork, or of a generation known to be broken.
+    pub surplus: u64,
+    /// Documents that wait no longer, since their bearer has more waiting than its bound.
+    pub crowded_out: u64,
+    /// Ancestors to fetch from the bearer.
+    pub missing: BTreeSet<DocumentId>,
+    /// Documents that are wrong in every state.
+    pub rejected: Vec<Rejection>,
+    /// Forks that became known: both halves of each proof are to be pushed.
+    pub forks: Vec<ForkProof>,
+    /// Bodies that no recent header names any more: storage may erase them.
+    pub released: BTreeSet<ContentHash>,
+}
+
+/// A document that is evidence now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accepted {
+    /// The document.
+    pub document: AnyDocument,
+    /// Who brought it.
+    pub bearer: Bearer,
+}
+
+/// A document that is wrong in every state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The document.
+    pub id: DocumentId,
+    /// Who brought it.
+    pub bearer: Bearer,
+    /// The broken rule's id in VALIDATION.md.
+    pub rule: &'static str,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl Evidence {
+    /// Starts with nothing but the federation's id.
+    #[must_use]
+    pub fn new(federation: FederationId) -> Self {
+        Self {
+            trust: Trust::new(federation),
+            chains: Chains::default(),
+            pending: Pending::default(),
+            listings: Vec::new(),
+            listings_stale: false,
+            roots: OnceLock::new(),
+        }
+    }
+
+    /// Rebuilds what was stored: documents in any order, then bodies in any order.
+    ///
+    /// What is missing, rejected or unreadable afterwards was damaged in storage: peers have it.
+    pub fn restore(
+        federation: FederationId,
+        mut documents: Vec<AnyDocument>,
+        bodies: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> (Self, Outcome) {
+        let mut evidence = Self::new(federation);
+        documents.sort_by_cached_key(RestoreOrder::of);
+        let mut outcome = evidence.accept_all(Bearer::Local, documents);
+        for body in bodies {
+            evidence.chains.accept_body(body.as_ref());
+        }
+        outcome.released.extend(evidence.chains.take_released());
+        (evidence, outcome)
+    }
+
+    /// Takes one document in, and what had waited for it.
+    pub fn accept(&mut self, bearer: Bearer, document: AnyDocument) -> Outcome {
+        self.accept_all(bearer, [document])
+    }
+
+    /// Takes documents in, in their order, and what had waited for them.
+    pub fn accept_all(
+        &mut self,
+        bearer: Bearer,
+        documents: impl IntoIterator<Item = AnyDocument>,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        for document in documents {
+            let mut queue = VecDeque::from([(bearer, document)]);
+            while let Some((bearer, document)) = queue.pop_front() {
+                self.accept_one(bearer, document, &mut outcome, &mut queue);
+            }
+        }
+        self.follow_keys();
+        outcome.released = self.chains.take_released();
+        // An ancestor that came meanwhile is not missing any more.
+        outcome.missing.retain(|id| !outcome.accepted.iter().any(|accepted| accepted.document.id() == *id));
+        outcome
+    }
+
+    /// Takes a chain's body in, if a recent header names it.
+    pub fn accept_body(&mut self, bytes: &[u8]) -> BodyAcceptance {
+        self.chains.accept_body(bytes)
+    }
+
+    /// Forgets a body's content for good; returns whether any recent header names it.
+    pub fn erase_body(&mut self, hash: ContentHash) -> bool {
+        self.chains.erase_body(hash)
+    }
+
+    /// Forgets what a bearer left waiting: it is gone, or it was penalised.
+    pub fn forget_bearer(&mut self, bearer: &Bearer) {
+        self.pending.forget(bearer);
+    }
+
+    /// The federation.
+    #[must_use]
+    pub const fn federation(&self) -> FederationId {
+        self.trust.federation()
+    }
+
+    /// Charters and key sets.
+    #[must_use]
+    pub const fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Members and keys as they stand.
+    #[must_use]
+    pub fn membership(&self) -> Arc<Membership> {
+        self.trust.membership()
+    }
+
+    /// All chains.
+    #[must_use]
+    pub const fn chains(&self) -> &Chains {
+        &self.chains
+    }
+
+    /// The directory as it stands.
+    #[must_use]
+    pub fn directory(&self) -> Directory<'_> {
+        Directory::new(&self.chains, &self.listings)
+    }
+
+    /// The node keys that count now, by member, rank and key.
+    #[must_use]
+    pub fn listings(&self) -> &[NodeListing] {
+        &self.listings
+    }
+
+    /// The listing of a node key, `None` if it does not count now. A key that several members claim
+    /// counts for each; the first by code is returned.
+    #[must_use]
+    pub fn listing(&self, node: NodeKey) -> Option<&NodeListing> {
+        self.listings.iter().find(|listing| listing.node == node)
+    }
+
+    /// Documents that wait for an ancestor, of all bearers together.
+    #[must_use]
+    pub fn pending_count(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Ancestors that documents of a bearer wait for.
+    #[must_use]
+    pub fn awaited(&self, bearer: &Bearer) -> BTreeSet<DocumentId> {
+        self.pending.awaited(bearer)
+    }
+
+    fn accept_one(
+        &mut self,
+        bearer: Bearer,
+        document: AnyDocument,
+        outcome: &mut Outcome,
+        queue: &mut VecDeque<(Bearer, AnyDocument)>,
+    ) {
+        let id = document.id();
+        match self.decide(&document) {
+            Ok(Verdict::New) => {
+                self.roots = OnceLock::new();
+                self.pending.discard(&id);
+                queue.extend(self.pending.release(&id));
+                outcome.accepted.push(Accepted { document, bearer });
+            }
+            Ok(Verdict::Forked(proof)) => {
+                self.roots = OnceLock::new();
+                self.pending.discard(&id);
+                outcome.accepted.push(Accepted { document, bearer });
+                outcome.forks.push(proof);
+            }
+            Ok(Verdict::Known) => outcome.known += 1,
+            Ok(Verdict::Surplus) => outcome.surplus += 1,
+            Ok(Verdict::Pending(missing)) => {
+                outcome.crowded_out += self.pending.add(bearer, document, missing.clone());
+                outcome.missing.extend(missing);
+            }
+            Err((rule, reason)) => outcome.rejected.push(Rejection { id, bearer, rule, reason }),
+        }
+    }
+
+    fn decide(&mut self, document: &AnyDocument) -> Result<Verdict, (&'static str, String)> {
+        let header = match document {
+            AnyDocument::Charter(charter) => {
+                let acceptance = self.trust.accept_charter(Arc::clone(charter));
+                return self.decided(acceptance.map_err(|error| (error.rule(), error.to_string()))?);
+            }
+            AnyDocument::KeySet(key_set) => {
+                let acceptance = self.trust.accept_key_set(Arc::clone(key_set));
+                return self.decided(acceptance.map_err(|error| (error.rule(), error.to_string()))?);
+            }
+            AnyDocument::NodeRecord(document) => SignedHeader::new(document),
+            AnyDocument::ReferencePoint(document) => SignedHeader::new(document),
+        };
+        // Which old headers current key sets name decides what is kept above a fork.
+        self.follow_keys();
+        let accepted = header.and_then(|header| {
+            let key_set = self.trust.key_set(&header.header.key_set);
+            self.chains.accept_header(&header, key_set.map(|key_set| key_set.payload()))
+        });
+        match accepted.map_err(|error| (error.rule, error.what))? {
+            HeaderAcceptance::New => Ok(Verdict::New),
+            HeaderAcceptance::Known => Ok(Verdict::Known),
+            HeaderAcceptance::AboveFork => Ok(Verdict::Surplus),
+            HeaderAcceptance::Pending(key_set) => Ok(Verdict::Pending(BTreeSet::from([key_set.into()]))),
+            HeaderAcceptance::Forked(proof) => Ok(Verdict::Forked(proof)),
+        }
+    }
+
+    fn decided(&mut self, acceptance: Acceptance) -> Result<Verdict, (&'static str, String)> {
+        Ok(match acceptance {
+            Acceptance::New => {
+                self.listings_stale = true;
+                Verdict::New
+            }
+            Acceptance::Known => Verdict::Known,
+            Acceptance::Pending(missing) => Verdict::Pending(missing),
+            Acceptance::Surplus => Verdict::Surplus,
+        })
+    }
+
+    /// Computes the listings anew if trust has changed, and has the chains follow them.
+    fn follow_keys(&mut self) {
+        if !std::mem::take(&mut self.listings_stale) {
+            return;
+        }
+        self.listings = listings(&self.trust);
+        self.chains.follow(&self.listings);
+    }
+}
+
+enum Verdict {
+    New,
+    Known,
+    Surplus,
+    Pending(BTreeSet<DocumentId>),
+    Forked(ForkProof),
+}
+
+/// The node keys that count now: active in the membership's view, in the key sets that are tips.
+fn listings(trust: &Trust) -> Vec<NodeListing> {
+    let membership = trust.membership();
+    let mut listings: Vec<NodeListing> = Vec::new();
+    for member in membership.members() {
+        let first = listings.len();
+        let tips = member.key_sets.iter().filter_map(|id| trust.key_set(id).map(|key_set| (*id, key_set)));
+        for (id, key_set) in tips {
+            for entry in &key_set.payload().nodes {
+                let standing = membership.node_of(&member.code, &entry.key);
+                if !standing.is_some_and(|standing| standing.is_active()) {
+                    continue;
+                }
+                let mut own = listings.iter_mut().skip(first);
+                if let Some(listing) = own.find(|listing| listing.node == entry.key) {
+                    listing.key_sets.push(id);
+                } else {
+                    listings.push(NodeListing {
+                        member: member.code.clone(),
+                        node: entry.key,
+                        rank: entry.rank,
+                        key_sets: vec![id],
+                        node_record: entry.node_record,
+                        reference_point: entry.reference_point,
+                    });
+                }
+            }
+        }
+    }
+    listings.sort_by(|a, b| (&a.member, a.rank, a.node).cmp(&(&b.member, b.rank, b.node)));
+    listings
+}

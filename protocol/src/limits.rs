@@ -278,6 +278,98 @@ pub const STORED_KEY_BYTES_MAX: usize = 256;
 pub const STORED_VALUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 const _: () = assert!(PARCEL_BYTES_MAX * 2 <= STORED_VALUE_BYTES_MAX);
+
+/// Bytes of an address: a DNS name of 253 bytes, a colon and a port.
+pub const ADDRESS_BYTES_MAX: usize = 253 + 6;
+
+/// Addresses of one node: two networks in both IP families, doubled.
+pub const ADDRESSES_MAX: usize = 8;
+
+/// Sealing keys in one node record: the current one, its successor, and room for a change of KEM.
+pub const SEALING_KEYS_MAX: usize = 4;
+
+/// Document kinds that one node record can name: this version knows seven.
+pub const READABLE_KINDS_MAX: usize = 32;
+
+/// Wire versions that one node can speak: two adjacent ones during an upgrade.
+pub const WIRE_VERSIONS_MAX: usize = 8;
+
+/// Bytes of a program's name and version.
+pub const SOFTWARE_BYTES_MAX: usize = 64;
+
+/// Bytes of a BCP 47 language code (RFC 5646, section 4.4.1: 35 letters suffice for every registered one).
+pub const LANGUAGE_BYTES_MAX: usize = 35;
+
+/// Names of one unit: a country's official languages, the working languages, and room to spare.
+pub const UNIT_NAMES_MAX: usize = 16;
+
+/// Bytes of a unit's or agency's name: eighty characters of three bytes.
+pub const UNIT_NAME_BYTES_MAX: usize = 256;
+
+/// Channels of one unit: more would be a list that nobody tries to the end.
+pub const CHANNELS_MAX: usize = 16;
+
+/// Bytes of a channel's number or address: the longest e-mail address has 254.
+pub const CHANNEL_VALUE_BYTES_MAX: usize = 256;
+
+/// Bytes of a channel's note: two sentences.
+pub const CHANNEL_NOTE_BYTES_MAX: usize = 512;
+
+/// Languages that one unit or duty officer answers in.
+pub const LANGUAGES_MAX: usize = 32;
+
+/// Competences of one unit: six tasks, each performed or facilitated.
+pub const COMPETENCES_MAX: usize = 12;
+
+/// Bytes of a duty role: a role is two or three words and never a name.
+pub const ROLE_BYTES_MAX: usize = 96;
+
+/// Bytes of an IANA time zone name: the longest today has 32.
+pub const TIME_ZONE_BYTES_MAX: usize = 64;
+
+/// Signatures of one chain header: the node key's, and its second one of a post-quantum algorithm.
+pub const HEADER_SIGNATURES_MAX: usize = 2;
+
+/// Bodies kept of one chain, the newest included: what a person needs to see of recent changes.
+pub const BODIES_PER_CHAIN_MAX: usize = 5;
+
+/// A header issued further than this after the reader's clock is marked *future*.
+pub const FUTURE_TOLERANCE: Duration = CLOCK_SKEW_MAX;
+
+/// Bearers whose pending documents are kept: every connected node, and this node itself.
+pub const PENDING_BEARERS_MAX: usize = CONNECTED_NODES_MAX + 1;
+
+/// Ids in one fetch, give or chain answer: 2,048 headers of about 470 bytes fill [`REPAIR_BYTES_MAX`].
+pub const REPAIR_IDS_MAX: usize = 2_048;
+
+/// Chains named in one chain request: both chains of two nodes of every member.
+pub const REPAIR_CHAINS_MAX: usize = 1_024;
+
+/// Positions in one answer: 4,096 of about 150 bytes stay under [`REPAIR_BYTES_MAX`].
+pub const POSITIONS_MAX: usize = 4_096;
+
+/// Pages of positions that one repair asks for of a kind: what lies beyond is left to later repairs.
+pub const POSITION_PAGES_MAX: usize = 4;
+
+/// Exchanges of one repair: a lying peer cannot keep a repair going; what is left is for the next.
+pub const REPAIR_ROUNDS_MAX: usize = 64;
+
+/// Bytes that one repair takes in and gives: a year's headers of a hundred chains.
+pub const REPAIR_SESSION_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Signing keys whose push allowance is remembered: every root and node key of a full federation.
+pub const PUSH_KEYS_MAX: usize = MEMBERS_MAX * (NODES_PER_MEMBER_MAX + 1);
+
+/// Chains whose last pushed fork proof is remembered: one for each chain of a full federation.
+pub const PUSH_FORKS_MAX: usize = MEMBERS_MAX * NODES_PER_MEMBER_MAX * 2;
+
+/// Peers whose faults are remembered: those connected, and as many that were.
+pub const FAULT_PEERS_MAX: usize = 2 * CONNECTED_NODES_MAX;
+
+/// Rules counted for one peer: more than VALIDATION.md lists for any one document kind.
+pub const FAULT_RULES_MAX: usize = 64;
+
 const _: () = assert!(INTRODUCTION_SLICE_BYTES < INTRODUCTION_FRAME_BYTES_MAX);
 const _: () = assert!(CHARTER_BYTES_MAX * 2 < INTRODUCTION_BYTES_MAX);
 const _: () = assert!(MESSAGE_BODY_BYTES_MAX < PARCEL_BYTES_MAX);
+const _: () = assert!(REPAIR_IDS_MAX * 32 < REPAIR_BYTES_MAX / 8);

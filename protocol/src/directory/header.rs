@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::text::broken;
 use crate::{
-    ids::{ContentHash, DocumentId, KeySetId, MemberCode, NodeKey, Sequence},
+    document::{FormError, Kind, Payload, Verified},
+    ids::{ContentHash, DocumentId, HeaderId, KeySetId, MemberCode, NodeKey, Sequence},
+    limits::{BODY_BYTES_MAX, BODY_SALT_BYTES, CHAIN_LENGTH_MAX, HEADER_BYTES_MAX},
     time::Timestamp,
 };
 
@@ -52,4 +55,141 @@ pub enum ChainKind {
     NodeRecord,
     /// The member's directory entry.
     ReferencePoint,
+}
+
+/// A header of a node record's chain, as it stands in an envelope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NodeRecordHeader(pub Header);
+
+/// A header of a reference point's chain, as it stands in an envelope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ReferencePointHeader(pub Header);
+
+/// A payload that is a chain header.
+pub trait ChainPayload: Payload {
+    /// Which of the node's two chains.
+    const CHAIN: ChainKind;
+
+    /// The header.
+    fn header(&self) -> &Header;
+}
+
+/// A chain header taken out of its envelope, with what its envelope proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedHeader {
+    /// The header's document id.
+    pub id: HeaderId,
+    /// Which of the node's two chains.
+    pub kind: ChainKind,
+    /// What it says.
+    pub header: Header,
+}
+
+impl Header {
+    /// The chain of that kind that the header belongs to.
+    #[must_use]
+    pub const fn chain(&self, kind: ChainKind) -> ChainKey {
+        ChainKey { node: self.node, key_set: self.key_set, kind }
+    }
+
+    /// Checks HD-01 to HD-04: what must hold whatever else the receiver knows.
+    ///
+    /// # Errors
+    /// [`FormError`] with the first broken rule.
+    pub fn check_form(&self) -> Result<(), FormError> {
+        if self.sequence.0 >= CHAIN_LENGTH_MAX {
+            return broken("HD-01", format!("sequence {}, expected below {CHAIN_LENGTH_MAX}", self.sequence));
+        }
+        let names_key_set = self.predecessor == DocumentId::from(self.key_set);
+        if names_key_set != (self.sequence.0 == 0) {
+            return broken("HD-02", format!("sequence {} and the key set as predecessor: {names_key_set}", self.sequence));
+        }
+        let bytes = BODY_SALT_BYTES as u64..=BODY_BYTES_MAX as u64;
+        if !bytes.contains(&self.length) {
+            return broken("HD-03", format!("a body of {} bytes, expected {bytes:?}", self.length));
+        }
+        if self.fresh_until < self.issued {
+            return broken("HD-04", format!("fresh until {}, before issued {}", self.fresh_until, self.issued));
+        }
+        Ok(())
+    }
+}
+
+impl SignedHeader {
+    /// Takes a header out of its envelope, if its own node key and no other signed it (HD-05).
+    ///
+    /// # Errors
+    /// [`FormError`] otherwise: such an envelope is wrong in every state.
+    pub fn new<P: ChainPayload>(document: &Verified<P>) -> Result<Self, FormError> {
+        let header = document.payload().header();
+        if document.signer() != Some(*header.node.as_bytes()) {
+            return broken("HD-05", format!("signed by another key than its node {}", header.node.short()));
+        }
+        Ok(Self { id: document.id().into(), kind: P::CHAIN, header: header.clone() })
+    }
+
+    /// The chain that the header belongs to.
+    #[must_use]
+    pub const fn chain(&self) -> ChainKey {
+        self.header.chain(self.kind)
+    }
+}
+
+impl ChainKind {
+    /// The kind of the envelopes that carry the chain's headers.
+    #[must_use]
+    pub const fn document_kind(self) -> Kind {
+        match self {
+            Self::NodeRecord => Kind::NodeRecord,
+            Self::ReferencePoint => Kind::ReferencePoint,
+        }
+    }
+
+    /// The chain whose headers an envelope kind carries.
+    #[must_use]
+    pub const fn of(kind: Kind) -> Option<Self> {
+        match kind {
+            Kind::NodeRecord => Some(Self::NodeRecord),
+            Kind::ReferencePoint => Some(Self::ReferencePoint),
+            Kind::JoiningRequest | Kind::Charter | Kind::KeySet | Kind::Message | Kind::Receipt => None,
+        }
+    }
+}
+
+impl Payload for NodeRecordHeader {
+    const KIND: Kind = Kind::NodeRecord;
+    const VERSION: u64 = 1;
+    const BYTES_MAX: usize = HEADER_BYTES_MAX;
+
+    fn check_form(&self) -> Result<(), FormError> {
+        self.0.check_form()
+    }
+}
+
+impl ChainPayload for NodeRecordHeader {
+    const CHAIN: ChainKind = ChainKind::NodeRecord;
+
+    fn header(&self) -> &Header {
+        &self.0
+    }
+}
+
+impl Payload for ReferencePointHeader {
+    const KIND: Kind = Kind::ReferencePoint;
+    const VERSION: u64 = 1;
+    const BYTES_MAX: usize = HEADER_BYTES_MAX;
+
+    fn check_form(&self) -> Result<(), FormError> {
+        self.0.check_form()
+    }
+}
+
+impl ChainPayload for ReferencePointHeader {
+    const CHAIN: ChainKind = ChainKind::ReferencePoint;
+
+    fn header(&self) -> &Header {
+        &self.0
+    }
 }

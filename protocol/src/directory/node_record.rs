@@ -2,7 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ids::SealingKeyId, time::Timestamp};
+use super::text::{broken, check_address, check_count, check_text};
+use crate::{
+    document::{DecodeError, FormError, decode},
+    ids::SealingKeyId,
+    limits::{
+        ADDRESSES_MAX, BODY_BYTES_MAX, KIND_BYTES_MAX, READABLE_KINDS_MAX, SEALING_KEYS_MAX, SOFTWARE_BYTES_MAX,
+        WIRE_VERSIONS_MAX,
+    },
+    time::Timestamp,
+};
 
 /// What a node publishes of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,4 +72,71 @@ impl SealingKeyEntry {
         use sha2::{Digest, Sha256};
         SealingKeyId::from_bytes(Sha256::digest(key).into())
     }
+}
+
+impl NodeRecord {
+    /// Decodes and checks a body.
+    ///
+    /// # Errors
+    /// [`BodyError`]: the node that published it is at fault, never its bearer.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BodyError> {
+        let record: Self = decode(bytes, BODY_BYTES_MAX)?;
+        record.check_form()?;
+        Ok(record)
+    }
+
+    /// Checks NR-01 to NR-06.
+    ///
+    /// # Errors
+    /// [`FormError`] with the first broken rule.
+    pub fn check_form(&self) -> Result<(), FormError> {
+        check_count("NR-01", "addresses", self.addresses.len(), ADDRESSES_MAX)?;
+        self.addresses.iter().try_for_each(|address| check_address("NR-02", address))?;
+        check_count("NR-03", "sealing keys", self.sealing_keys.len(), SEALING_KEYS_MAX)?;
+        self.sealing_keys.iter().try_for_each(SealingKeyEntry::check_form)?;
+        if !self.sealing_keys.is_sorted_by(|a, b| a.from < b.from) {
+            return broken("NR-03", "sealing keys not oldest first".into());
+        }
+        check_count("NR-05", "reads", self.reads.len(), READABLE_KINDS_MAX)?;
+        self.reads.iter().try_for_each(|read| check_text("NR-05", "reads", &read.kind, KIND_BYTES_MAX))?;
+        check_count("NR-05", "wire", self.wire.len(), WIRE_VERSIONS_MAX)?;
+        if !self.wire.is_sorted_by(|a, b| a < b) {
+            return broken("NR-05", "wire versions not ascending".into());
+        }
+        check_text("NR-06", "software", &self.software, SOFTWARE_BYTES_MAX)
+    }
+}
+
+impl SealingKeyEntry {
+    /// Checks NR-04: an X-Wing key of the right length, not all zero, with days from before until.
+    ///
+    /// # Errors
+    /// [`FormError`] with the rule.
+    pub fn check_form(&self) -> Result<(), FormError> {
+        if self.from >= self.until {
+            return broken("NR-04", format!("sealing key from {}, not before until {}", self.from, self.until));
+        }
+        if self.kem != Self::X_WING {
+            return broken("NR-04", format!("KEM {:#06x}, expected {:#06x}", self.kem, Self::X_WING));
+        }
+        if self.key.len() != Self::X_WING_KEY_BYTES {
+            let got = self.key.len();
+            return broken("NR-04", format!("a key of {got} bytes, expected {}", Self::X_WING_KEY_BYTES));
+        }
+        if self.key.iter().all(|byte| *byte == 0) {
+            return broken("NR-04", "a sealing key of zeros".into());
+        }
+        Ok(())
+    }
+}
+
+/// Why a chain's body cannot be read. The header that names it stays valid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// The bytes are not the body's encoding.
+    #[error("body: {0}")]
+    Decode(#[from] DecodeError),
+    /// A field is out of its bounds.
+    #[error(transparent)]
+    Form(#[from] FormError),
 }

@@ -2,6 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{
+    node_record::BodyError,
+    text::{broken, check_count, check_language, check_text},
+};
+use crate::{
+    document::{FormError, decode},
+    limits::{
+        BODY_BYTES_MAX, CHANNEL_NOTE_BYTES_MAX, CHANNEL_VALUE_BYTES_MAX, CHANNELS_MAX, COMPETENCES_MAX, LANGUAGES_MAX,
+        ROLE_BYTES_MAX, TIME_ZONE_BYTES_MAX, UNIT_NAME_BYTES_MAX, UNIT_NAMES_MAX,
+    },
+};
+
 /// A country's specialised cybercrime unit, reachable day and night.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReferencePoint {
@@ -112,6 +124,59 @@ pub enum CompetenceMode {
     Performs,
     /// Passes it to those who do.
     Facilitates,
+}
+
+impl ReferencePoint {
+    /// Decodes and checks a body.
+    ///
+    /// # Errors
+    /// [`BodyError`]: the node that published it is at fault, never its bearer.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BodyError> {
+        let point: Self = decode(bytes, BODY_BYTES_MAX)?;
+        point.check_form()?;
+        Ok(point)
+    }
+
+    /// Checks RP-01 to RP-06.
+    ///
+    /// # Errors
+    /// [`FormError`] with the first broken rule.
+    pub fn check_form(&self) -> Result<(), FormError> {
+        if self.names.is_empty() {
+            return broken("RP-01", "names: none, expected at least one".into());
+        }
+        check_count("RP-01", "names", self.names.len(), UNIT_NAMES_MAX)?;
+        for name in &self.names {
+            check_language("RP-01", "names", &name.language)?;
+            check_text("RP-01", "names", &name.text, UNIT_NAME_BYTES_MAX)?;
+        }
+        if let Some(agency) = &self.agency {
+            check_text("RP-01", "agency", agency, UNIT_NAME_BYTES_MAX)?;
+        }
+        check_count("RP-02", "channels", self.channels.len(), CHANNELS_MAX)?;
+        for channel in &self.channels {
+            check_text("RP-02", "channel", &channel.value, CHANNEL_VALUE_BYTES_MAX)?;
+            if let Some(note) = &channel.note {
+                check_text("RP-02", "channel note", note, CHANNEL_NOTE_BYTES_MAX)?;
+            }
+        }
+        check_languages("RP-03", &self.languages)?;
+        check_count("RP-04", "competences", self.competences.len(), COMPETENCES_MAX)?;
+        if let Some(duty) = &self.on_duty {
+            check_text("RP-05", "duty role", &duty.role, ROLE_BYTES_MAX)?;
+            check_languages("RP-05", &duty.languages)?;
+        }
+        check_text("RP-06", "time zone", &self.time_zone, TIME_ZONE_BYTES_MAX)?;
+        if !self.time_zone.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_+-".contains(&b)) {
+            return broken("RP-06", "time zone: not the form of an IANA name".into());
+        }
+        Ok(())
+    }
+}
+
+fn check_languages(rule: &'static str, languages: &[String]) -> Result<(), FormError> {
+    check_count(rule, "languages", languages.len(), LANGUAGES_MAX)?;
+    languages.iter().try_for_each(|code| check_language(rule, "languages", code))
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]

@@ -172,6 +172,13 @@ impl Envelope {
         Ok(())
     }
 
+    /// Bytes of the encoded envelope, at most: its parts, and room for the field names and lengths.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let signatures = self.signatures.iter().map(|s| s.key.len() + s.sig.len() + SIGNATURE_MARGIN_BYTES);
+        self.kind.len() + self.payload.len() + signatures.sum::<usize>() + FIELDS_MARGIN_BYTES
+    }
+
     /// The document's name in a federation (`None`: before there is one).
     #[must_use]
     pub fn id(&self, federation: Option<FederationId>) -> DocumentId {
@@ -202,3 +209,9 @@ const DOMAIN: &[u8] = b"refpoint";
 
 /// Bytes of an envelope beside its payload: 512 Ed25519 signatures of about 120 bytes each.
 const MARGIN_BYTES: usize = 64 * 1024;
+
+/// Bytes of an envelope's field names, lengths and version: 44 and at most 30.
+const FIELDS_MARGIN_BYTES: usize = 80;
+
+/// Bytes of a signature's field names, lengths and algorithm: 12 and at most 20.
+const SIGNATURE_MARGIN_BYTES: usize = 32;

@@ -1,0 +1,105 @@
+//! The digest: one root for each kind, equal on two nodes exactly if their positions are.
+
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    Evidence,
+    repair::{Digest, KindRoot, Position},
+};
+use crate::{
+    directory::header::{ChainKind, NodeRecordHeader, ReferencePointHeader},
+    document::{EncodeError, Kind, Payload, encode},
+    ids::{ContentHash, KeySetId},
+    membership::{charter::Charter, key_set::KeySet},
+    time::Timestamp,
+};
+
+/// The roots of all kinds, computed once after each change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roots(Vec<KindRoot>);
+
+impl Evidence {
+    /// What this node says at the start of a repair.
+    ///
+    /// # Errors
+    /// [`EncodeError`] if positions have no encoding: an invariant of ours is broken.
+    pub fn digest(&self, now: Timestamp) -> Result<Digest, EncodeError> {
+        Ok(Digest { roots: self.roots()?, time: now })
+    }
+
+    /// The root of each kind, in the order of dependence.
+    ///
+    /// # Errors
+    /// [`EncodeError`] as [`Evidence::digest`].
+    pub fn roots(&self) -> Result<Vec<KindRoot>, EncodeError> {
+        if let Some(Roots(roots)) = self.roots.get() {
+            return Ok(roots.clone());
+        }
+        let root = |kind| {
+            let root = root_of(&self.positions(kind))?;
+            Ok(KindRoot { kind: kind.name().into(), version: version_of(kind), root })
+        };
+        let roots = Kind::EVIDENCE.into_iter().map(root).collect::<Result<Vec<_>, EncodeError>>()?;
+        Ok(self.roots.get_or_init(|| Roots(roots)).0.clone())
+    }
+
+    /// Where this node stands in one kind, sorted; nothing for kinds that are not evidence.
+    ///
+    /// Chains under key sets of a broken generation are left out, as those key sets are: which of them a
+    /// node holds depends on what came first.
+    #[must_use]
+    pub fn positions(&self, kind: Kind) -> Vec<Position> {
+        let mut positions: Vec<_> = match kind {
+            Kind::Charter => self.trust.charters().map(|charter| Position::Held(charter.id())).collect(),
+            Kind::KeySet => {
+                let whole = self.trust.key_sets().filter(|set| !self.is_broken(set.payload()));
+                let broken = self.trust.broken_generations();
+                let broken = broken.map(|(member, incarnation, generation)| {
+                    Position::Broken(member.clone(), incarnation, generation)
+                });
+                whole.map(|set| Position::Held(set.id())).chain(broken).collect()
+            }
+            Kind::NodeRecord => self.chain_positions(ChainKind::NodeRecord).collect(),
+            Kind::ReferencePoint => self.chain_positions(ChainKind::ReferencePoint).collect(),
+            Kind::JoiningRequest | Kind::Message | Kind::Receipt => Vec::new(),
+        };
+        positions.sort();
+        positions
+    }
+
+    /// Whether chains under a key set are compared with other nodes'.
+    #[must_use]
+    pub fn is_compared(&self, key_set: KeySetId) -> bool {
+        self.trust.key_set(&key_set).is_some_and(|set| !self.is_broken(set.payload()))
+    }
+
+    fn chain_positions(&self, kind: ChainKind) -> impl Iterator<Item = Position> {
+        let compared = self.chains.of_kind(kind).filter(|(key, _)| self.is_compared(key.key_set));
+        compared.filter_map(|(key, chain)| chain.position(*key))
+    }
+
+    fn is_broken(&self, set: &KeySet) -> bool {
+        let of = (&set.member, set.incarnation, set.generation);
+        self.trust.broken_generations().any(|broken| broken == of)
+    }
+}
+
+/// SHA-256 of the canonical encoding of sorted positions.
+///
+/// # Errors
+/// [`EncodeError`] if they have none: an invariant of ours is broken.
+pub fn root_of(positions: &[Position]) -> Result<ContentHash, EncodeError> {
+    Ok(ContentHash::from_bytes(Sha256::digest(encode(positions)?).into()))
+}
+
+/// The payload version that this node reads of a kind of evidence; 0 for other kinds.
+#[must_use]
+pub const fn version_of(kind: Kind) -> u64 {
+    match kind {
+        Kind::Charter => Charter::VERSION,
+        Kind::KeySet => KeySet::VERSION,
+        Kind::NodeRecord => NodeRecordHeader::VERSION,
+        Kind::ReferencePoint => ReferencePointHeader::VERSION,
+        Kind::JoiningRequest | Kind::Message | Kind::Receipt => 0,
+    }
+}
