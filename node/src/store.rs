@@ -9,6 +9,7 @@
 //! <folder>/lock              one process a folder
 //! <folder>/schema            guards the folder against older programs
 //! <folder>/clean             there after an orderly end; without it every row is checked at the start
+//! <folder>/progress          the number of the last batch stored, against a database that lost its end
 //! <folder>/database/         sled: one tree, rows of at most 4 KiB
 //! <folder>/content/<sha256>  larger values
 //! <folder>/database.damaged-N  what a recovery put aside, for people to look at and remove
@@ -21,6 +22,7 @@ mod content;
 mod error;
 mod folder;
 mod memory;
+mod progress;
 mod record;
 mod recovery;
 mod schema;

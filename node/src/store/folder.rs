@@ -51,6 +51,21 @@ impl Layout {
         self.folder.join("clean")
     }
 
+    /// How far the store had come, as a second witness.
+    pub(super) fn progress(&self) -> PathBuf {
+        self.folder.join("progress")
+    }
+
+    /// The database as it was before an opening that may harm it; there only while one is under way.
+    pub(super) fn before_opening(&self) -> PathBuf {
+        self.folder.join("database.before-opening")
+    }
+
+    /// A copy that is not complete, or one that is being removed.
+    pub(super) fn incomplete(&self) -> PathBuf {
+        self.folder.join("database.incomplete")
+    }
+
     fn lock(&self) -> PathBuf {
         self.folder.join("lock")
     }

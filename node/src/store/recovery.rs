@@ -1,14 +1,15 @@
 //! Opening a data folder: guard, lock, check, and the ladder of remedies when the database does not open.
 //!
-//! A database that fails is copied aside before anything is tried on it. What a remedy may remove is only what
-//! sled derives from its log (snapshots). If no remedy helps, the database is put back as it was and opening
-//! fails: a folder that held records is never started empty.
+//! After an end that was not orderly the database is copied before sled touches it, since sled cuts off what it
+//! cannot read; the copy goes when every row has been checked. What a remedy may remove is only what sled derives
+//! from its log (snapshots). If no remedy helps, the database is put back as it was and opening fails: a folder
+//! that held records is never started empty.
 
 use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
 use refpoint_protocol::storage::Table;
@@ -45,6 +46,8 @@ pub struct Recovered {
     pub cause: String,
     /// What helped.
     pub remedy: Remedy,
+    /// Batches that were acknowledged and are not there any more, as far as is known.
+    pub lost: u64,
     /// Where the database lies as it was before.
     pub copy: PathBuf,
 }
@@ -56,6 +59,8 @@ pub enum Remedy {
     WithoutUnfinishedSnapshots,
     /// Removing all snapshots, so that sled reads its whole log.
     WithoutSnapshots,
+    /// Nothing: it opens, and what it lost is lost.
+    AsFound,
 }
 
 /// What a check of every row found.
@@ -93,17 +98,22 @@ impl SledStore {
         let was_orderly = take_mark(&layout)?;
         let opening = Opening { layout: &layout, lock: &lock, storage_key, options, found };
         let depth = if has_database && !was_orderly { Depth::EveryRow } else { Depth::Founding };
-        let (store, mut opened, schema) = match opening.attempt(depth) {
-            Ok(opened) => opened,
+        if depth == Depth::EveryRow {
+            opening.copy_before_opening()?;
+        }
+        let Attempted { store, mut opened, schema, .. } = match opening.attempt(depth) {
+            Ok(attempted) if attempted.lost == 0 => attempted,
+            Ok(Attempted { lost, .. }) => opening.recover(format!("its last {lost} batches are missing"))?,
+            Err(Attempt::Broken(cause)) => opening.recover(cause)?,
             Err(Attempt::Final(error)) => return Err(error),
-            Err(Attempt::Broken(cause)) => opening.recover(&cause)?,
         };
         opened.migrated = schema::migrate(&store, schema::MIGRATIONS, schema, schema::CURRENT)?;
         if found.is_none() {
             schema::write_guard(&layout, schema::CURRENT)?;
         }
         opened.set_aside = store.set_aside().map_err(|cause| opening.failed(cause))?.len();
-        store.is_orderly.store(true, Ordering::SeqCst);
+        opening.remove_copy()?;
+        store.accept().map_err(|cause| opening.failed(cause))?;
         Ok((store, opened))
     }
 }
@@ -125,6 +135,15 @@ enum Depth {
     EveryRow,
 }
 
+/// An attempt that opened the database.
+struct Attempted {
+    store: SledStore,
+    opened: Opened,
+    schema: u32,
+    /// Batches that were known to be stored and are not there.
+    lost: u64,
+}
+
 /// Why an attempt failed.
 enum Attempt {
     /// The database is broken; a remedy may help.
@@ -134,11 +153,12 @@ enum Attempt {
 }
 
 impl Opening<'_> {
-    /// Opens the database once. Returns it with what was found and its schema.
-    fn attempt(&self, depth: Depth) -> Result<(SledStore, Opened, u32), Attempt> {
+    /// Opens the database once.
+    fn attempt(&self, depth: Depth) -> Result<Attempted, Attempt> {
         let broken = |error: StoreError| Attempt::Broken(error.to_string());
-        let store = SledStore::start(self.layout, self.lock, self.storage_key.duplicate(), self.options)
-            .map_err(Attempt::Broken)?;
+        let (store, lost) =
+            SledStore::start(self.layout, self.lock, self.storage_key.duplicate(), self.options)
+                .map_err(Attempt::Broken)?;
         let mut opened = Opened::default();
         let schema = match schema::founding(&store).map_err(broken)? {
             Founding::Schema(schema) if schema > schema::CURRENT => {
@@ -165,15 +185,18 @@ impl Opening<'_> {
         if depth == Depth::EveryRow {
             opened.checked = Some(check(&store).map_err(broken)?);
         }
-        Ok((store, opened, schema))
+        Ok(Attempted { store, opened, schema, lost })
     }
 
-    /// Copies the database aside and goes through the remedies.
-    fn recover(&self, cause: &str) -> Result<(SledStore, Opened, u32), OpenError> {
+    /// Goes through the remedies on a database of which a copy lies aside.
+    fn recover(&self, cause: String) -> Result<Attempted, OpenError> {
         let database = self.layout.database();
-        let copy = self.copy_aside()?;
-        tracing::error!(copy = %copy.display(), "the database does not open ({cause}); trying without snapshots");
-        let mut last = cause.to_owned();
+        if !exists(&self.layout.before_opening())? {
+            self.copy_before_opening()?;
+        }
+        tracing::error!("the database does not open as it should: {cause}; trying without its snapshots");
+        let mut last = cause.clone();
+        let mut opens = false;
         for remedy in [Remedy::WithoutUnfinishedSnapshots, Remedy::WithoutSnapshots] {
             let removed = remove_snapshots(&database, remedy).map_err(|cause| OpenError::Folder {
                 doing: "remove snapshots in",
@@ -184,40 +207,88 @@ impl Opening<'_> {
                 continue;
             }
             match self.attempt(Depth::EveryRow) {
-                Ok((store, mut opened, schema)) => {
-                    tracing::error!(copy = %copy.display(), "the database was recovered; its last records may be missing");
-                    opened.recovered = Some(Recovered { cause: cause.to_owned(), remedy, copy });
-                    return Ok((store, opened, schema));
-                }
+                Ok(attempted) if attempted.lost == 0 => return self.recovered(attempted, cause, remedy),
+                Ok(_) => opens = true,
                 Err(Attempt::Final(error)) => return Err(error),
                 Err(Attempt::Broken(cause)) => last = cause,
             }
         }
+        match self.attempt(Depth::EveryRow) {
+            Ok(attempted) => {
+                let remedy = if opens { Remedy::WithoutSnapshots } else { Remedy::AsFound };
+                return self.recovered(attempted, cause, remedy);
+            }
+            Err(Attempt::Final(error)) => return Err(error),
+            Err(Attempt::Broken(cause)) => last = if opens { cause } else { last },
+        }
         // Put back what was there, so that nothing is lost and the next start says the same.
+        let copy = self.layout.before_opening();
         fs::remove_dir_all(&database)
             .and_then(|()| fs::rename(&copy, &database))
             .and_then(|()| sync_folder(self.layout.folder()))
-            .map_err(|cause| OpenError::Folder { doing: "put the copy back from", path: copy, cause })?;
+            .map_err(|cause| OpenError::Folder { doing: "put the database back from", path: copy, cause })?;
         Err(OpenError::Unrecoverable { folder: self.folder(), database, cause: last })
     }
 
-    /// Copies the database to a name that only a complete copy has.
-    fn copy_aside(&self) -> Result<PathBuf, OpenError> {
-        let named = |name: String| self.layout.folder().join(name);
-        let copy = (1_u32..)
-            .map(|number| named(format!("database.damaged-{number}")))
+    /// Keeps the copy under a name for people, and reports.
+    fn recovered(
+        &self,
+        mut attempted: Attempted,
+        cause: String,
+        remedy: Remedy,
+    ) -> Result<Attempted, OpenError> {
+        let copy = (1_u32..=u32::MAX)
+            .map(|number| self.layout.folder().join(format!("database.damaged-{number}")))
             .find(|path| !path.exists())
-            .unwrap_or_else(|| named("database.damaged".to_owned()));
-        let unfinished = copy.with_extension("copying");
-        let failed = |cause| OpenError::Folder { doing: "copy the database to", path: copy.clone(), cause };
-        if exists(&unfinished)? {
-            fs::remove_dir_all(&unfinished).map_err(failed)?;
+            .unwrap_or_else(|| self.layout.folder().join("database.damaged"));
+        self.rename(&self.layout.before_opening(), &copy)?;
+        let lost = attempted.lost;
+        tracing::error!(copy = %copy.display(), lost, "the database was recovered; its last records may be missing");
+        attempted.opened.recovered = Some(Recovered { cause, remedy, lost, copy });
+        Ok(attempted)
+    }
+
+    /// Copies the database before sled touches it: sled cuts off whatever it cannot read.
+    ///
+    /// A copy that is there already comes from an opening that was cut short. It is the better one.
+    fn copy_before_opening(&self) -> Result<(), OpenError> {
+        let (copy, incomplete) = (self.layout.before_opening(), self.layout.incomplete());
+        self.remove_incomplete()?;
+        if exists(&copy)? {
+            return Ok(());
         }
-        copy_folder(&self.layout.database(), &unfinished)
-            .and_then(|()| fs::rename(&unfinished, &copy))
+        match copy_folder(&self.layout.database(), &incomplete) {
+            Ok(()) => self.rename(&incomplete, &copy),
+            // A full disk must not keep a node from starting whose database is most likely whole.
+            Err(cause) if cause.kind() == io::ErrorKind::StorageFull => {
+                tracing::warn!("no room to copy the database before it is checked: {cause}");
+                self.remove_incomplete()
+            }
+            Err(cause) => Err(OpenError::Folder { doing: "copy the database to", path: incomplete, cause }),
+        }
+    }
+
+    /// Removes the copy of a database that turned out well.
+    fn remove_copy(&self) -> Result<(), OpenError> {
+        if exists(&self.layout.before_opening())? {
+            // Under another name first, so that half a copy is never taken for a whole one.
+            self.rename(&self.layout.before_opening(), &self.layout.incomplete())?;
+        }
+        self.remove_incomplete()
+    }
+
+    fn remove_incomplete(&self) -> Result<(), OpenError> {
+        let path = self.layout.incomplete();
+        if exists(&path)? {
+            fs::remove_dir_all(&path).map_err(|cause| OpenError::Folder { doing: "remove", path, cause })?;
+        }
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), OpenError> {
+        fs::rename(from, to)
             .and_then(|()| sync_folder(self.layout.folder()))
-            .map_err(failed)?;
-        Ok(copy)
+            .map_err(|cause| OpenError::Folder { doing: "rename", path: from.to_path_buf(), cause })
     }
 
     fn folder(&self) -> PathBuf {
@@ -308,6 +379,7 @@ fn remove_snapshots(database: &Path, remedy: Remedy) -> io::Result<usize> {
             && match remedy {
                 Remedy::WithoutUnfinishedSnapshots => name.ends_with(".generating"),
                 Remedy::WithoutSnapshots => true,
+                Remedy::AsFound => false,
             };
         if goes {
             fs::remove_file(entry.path())?;

@@ -4,11 +4,12 @@
 //! over them. sled's `flush` does not reach the device by itself: [`SledStore::sync`] adds the fdatasync. Every
 //! call into sled is guarded against its panics; any failure of it stops the store for good.
 
+mod batch;
+mod rows;
+
 use std::{
-    collections::BTreeMap,
     fs::File,
     io,
-    ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
@@ -19,11 +20,13 @@ use std::{
 
 use refpoint_protocol::storage::{Change, Table};
 
+use self::{batch::last_of_each, rows::SledRows};
 use super::{
     Damage, Keys, Row, Rows, SetAside, Store, StoreError, check_bounds,
-    content::{ContentError, ContentFolder, Unread},
+    content::{self, ContentFolder, Unread},
     folder::{self, Layout, Lock},
-    record::{self, FileReference, Place, RECORD_OVERHEAD_MAX, Shape, StorageKey},
+    progress::Progress,
+    record::{self, FileReference, Place, Shape, StorageKey},
 };
 
 /// What an operator or a test may set of a [`SledStore`].
@@ -51,6 +54,9 @@ impl Default for Options {
 /// The store in a data folder. Dropping it syncs what was applied and marks the folder as orderly closed.
 pub struct SledStore {
     pub(super) database: ::sled::Db,
+    /// One row: the number of the last batch. A tree of its own, since it changes with every batch.
+    sequence: ::sled::Tree,
+    progress: Progress,
     /// Our own handle to sled's file: what fdatasync needs, and what a failed write-back is reported to.
     file: File,
     pub(super) content: ContentFolder,
@@ -61,7 +67,7 @@ pub struct SledStore {
     set_aside: AtomicUsize,
     stopped: OnceLock<String>,
     /// Whether the end may be marked as orderly: only once opening is complete.
-    pub(super) is_orderly: AtomicBool,
+    is_orderly: AtomicBool,
     /// Last, so that the folder is free only after sled has let go of it.
     _lock: Arc<Lock>,
 }
@@ -71,16 +77,19 @@ pub struct SledStore {
 struct Writing {
     /// Content files whose rows are gone, to be removed once that is on the device.
     dropped: Vec<[u8; 32]>,
+    /// The number of the last batch.
+    sequence: u64,
 }
 
 impl SledStore {
-    /// Opens sled in a folder that is locked and known to be ours.
+    /// Opens sled in a folder that is locked and known to be ours. Returns the store with the number of batches
+    /// that were known to be stored and are not there.
     pub(super) fn start(
         layout: &Layout,
         lock: &Arc<Lock>,
         storage_key: StorageKey,
         options: &Options,
-    ) -> Result<Self, String> {
+    ) -> Result<(Self, u64), String> {
         let config = ::sled::Config::new()
             .path(layout.database())
             .cache_capacity(options.cache_bytes)
@@ -96,22 +105,40 @@ impl SledStore {
         for path in [layout.database(), layout.folder().to_path_buf()] {
             folder::sync_folder(&path).map_err(told)?;
         }
+        let (sequence, last) = guarded(|| {
+            let tree = database.open_tree(SEQUENCE_TREE)?;
+            let last = tree.get(SEQUENCE_KEY)?;
+            Ok((tree, last))
+        })?;
+        let last =
+            last.and_then(|row| row.as_ref().try_into().ok().map(u64::from_be_bytes)).unwrap_or_default();
+        let (progress, promised) = Progress::open(&layout.progress()).map_err(told)?;
         let set_aside = guarded(|| {
             database.scan_prefix([SET_ASIDE]).try_fold(0_usize, |count, row| row.map(|_| count + 1))
         })?;
-        Ok(Self {
+        let store = Self {
             database,
+            sequence,
+            progress,
             file,
             content: ContentFolder::new(layout.content()),
             layout: layout.clone(),
             storage_key,
             options: options.clone(),
-            writing: Mutex::default(),
+            writing: Mutex::new(Writing { dropped: Vec::new(), sequence: last }),
             set_aside: AtomicUsize::new(set_aside),
             stopped: OnceLock::new(),
             is_orderly: AtomicBool::new(false),
             _lock: Arc::clone(lock),
-        })
+        };
+        Ok((store, promised.saturating_sub(last)))
+    }
+
+    /// Accepts the state as it is: from here on, both witnesses say the same, and the end may be orderly.
+    pub(super) fn accept(&self) -> Result<(), StoreError> {
+        self.sync()?;
+        self.is_orderly.store(true, Ordering::SeqCst);
+        Ok(())
     }
 
     /// The data folder.
@@ -204,115 +231,12 @@ impl SledStore {
         // What a panic could leave half done is in sled, and then the store has stopped.
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn check_space(&self, changes: &BTreeMap<(Table, &[u8]), Option<&[u8]>>) -> Result<(), StoreError> {
-        let stored = || changes.iter().filter_map(|((table, _), value)| value.map(|value| (table, value)));
-        let reserve = match (stored().next(), stored().any(|(table, _)| table.is_bulk())) {
-            (None, _) => return Ok(()),
-            (Some(_), true) => self.options.bulk_reserve_bytes,
-            (Some(_), false) => self.options.reserve_bytes,
-        };
-        let bytes =
-            stored().fold(0, |sum: u64, (_, value)| sum.saturating_add(ROW_SPACE + value.len() as u64));
-        let needed = reserve.saturating_add(bytes);
-        let available = self.free_on_disk()?;
-        if available < needed { Err(self.disk_full(available, needed)) } else { Ok(()) }
-    }
-
-    fn disk_full(&self, available: u64, needed: u64) -> StoreError {
-        StoreError::DiskFull { folder: self.layout.folder().display().to_string(), available, needed }
-    }
-
-    /// Writes the content files of a batch and makes its rows. On an error no file of the batch is left.
-    fn prepare(&self, changes: &BTreeMap<(Table, &[u8]), Option<&[u8]>>) -> Result<Prepared, StoreError> {
-        let mut prepared = Prepared::default();
-        let mut written = Vec::new();
-        let result = self.prepare_into(changes, &mut prepared, &mut written);
-        if let Err(error) = result {
-            for hash in &written {
-                if let Err(cause) = self.content.remove(hash) {
-                    self.is_orderly.store(false, Ordering::SeqCst);
-                    tracing::warn!("cannot remove a content file that was not used: {cause}");
-                }
-            }
-            return Err(error);
-        }
-        Ok(prepared)
-    }
-
-    fn prepare_into(
-        &self,
-        changes: &BTreeMap<(Table, &[u8]), Option<&[u8]>>,
-        prepared: &mut Prepared,
-        written: &mut Vec<[u8; 32]>,
-    ) -> Result<(), StoreError> {
-        for (&(table, key), value) in changes {
-            let place = Place::of(table, key);
-            let row_key = row_key(table.id(), key);
-            let old = self.call("reading a row", || self.database.get(&row_key))?;
-            prepared.drop_file(old.and_then(|row| record::file_reference(place, &row, &self.storage_key)));
-            if self.set_aside.load(Ordering::SeqCst) > 0 {
-                self.prepare_replacement(place, &aside_key(table, key), prepared)?;
-            }
-            let Some(value) = value else {
-                prepared.batch.remove(row_key);
-                continue;
-            };
-            let row = if row_key.len() + RECORD_OVERHEAD_MAX + value.len() <= ROW_BYTES_MAX {
-                record::encode(place, Shape::Inline, value, &self.storage_key)?
-            } else {
-                let reference = self
-                    .content
-                    .write(place, value, &self.storage_key)
-                    .map_err(|error| self.not_written(error, value.len()))?;
-                written.push(reference.hash);
-                record::encode(place, Shape::File, &reference.to_bytes(), &self.storage_key)?
-            };
-            prepared.batch.insert(row_key, row);
-        }
-        if !written.is_empty() {
-            self.content.sync().map_err(|cause| self.stop("syncing the content folder", cause))?;
-        }
-        Ok(())
-    }
-
-    /// Ends what was set aside under a key that is being stored anew or deleted.
-    fn prepare_replacement(
-        &self,
-        place: Place<'_>,
-        aside: &[u8],
-        prepared: &mut Prepared,
-    ) -> Result<(), StoreError> {
-        let Some(remains) = self.call("reading a set-aside row", || self.database.get(aside))? else {
-            return Ok(());
-        };
-        let within = Place { prefix: SET_ASIDE, key: aside.get(1..).unwrap_or_default(), secret: false };
-        if let Ok((_, row)) = record::decode(within, &remains, &self.storage_key) {
-            prepared.drop_file(record::file_reference(place, &row, &self.storage_key));
-        }
-        prepared.batch.remove(aside);
-        prepared.replaced += 1;
-        Ok(())
-    }
-
-    fn not_written(&self, error: ContentError, bytes: usize) -> StoreError {
-        match error {
-            ContentError::Record(error) => error,
-            ContentError::Write(cause) => match cause.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => self.disk_full(0, bytes as u64),
-                _ => self.stop("writing a content file", cause),
-            },
-        }
-    }
 }
 
 impl Store for SledStore {
     fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
         check_bounds(changes)?;
-        let last: BTreeMap<(Table, &[u8]), Option<&[u8]>> = changes
-            .iter()
-            .map(|change| ((change.table, change.key.as_slice()), change.value.as_deref()))
-            .collect();
+        let last = last_of_each(changes);
         let mut writing = self.writing();
         self.running()?;
         if last.is_empty() {
@@ -320,7 +244,13 @@ impl Store for SledStore {
         }
         self.check_space(&last)?;
         let prepared = self.prepare(&last)?;
-        self.call("applying a batch", || self.database.apply_batch(prepared.batch))?;
+        let number = writing.sequence.saturating_add(1);
+        // In the log's order: the number is there only if the batch is.
+        self.call("applying a batch", || {
+            self.database.apply_batch(prepared.batch)?;
+            self.sequence.insert(SEQUENCE_KEY, &number.to_be_bytes())
+        })?;
+        writing.sequence = number;
         self.set_aside.fetch_sub(prepared.replaced, Ordering::SeqCst);
         writing.dropped.extend(prepared.dropped);
         Ok(())
@@ -328,9 +258,13 @@ impl Store for SledStore {
 
     fn sync(&self) -> Result<(), StoreError> {
         self.running()?;
-        let dropped = std::mem::take(&mut self.writing().dropped);
+        let (dropped, number) = {
+            let mut writing = self.writing();
+            (std::mem::take(&mut writing.dropped), writing.sequence)
+        };
         self.call("flushing the database", || self.database.flush())?;
         self.file.sync_data().map_err(|cause| self.stop("syncing the database", cause))?;
+        self.progress.note(number).map_err(|cause| self.stop("noting the progress", cause))?;
         for hash in &dropped {
             if let Err(cause) = self.content.remove(hash) {
                 // It takes space and does no harm: without the mark the next start sweeps it.
@@ -364,8 +298,8 @@ impl Store for SledStore {
     }
 
     fn scan(&self, table: Table, keys: Keys<'_>) -> Rows<'_> {
-        let mut errors = Vec::new();
         let found = self.running().and_then(|()| {
+            let mut errors = Vec::new();
             if self.set_aside.load(Ordering::SeqCst) > 0 {
                 for aside in self.set_aside()? {
                     if aside.table == table && keys.contain(&aside.key) {
@@ -373,12 +307,10 @@ impl Store for SledStore {
                     }
                 }
             }
-            self.call("scanning", || Ok(self.database.range(bounds(table, keys))))
+            self.call("scanning", || Ok(SledRows::start(self, table, keys, errors)))
         });
         match found {
-            Ok(rows) => {
-                Box::new(SledRows { store: self, table, errors: errors.into_iter(), rows: Some(rows) })
-            }
+            Ok(rows) => Box::new(rows),
             Err(error) => Box::new(std::iter::once(Err(error))),
         }
     }
@@ -447,74 +379,6 @@ pub(super) enum Moved {
     Replaced,
 }
 
-/// A batch ready for sled.
-#[derive(Default)]
-struct Prepared {
-    batch: ::sled::Batch,
-    dropped: Vec<[u8; 32]>,
-    replaced: usize,
-}
-
-impl Prepared {
-    fn drop_file(&mut self, reference: Option<FileReference>) {
-        self.dropped.extend(reference.map(|reference| reference.hash));
-    }
-}
-
-/// A scan in progress.
-struct SledRows<'a> {
-    store: &'a SledStore,
-    table: Table,
-    errors: std::vec::IntoIter<Row>,
-    /// `None` after sled has failed.
-    rows: Option<::sled::Iter>,
-}
-
-impl SledRows<'_> {
-    fn step(&mut self, step: impl Fn(&mut ::sled::Iter) -> Option<::sled::Result<KeyAndRow>>) -> Option<Row> {
-        loop {
-            let rows = self.rows.as_mut()?;
-            let (key, row) = match self.store.call("scanning", || step(rows).transpose()) {
-                Ok(found) => found?,
-                Err(error) => {
-                    self.rows = None;
-                    return Some(Err(error));
-                }
-            };
-            let key = key.get(1..).unwrap_or_default().to_vec();
-            let unread = match self.store.open_row(self.table, &key, &row) {
-                Ok(value) => return Some(Ok((key, value))),
-                Err(unread) => unread,
-            };
-            match self.store.unread(self.table, &key, &row, unread) {
-                Ok(Some(error)) | Err(error) => return Some(Err(error)),
-                // Replaced meanwhile: what is there now is as good an answer.
-                Ok(None) => match self.store.value(self.table, &key) {
-                    Ok(Some(value)) => return Some(Ok((key, value))),
-                    Ok(None) => {}
-                    Err(error) => return Some(Err(error)),
-                },
-            }
-        }
-    }
-}
-
-impl Iterator for SledRows<'_> {
-    type Item = Row;
-
-    fn next(&mut self) -> Option<Row> {
-        self.errors.next().or_else(|| self.step(::sled::Iter::next))
-    }
-}
-
-impl DoubleEndedIterator for SledRows<'_> {
-    fn next_back(&mut self) -> Option<Row> {
-        self.step(::sled::Iter::next_back).or_else(|| self.errors.next_back())
-    }
-}
-
-type KeyAndRow = (::sled::IVec, ::sled::IVec);
-
 /// Runs a call into sled, whose errors and panics become words.
 pub(super) fn guarded<T>(call: impl FnOnce() -> ::sled::Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(call)) {
@@ -546,35 +410,17 @@ fn set_aside_earlier(table: Table, key: &[u8]) -> StoreError {
     StoreError::Damaged { table, key: key.to_vec(), damage: Damage::SetAside }
 }
 
-/// The range of row keys that a scan visits.
-fn bounds(table: Table, keys: Keys<'_>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
-    let start = row_key(table.id(), &keys.start());
-    let mut end = match keys {
-        Keys::Prefix(_) => start.clone(),
-        Keys::All | Keys::From(_) | Keys::After(_) => vec![table.id()],
-    };
-    // The first key past all that begin with these bytes: the last byte that can grow, grown by one.
-    while let Some(last) = end.pop() {
-        if let Some(next) = last.checked_add(1) {
-            end.push(next);
-            break;
-        }
-    }
-    (Bound::Included(start), Bound::Excluded(end))
-}
-
 /// The prefix of the store's own records: who founded the database, under which schema and key.
 pub(super) const FOUNDING: u8 = 0x00;
 
 /// The prefix of damaged rows that wait for being replaced; then the table's id and the key.
 pub(super) const SET_ASIDE: u8 = 0x01;
 
-/// Bytes of a row with its key. A leaf of sled holds up to 17 rows and must stay below 128 KiB: larger pages go
-/// to files that sled does not sync at all.
-const ROW_BYTES_MAX: usize = 4 * 1024;
+/// The tree that holds the number of the last batch.
+const SEQUENCE_TREE: &str = "sequence";
 
-/// Space that a row may take beyond its value: its key and record, and sled rewriting its page.
-const ROW_SPACE: u64 = 4 * 1024;
+/// Its only key.
+const SEQUENCE_KEY: &[u8] = b"last";
 
 /// sled rewrites segments of 512 KiB to reclaim space; a hundred of them, and room for logs of the system.
 const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
@@ -587,3 +433,74 @@ const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How often sled's own thread writes what nobody waited for, and reclaims space.
 const BACKGROUND_INTERVAL_MS: u64 = 1_000;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+
+    fn open(folder: &std::path::Path) -> SledStore {
+        SledStore::open(folder, &StorageKey::from_bytes(&[7; 32]), &Options::default()).unwrap().0
+    }
+
+    #[test]
+    fn a_failed_fdatasync_stops_the_store_and_the_next_start_checks_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = open(folder.path());
+        // A pipe cannot be synced, which is an error as good as any.
+        store.file = File::from(std::os::fd::OwnedFd::from(io::pipe().unwrap().1));
+        let change = Change::put(Table::Inbox, *b"key", *b"value");
+        store.apply(std::slice::from_ref(&change)).unwrap();
+        let failed = store.sync().unwrap_err();
+        assert!(matches!(failed, StoreError::Failed { doing: "syncing the database", .. }), "{failed}");
+        // The cause is gone, and still nothing is tried again.
+        store.file = File::open(store.layout.database_file()).unwrap();
+        for error in [
+            store.sync().unwrap_err(),
+            store.apply(&[change]).unwrap_err(),
+            store.value(Table::Inbox, b"key").unwrap_err(),
+            store.scan(Table::Inbox, Keys::All).next().unwrap().unwrap_err(),
+        ] {
+            assert!(matches!(error, StoreError::Stopped { .. }), "{error}");
+        }
+        drop(store);
+        let (_, opened) =
+            SledStore::open(folder.path(), &StorageKey::from_bytes(&[7; 32]), &Options::default()).unwrap();
+        assert!(opened.checked.is_some());
+    }
+
+    #[test]
+    fn content_files_go_only_after_the_sync_that_ends_their_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let files = || std::fs::read_dir(folder.path().join("content")).unwrap().count();
+        store.apply(&[Change::put(Table::InboxContent, *b"key", vec![1; 10_000])]).unwrap();
+        store.sync().unwrap();
+        assert_eq!(files(), 1);
+        store.apply(&[Change::put(Table::InboxContent, *b"key", vec![1; 10_000])]).unwrap();
+        assert_eq!(files(), 2, "a power cut now brings the old row back");
+        store.sync().unwrap();
+        assert_eq!(files(), 1);
+        store.apply(&[Change::delete(Table::InboxContent, *b"key")]).unwrap();
+        assert_eq!(files(), 1);
+        store.sync().unwrap();
+        assert_eq!(files(), 0);
+    }
+
+    #[test]
+    fn a_content_file_that_cannot_be_written_leaves_no_part_of_its_batch() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let content = folder.path().join("content");
+        std::fs::remove_dir(&content).unwrap();
+        let changes = [
+            Change::put(Table::Inbox, *b"key", *b"value"),
+            Change::put(Table::InboxContent, *b"key", vec![1; 10_000]),
+        ];
+        let error = store.apply(&changes).unwrap_err();
+        assert!(error.is_fatal(), "{error}");
+        std::fs::create_dir(&content).unwrap();
+        drop(store);
+        assert_eq!(open(folder.path()).value(Table::Inbox, b"key").unwrap(), None);
+    }
+}
