@@ -3,6 +3,7 @@
 //! All tables lie in one sled tree, told apart by the first byte of the key, so that one sled batch is atomic
 //! over them. sled's `flush` does not reach the device by itself: [`SledStore::sync`] adds the fdatasync. Every
 //! call into sled is guarded against its panics; any failure of it stops the store for good.
+// LONG: one invariant, that every call into sled is guarded and every write is locked, over one type.
 
 mod batch;
 mod rows;
