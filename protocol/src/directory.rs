@@ -5,8 +5,10 @@
 
 pub mod bodies;
 pub mod chain;
+pub mod clock;
 pub mod header;
 pub mod node_record;
+pub mod own_chain;
 pub mod reference_point;
 mod text;
 pub mod view;
@@ -236,7 +238,11 @@ fn check_listed(signed: &SignedHeader, key_set: &KeySet) -> Result<(), FormError
     }
     let active = |entry: &&crate::membership::key_set::NodeEntry| entry.state == NodeState::Active;
     if !key_set.nodes.iter().filter(active).any(|entry| entry.key == header.node) {
-        let what = format!("key set {} does not list node {} as active", header.key_set.short(), header.node.short());
+        let what = format!(
+            "key set {} does not list node {} as active",
+            header.key_set.short(),
+            header.node.short()
+        );
         return text::broken("HD-06", what);
     }
     Ok(())

@@ -16,12 +16,12 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use self::{any::RestoreOrder, pending::Pending};
 pub use self::{
     any::{AnyDocument, verify_any},
     digest::{Roots, root_of, version_of},
     pending::Bearer,
 };
-use self::{any::RestoreOrder, pending::Pending};
 use crate::{
     directory::{
         Chains, ForkProof, HeaderAcceptance,

@@ -13,6 +13,7 @@ pub mod introduction;
 pub mod limits;
 pub mod membership;
 pub mod message;
+pub mod peers;
 pub mod redact;
 pub mod relay;
 pub mod storage;

@@ -327,6 +327,9 @@ pub const ROLE_BYTES_MAX: usize = 96;
 /// Bytes of an IANA time zone name: the longest today has 32.
 pub const TIME_ZONE_BYTES_MAX: usize = 64;
 
+/// How long what a member's clock said counts: repairs ask at least three members within it.
+pub const CLOCK_WITNESS_AGE: Duration = Duration::from_secs(3_600);
+
 /// Signatures of one chain header: the node key's, and its second one of a post-quantum algorithm.
 pub const HEADER_SIGNATURES_MAX: usize = 2;
 

@@ -87,7 +87,9 @@ impl Bodies {
                 continue;
             }
             let read = match kind {
-                ChainKind::NodeRecord => NodeRecord::from_bytes(bytes).map(Arc::new).map(BodyState::NodeRecord),
+                ChainKind::NodeRecord => {
+                    NodeRecord::from_bytes(bytes).map(Arc::new).map(BodyState::NodeRecord)
+                }
                 ChainKind::ReferencePoint => {
                     ReferencePoint::from_bytes(bytes).map(Arc::new).map(BodyState::ReferencePoint)
                 }
@@ -153,7 +155,10 @@ impl Bodies {
     fn is_named(&self, hash: ContentHash) -> bool {
         [ChainKind::NodeRecord, ChainKind::ReferencePoint].into_iter().any(|kind| {
             let first = BodyKey { kind, body: BodyRef { hash, length: 0 } };
-            self.entries.range(first..).next().is_some_and(|(key, _)| key.kind == kind && key.body.hash == hash)
+            self.entries
+                .range(first..)
+                .next()
+                .is_some_and(|(key, _)| key.kind == kind && key.body.hash == hash)
         })
     }
 }

@@ -107,7 +107,8 @@ impl Chain {
         if self.holds(sequence, id) {
             return ChainAcceptance::Known;
         }
-        let below = sequence.0.checked_sub(1).map(|below| (Sequence(below), HeaderId::from(header.predecessor)));
+        let below =
+            sequence.0.checked_sub(1).map(|below| (Sequence(below), HeaderId::from(header.predecessor)));
         // The lower of the two things that it says first: the fork is the lowest.
         for (place, says) in below.into_iter().chain([(sequence, id)]) {
             if self.is_below_fork(place)

@@ -104,14 +104,20 @@ impl Header {
         }
         let names_key_set = self.predecessor == DocumentId::from(self.key_set);
         if names_key_set != (self.sequence.0 == 0) {
-            return broken("HD-02", format!("sequence {} and the key set as predecessor: {names_key_set}", self.sequence));
+            return broken(
+                "HD-02",
+                format!("sequence {} and the key set as predecessor: {names_key_set}", self.sequence),
+            );
         }
         let bytes = BODY_SALT_BYTES as u64..=BODY_BYTES_MAX as u64;
         if !bytes.contains(&self.length) {
             return broken("HD-03", format!("a body of {} bytes, expected {bytes:?}", self.length));
         }
         if self.fresh_until < self.issued {
-            return broken("HD-04", format!("fresh until {}, before issued {}", self.fresh_until, self.issued));
+            return broken(
+                "HD-04",
+                format!("fresh until {}, before issued {}", self.fresh_until, self.issued),
+            );
         }
         Ok(())
     }
@@ -155,6 +161,18 @@ impl ChainKind {
             Kind::ReferencePoint => Some(Self::ReferencePoint),
             Kind::JoiningRequest | Kind::Charter | Kind::KeySet | Kind::Message | Kind::Receipt => None,
         }
+    }
+}
+
+impl From<Header> for NodeRecordHeader {
+    fn from(header: Header) -> Self {
+        Self(header)
+    }
+}
+
+impl From<Header> for ReferencePointHeader {
+    fn from(header: Header) -> Self {
+        Self(header)
     }
 }
 

@@ -7,8 +7,8 @@ use crate::{
     document::{DecodeError, FormError, decode},
     ids::SealingKeyId,
     limits::{
-        ADDRESSES_MAX, BODY_BYTES_MAX, KIND_BYTES_MAX, READABLE_KINDS_MAX, SEALING_KEYS_MAX, SOFTWARE_BYTES_MAX,
-        WIRE_VERSIONS_MAX,
+        ADDRESSES_MAX, BODY_BYTES_MAX, KIND_BYTES_MAX, READABLE_KINDS_MAX, SEALING_KEYS_MAX,
+        SOFTWARE_BYTES_MAX, WIRE_VERSIONS_MAX,
     },
     time::Timestamp,
 };
@@ -114,7 +114,10 @@ impl SealingKeyEntry {
     /// [`FormError`] with the rule.
     pub fn check_form(&self) -> Result<(), FormError> {
         if self.from >= self.until {
-            return broken("NR-04", format!("sealing key from {}, not before until {}", self.from, self.until));
+            return broken(
+                "NR-04",
+                format!("sealing key from {}, not before until {}", self.from, self.until),
+            );
         }
         if self.kem != Self::X_WING {
             return broken("NR-04", format!("KEM {:#06x}, expected {:#06x}", self.kem, Self::X_WING));

@@ -24,7 +24,8 @@ pub(super) fn check_text(rule: &'static str, field: &str, text: &str, max: usize
 
 /// Refuses what has not the form of a BCP 47 code: subtags of 1 to 8 letters and digits joined by hyphens.
 pub(super) fn check_language(rule: &'static str, field: &str, code: &str) -> Result<(), FormError> {
-    let subtag = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    let subtag =
+        |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
     if code.len() > LANGUAGE_BYTES_MAX || !code.split('-').all(subtag) {
         return broken(rule, format!("{field}: not a BCP 47 language code"));
     }
@@ -42,7 +43,12 @@ pub(super) fn check_address(rule: &'static str, address: &str) -> Result<(), For
 }
 
 /// Refuses more than `max` entries.
-pub(super) fn check_count(rule: &'static str, field: &str, count: usize, max: usize) -> Result<(), FormError> {
+pub(super) fn check_count(
+    rule: &'static str,
+    field: &str,
+    count: usize,
+    max: usize,
+) -> Result<(), FormError> {
     if count > max { broken(rule, format!("{field}: {count} entries, at most {max}")) } else { Ok(()) }
 }
 
@@ -95,8 +101,25 @@ mod tests {
         }
         let long = format!("{}:1", "a.".repeat(130));
         let bad = [
-            "", ":1", "host", "host:", "host:0", "host:65536", "host:+1", "host:01", "::1:80", "[::1]", "[x]:1",
-            "-a.b:1", "a..b:1", "a b:1", "1.2.3:4", "256.1.1.1:4", "a/b:1", "user@host:1", long.as_str(),
+            "",
+            ":1",
+            "host",
+            "host:",
+            "host:0",
+            "host:65536",
+            "host:+1",
+            "host:01",
+            "::1:80",
+            "[::1]",
+            "[x]:1",
+            "-a.b:1",
+            "a..b:1",
+            "a b:1",
+            "1.2.3:4",
+            "256.1.1.1:4",
+            "a/b:1",
+            "user@host:1",
+            long.as_str(),
         ];
         for address in bad {
             assert!(check_address("NR-02", address).is_err(), "{address}");

@@ -206,7 +206,8 @@ impl<'a> Directory<'a> {
 
     /// The lowest rank whose newest header was issued less than seven days before the newest of them all.
     fn shown_of(&self, nodes: &[NodeListing], now: Timestamp) -> Option<ReferencePointView> {
-        let issued = |listing: &NodeListing| self.current(listing, ChainKind::ReferencePoint).map(|c| c.info.issued);
+        let issued =
+            |listing: &NodeListing| self.current(listing, ChainKind::ReferencePoint).map(|c| c.info.issued);
         let newest = nodes.iter().filter_map(issued).max()?;
         let recent = |listing: &&NodeListing| issued(listing).is_some_and(|at| newest.since(at) < FRESHNESS);
         let shown = nodes.iter().find(recent)?;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    directory::header::{Header, NodeRecordHeader, ReferencePointHeader},
-    document::{Envelope, FormError, Kind, Unverified, Verified, VerifyError},
+    directory::header::{ChainPayload, Header, NodeRecordHeader, ReferencePointHeader, SignedHeader},
+    document::{Envelope, FormError, Kind, Payload, Unverified, Verified, VerifyError},
     ids::{DocumentId, FederationId},
     limits::HEADER_SIGNATURES_MAX,
     membership::{charter::Charter, key_set::KeySet},
@@ -32,14 +32,8 @@ pub fn verify_any(envelope: Envelope, federation: FederationId) -> Result<AnyDoc
     match Kind::from_name(&envelope.kind) {
         Some(Kind::Charter) => verify(envelope, federation).map(AnyDocument::Charter),
         Some(Kind::KeySet) => verify(envelope, federation).map(AnyDocument::KeySet),
-        Some(Kind::NodeRecord) => {
-            check_signature_count(&envelope)?;
-            verify(envelope, federation).map(AnyDocument::NodeRecord)
-        }
-        Some(Kind::ReferencePoint) => {
-            check_signature_count(&envelope)?;
-            verify(envelope, federation).map(AnyDocument::ReferencePoint)
-        }
+        Some(Kind::NodeRecord) => verify_header(envelope, federation).map(AnyDocument::NodeRecord),
+        Some(Kind::ReferencePoint) => verify_header(envelope, federation).map(AnyDocument::ReferencePoint),
         Some(Kind::JoiningRequest | Kind::Message | Kind::Receipt) | None => {
             Err(VerifyError::Newer { kind: envelope.kind, version: envelope.version })
         }
@@ -129,19 +123,22 @@ impl RestoreOrder {
     }
 }
 
-/// HD-07: a header is kept for ever by everybody, so its envelope carries what it needs and no ballast.
-fn check_signature_count(envelope: &Envelope) -> Result<(), VerifyError> {
+/// Verifies a header, signed by its own node (HD-05). A header is kept for ever by everybody, so its
+/// envelope carries the signatures that it needs and no ballast (HD-07).
+fn verify_header<P: ChainPayload>(
+    envelope: Envelope,
+    federation: FederationId,
+) -> Result<Arc<Verified<P>>, VerifyError> {
     let count = envelope.signatures.len();
     if count > HEADER_SIGNATURES_MAX {
         let what = format!("{count} signatures on a header, at most {HEADER_SIGNATURES_MAX}");
         return Err(VerifyError::Form(FormError { rule: "HD-07", what }));
     }
-    Ok(())
+    let document = verify(envelope, federation)?;
+    SignedHeader::new(&document)?;
+    Ok(document)
 }
 
-fn verify<T: crate::document::Payload>(
-    envelope: Envelope,
-    federation: FederationId,
-) -> Result<Arc<Verified<T>>, VerifyError> {
+fn verify<T: Payload>(envelope: Envelope, federation: FederationId) -> Result<Arc<Verified<T>>, VerifyError> {
     Unverified::open(envelope)?.verify(federation).map(Arc::new)
 }

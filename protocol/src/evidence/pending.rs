@@ -45,7 +45,12 @@ struct Waiting {
 
 impl Pending {
     /// Has a document wait for its missing ancestors. Returns how many documents were crowded out.
-    pub(super) fn add(&mut self, bearer: Bearer, document: AnyDocument, missing: BTreeSet<DocumentId>) -> u64 {
+    pub(super) fn add(
+        &mut self,
+        bearer: Bearer,
+        document: AnyDocument,
+        missing: BTreeSet<DocumentId>,
+    ) -> u64 {
         let (id, size) = (document.id(), document.size());
         self.remove(bearer, id);
         let crowded = self.bearers.len() >= PENDING_BEARERS_MAX && !self.bearers.contains_key(&bearer);
@@ -89,7 +94,11 @@ impl Pending {
     }
 
     pub(super) fn forget(&mut self, bearer: &Bearer) {
-        let ids: Vec<_> = self.bearers.get(bearer).map(|queue| queue.documents.keys().copied().collect()).unwrap_or_default();
+        let ids: Vec<_> = self
+            .bearers
+            .get(bearer)
+            .map(|queue| queue.documents.keys().copied().collect())
+            .unwrap_or_default();
         for id in ids {
             self.remove(*bearer, id);
         }

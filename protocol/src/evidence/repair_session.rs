@@ -103,7 +103,11 @@ pub enum Ending {
 #[derive(Clone, Debug)]
 enum Awaiting {
     Digest,
-    Positions { kind: Kind, pages: Vec<Position>, count: usize },
+    Positions {
+        kind: Kind,
+        pages: Vec<Position>,
+        count: usize,
+    },
     Documents(Asked),
     Taken,
     /// The runtime takes documents in, or is about to send what is given.
@@ -296,7 +300,9 @@ impl RepairSession {
             return;
         }
         // Answers come in the order of the requests: find the last one that anything came for.
-        let Some((chain, sequence)) = documents.envelopes.last().and_then(|last| place_of(last)) else { return };
+        let Some((chain, sequence)) = documents.envelopes.last().and_then(|last| place_of(last)) else {
+            return;
+        };
         let covers = |request: &ChainRequest| request.chain == chain && request.from <= sequence;
         let Some(at) = requests.iter().rposition(covers) else { return };
         for (index, request) in requests.iter().enumerate().skip(at).rev() {
@@ -330,7 +336,13 @@ impl RepairSession {
         self.bodies.extend(bodies.into_iter().take(REPAIR_IDS_MAX));
     }
 
-    fn ask_positions(&mut self, kind: Kind, after: Option<Position>, pages: Vec<Position>, count: usize) -> Step {
+    fn ask_positions(
+        &mut self,
+        kind: Kind,
+        after: Option<Position>,
+        pages: Vec<Position>,
+        count: usize,
+    ) -> Step {
         let request = RepairRequest::Positions(PositionsRequest { kind, after });
         self.ask(request, Awaiting::Positions { kind, pages, count })
     }

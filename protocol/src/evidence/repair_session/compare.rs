@@ -122,7 +122,9 @@ fn compare_chains(evidence: &Evidence, kind: ChainKind, theirs: &[Position], com
 fn fetch_chain(key: ChainKey, place: Place, work: &mut Differences) {
     match place {
         Place::Newest(_, id) => work.fetch.push_back(id.into()),
-        Place::Forked(fork) => work.chains.push_back(ChainRequest { chain: key, from: Sequence(0), to: fork }),
+        Place::Forked(fork) => {
+            work.chains.push_back(ChainRequest { chain: key, from: Sequence(0), to: fork })
+        }
     }
 }
 
@@ -172,7 +174,8 @@ fn give(evidence: &Evidence, key: ChainKey, chain: &Chain, theirs: Option<Sequen
             bodies.push(newest.body.hash);
         }
     }
-    documents.extend(chain.fork().into_iter().flat_map(|fork| fork.proof).map(|half| DocumentId::from(half.id)));
+    documents
+        .extend(chain.fork().into_iter().flat_map(|fork| fork.proof).map(|half| DocumentId::from(half.id)));
 }
 
 fn is_held(evidence: &Evidence, kind: ChainKind, info: &HeaderInfo) -> bool {

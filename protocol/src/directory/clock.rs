@@ -1,0 +1,102 @@
+//! Whether this node's clock can be believed: compared with what other members' clocks say.
+//!
+//! It decides about nothing but this node: another member's wrong clock is that member's.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    ids::MemberCode,
+    limits::{CLOCK_SKEW_MAX, CLOCK_WITNESS_AGE, MEMBERS_MAX, WITNESSES},
+    time::Timestamp,
+};
+
+/// What other members' clocks said, each member's last word.
+#[derive(Clone, Debug, Default)]
+pub struct ClockWitnesses {
+    words: BTreeMap<MemberCode, Word>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Word {
+    /// Theirs less ours, in milliseconds.
+    offset: i64,
+    heard: Timestamp,
+}
+
+impl ClockWitnesses {
+    /// Notes what a member's clock said at `now`. The way it took is not known and counts as none.
+    pub fn hear(&mut self, member: MemberCode, theirs: Timestamp, now: Timestamp) {
+        self.words.retain(|_, word| is_recent(word, now));
+        if self.words.len() < MEMBERS_MAX || self.words.contains_key(&member) {
+            self.words.insert(member, Word { offset: offset(theirs, now), heard: now });
+        }
+    }
+
+    /// The median of the members' clocks less this node's, in milliseconds; `None` with fewer than
+    /// [`WITNESSES`] members heard within [`CLOCK_WITNESS_AGE`].
+    #[must_use]
+    pub fn median_offset(&self, now: Timestamp) -> Option<i64> {
+        let mut offsets: Vec<i64> =
+            self.words.values().filter(|word| is_recent(word, now)).map(|word| word.offset).collect();
+        offsets.sort_unstable();
+        if offsets.len() < WITNESSES { None } else { offsets.get((offsets.len() - 1) / 2).copied() }
+    }
+
+    /// Whether the clock is further than [`CLOCK_SKEW_MAX`] from the median: then this node signs no
+    /// record and applies no expiry.
+    #[must_use]
+    pub fn is_wrong(&self, now: Timestamp) -> bool {
+        let limit = CLOCK_SKEW_MAX.as_millis();
+        self.median_offset(now).is_some_and(|median| u128::from(median.unsigned_abs()) > limit)
+    }
+}
+
+fn is_recent(word: &Word, now: Timestamp) -> bool {
+    now.since(word.heard) <= CLOCK_WITNESS_AGE
+}
+
+fn offset(theirs: Timestamp, ours: Timestamp) -> i64 {
+    // Both are below 2^53.
+    let signed = |time: Timestamp| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    signed(theirs) - signed(ours)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use std::time::Duration;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn witnesses(minutes: &[i64]) -> ClockWitnesses {
+        let mut witnesses = ClockWitnesses::default();
+        for (member, minutes) in ["AA", "BB", "CC", "DD"].iter().zip(minutes) {
+            let theirs = Timestamp::from_millis((1_800_000_000_000 + minutes * 60_000) as u64);
+            witnesses.hear(MemberCode::new(member).unwrap(), theirs, NOW);
+        }
+        witnesses
+    }
+
+    #[test]
+    fn one_liar_does_not_make_a_clock_wrong() {
+        assert!(!witnesses(&[0, 1, 90_000]).is_wrong(NOW));
+        assert!(!witnesses(&[-90_000, 1, 0]).is_wrong(NOW));
+    }
+
+    #[test]
+    fn three_members_make_it_wrong_and_two_do_not() {
+        assert!(witnesses(&[11, 12, 13]).is_wrong(NOW));
+        assert!(witnesses(&[-11, -12, -13]).is_wrong(NOW));
+        assert!(!witnesses(&[11, 12]).is_wrong(NOW));
+        assert!(!witnesses(&[10, 10, 10]).is_wrong(NOW));
+    }
+
+    #[test]
+    fn what_was_heard_long_ago_does_not_count() {
+        let later = NOW.after(CLOCK_WITNESS_AGE).after(Duration::from_millis(1));
+        assert!(witnesses(&[11, 12, 13]).is_wrong(NOW.after(CLOCK_WITNESS_AGE)));
+        assert!(!witnesses(&[11, 12, 13]).is_wrong(later));
+    }
+}

@@ -1,0 +1,241 @@
+//! Rates, faults and penalties: what one key or one peer may cost everybody else.
+//!
+//! Too much is ignored and never penalised; only what is wrong in every state counts as a fault. Every
+//! map is bounded, and a bound reached costs the least recent, never the caller.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    directory::header::ChainKey,
+    evidence::AnyDocument,
+    ids::NodeKey,
+    limits::{FAULT_PEERS_MAX, FAULT_RULES_MAX, PUSH_BURST, PUSH_FORKS_MAX, PUSH_INTERVAL, PUSH_KEYS_MAX},
+    membership::Trust,
+    time::Timestamp,
+};
+
+/// How many pushed documents of each signing key are taken.
+#[derive(Clone, Debug, Default)]
+pub struct PushLimits {
+    keys: BTreeMap<PushKey, Bucket>,
+    forks: BTreeMap<ChainKey, Timestamp>,
+}
+
+/// Whose allowance a pushed document uses. Root keys and node keys are apart, so that a thief of the one
+/// cannot silence the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PushKey {
+    /// A member's root key, for key sets.
+    Root([u8; 32]),
+    /// A node key, for chain headers.
+    Node([u8; 32]),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    /// Pushes left.
+    left: u32,
+    /// Since when the next one is earned.
+    since: Timestamp,
+}
+
+/// What peers did that is wrong in every state.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    peers: BTreeMap<NodeKey, PeerFaults>,
+}
+
+/// One peer's faults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerFaults {
+    rules: BTreeMap<&'static str, u64>,
+    last: Timestamp,
+}
+
+impl PushLimits {
+    /// Whether a pushed document is within its signing key's allowance, which it uses up. Charter versions
+    /// always are: stewards signed them together.
+    pub fn allow(&mut self, document: &AnyDocument, trust: &Trust, now: Timestamp) -> bool {
+        PushKey::of(document, trust).is_none_or(|key| self.allow_key(key, now))
+    }
+
+    /// Whether one more push of that key is within its allowance: one a minute after a burst of five.
+    pub fn allow_key(&mut self, key: PushKey, now: Timestamp) -> bool {
+        if self.keys.len() >= PUSH_KEYS_MAX && !self.keys.contains_key(&key) {
+            // Whoever has been silent longest has its full burst again soonest.
+            let silent = self.keys.iter().min_by_key(|(_, bucket)| bucket.since).map(|(key, _)| *key);
+            silent.and_then(|key| self.keys.remove(&key));
+        }
+        let bucket = self.keys.entry(key).or_insert(Bucket { left: PUSH_BURST, since: now });
+        bucket.refill(now);
+        match bucket.left.checked_sub(1) {
+            Some(left) => {
+                if bucket.left == PUSH_BURST {
+                    bucket.since = now;
+                }
+                bucket.left = left;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether a fork's proof may be pushed: one a chain and minute.
+    pub fn allow_fork(&mut self, chain: ChainKey, now: Timestamp) -> bool {
+        self.forks.retain(|_, last| now.since(*last) < PUSH_INTERVAL);
+        if self.forks.contains_key(&chain) || self.forks.len() >= PUSH_FORKS_MAX {
+            return false;
+        }
+        self.forks.insert(chain, now);
+        true
+    }
+}
+
+impl PushKey {
+    /// The key whose allowance a document uses, `None` for charter versions.
+    #[must_use]
+    pub fn of(document: &AnyDocument, trust: &Trust) -> Option<Self> {
+        match document {
+            AnyDocument::Charter(_) => None,
+            AnyDocument::KeySet(document) => {
+                let set = document.payload();
+                let charter = trust.charter(&set.charter);
+                let root = charter.and_then(|charter| charter.payload().member(&set.member));
+                let root = root.map(|entry| *entry.root.as_bytes());
+                let signed = root.filter(|root| document.signers().contains(root));
+                // What its root did not sign uses up another's allowance: that of whoever did.
+                signed.or_else(|| document.signers().first().copied()).map(Self::Root)
+            }
+            AnyDocument::NodeRecord(document) => Some(Self::Node(*document.payload().0.node.as_bytes())),
+            AnyDocument::ReferencePoint(document) => Some(Self::Node(*document.payload().0.node.as_bytes())),
+        }
+    }
+}
+
+impl Bucket {
+    fn refill(&mut self, now: Timestamp) {
+        while self.left < PUSH_BURST && now.since(self.since) >= PUSH_INTERVAL {
+            self.left += 1;
+            self.since = self.since.after(PUSH_INTERVAL);
+        }
+        if self.left == PUSH_BURST {
+            self.since = now;
+        }
+    }
+}
+
+impl Faults {
+    /// Counts a broken rule against the peer that brought it. Returns how often it has broken any.
+    pub fn count(&mut self, peer: NodeKey, rule: &'static str, now: Timestamp) -> u64 {
+        if self.peers.len() >= FAULT_PEERS_MAX && !self.peers.contains_key(&peer) {
+            let oldest = self.peers.iter().min_by_key(|(_, faults)| faults.last).map(|(peer, _)| *peer);
+            oldest.and_then(|peer| self.peers.remove(&peer));
+        }
+        let faults = self.peers.entry(peer).or_default();
+        faults.last = now;
+        if faults.rules.len() < FAULT_RULES_MAX || faults.rules.contains_key(rule) {
+            let count = faults.rules.entry(rule).or_default();
+            *count = count.saturating_add(1);
+        }
+        faults.total()
+    }
+
+    /// What a peer did, `None` if nothing.
+    #[must_use]
+    pub fn of(&self, peer: &NodeKey) -> Option<&PeerFaults> {
+        self.peers.get(peer)
+    }
+}
+
+impl PeerFaults {
+    /// How often each rule was broken, by its id in VALIDATION.md.
+    pub fn by_rule(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.rules.iter().map(|(rule, count)| (*rule, *count))
+    }
+
+    /// How often any rule was broken.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.rules.values().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// When the last fault was seen.
+    #[must_use]
+    pub const fn last(&self) -> Timestamp {
+        self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+    use crate::{
+        directory::header::ChainKind,
+        ids::{KeySetId, NodeKey},
+    };
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    #[test]
+    fn a_key_has_a_burst_and_then_one_push_a_minute() {
+        let mut limits = PushLimits::default();
+        let key = PushKey::Node([1; 32]);
+        let taken = (0..10).filter(|_| limits.allow_key(key, NOW)).count();
+        assert_eq!(taken, PUSH_BURST as usize);
+        assert!(!limits.allow_key(key, NOW.after(PUSH_INTERVAL / 2)));
+        assert!(limits.allow_key(key, NOW.after(PUSH_INTERVAL)));
+        assert!(!limits.allow_key(key, NOW.after(PUSH_INTERVAL)));
+        let taken = (0..10).filter(|_| limits.allow_key(key, NOW.after(PUSH_INTERVAL * 60))).count();
+        assert_eq!(taken, PUSH_BURST as usize);
+    }
+
+    #[test]
+    fn a_root_key_and_a_node_key_do_not_silence_each_other() {
+        let mut limits = PushLimits::default();
+        while limits.allow_key(PushKey::Node([1; 32]), NOW) {}
+        assert!(limits.allow_key(PushKey::Root([1; 32]), NOW));
+        assert!(limits.allow_key(PushKey::Node([2; 32]), NOW));
+    }
+
+    #[test]
+    fn one_fork_proof_a_chain_and_minute() {
+        let mut limits = PushLimits::default();
+        let chain = |kind| ChainKey {
+            node: NodeKey::from_bytes([1; 32]),
+            key_set: KeySetId::from_bytes([2; 32]),
+            kind,
+        };
+        assert!(limits.allow_fork(chain(ChainKind::NodeRecord), NOW));
+        assert!(!limits.allow_fork(chain(ChainKind::NodeRecord), NOW));
+        assert!(limits.allow_fork(chain(ChainKind::ReferencePoint), NOW));
+        assert!(limits.allow_fork(chain(ChainKind::NodeRecord), NOW.after(PUSH_INTERVAL)));
+    }
+
+    #[test]
+    fn maps_of_keys_and_peers_stay_within_their_bounds() {
+        let mut limits = PushLimits::default();
+        let mut faults = Faults::default();
+        for index in 0..(PUSH_KEYS_MAX + 10) as u64 {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&index.to_be_bytes());
+            let now = Timestamp::from_millis(NOW.as_millis() + index);
+            limits.allow_key(PushKey::Node(key), now);
+            faults.count(NodeKey::from_bytes(key), "HD-01", now);
+        }
+        assert_eq!(limits.keys.len(), PUSH_KEYS_MAX);
+        assert_eq!(faults.peers.len(), FAULT_PEERS_MAX);
+        assert!(faults.of(&NodeKey::from_bytes([0; 32])).is_none(), "the oldest makes room");
+    }
+
+    #[test]
+    fn faults_are_counted_by_rule() {
+        let mut faults = Faults::default();
+        let peer = NodeKey::from_bytes([7; 32]);
+        faults.count(peer, "HD-05", NOW);
+        faults.count(peer, "HD-05", NOW);
+        assert_eq!(faults.count(peer, "DO-03", NOW), 3);
+        let by_rule: Vec<_> = faults.of(&peer).unwrap().by_rule().collect();
+        assert_eq!(by_rule, vec![("DO-03", 1), ("HD-05", 2)]);
+    }
+}
