@@ -199,8 +199,8 @@ pub const INBOX_ROWS_MAX: usize = 200_000;
 /// Message ids remembered at once: a message a minute for 400 days, and as many statements; past it senders wait.
 pub const MESSAGE_IDS_MAX: usize = 1_000_000;
 
-/// Statements kept of one message: 32 recipients saying each of the nine words once.
-pub const STATEMENTS_PER_MESSAGE_MAX: usize = 288;
+/// Statements kept of one member about one message: each of the nine words a few times.
+pub const STATEMENTS_PER_MEMBER_MAX: usize = 32;
 
 /// Statements kept about messages that are not known here: a lost disk's worth of acknowledgements.
 pub const ORPHAN_STATEMENTS_MAX: usize = 4_096;

@@ -290,9 +290,9 @@ pub enum RelayFault {
     /// An offer, or ids, out of order, doubled or beyond their bound.
     #[error("OF-01: an offer that is not as it should be")]
     Offer,
-    /// A frame from a node whose member is not known.
-    #[error("a frame from a node of no known member")]
-    Stranger,
+    /// A statement by a member that is no party to the message.
+    #[error("ST-01: a statement about {} by a member that is no party to it", .0.short())]
+    Statement(MessageId),
 }
 
 impl RelayFault {
@@ -300,14 +300,13 @@ impl RelayFault {
     #[must_use]
     pub fn is_penalised(&self) -> bool {
         match self {
-            Self::ReceiptSigner(_) | Self::ReceiptBearer(_) | Self::Offer => true,
+            Self::ReceiptSigner(_) | Self::ReceiptBearer(_) | Self::Offer | Self::Statement(_) => true,
             Self::Parcel { error, .. } => matches!(error, OpenError::Invalid { .. } | OpenError::Elsewhere),
             Self::ReceiptUnknown(_)
             | Self::ReceiptDoubled(_)
             | Self::CustodyIgnored(_)
             | Self::TooLate(_)
-            | Self::Signer(_)
-            | Self::Stranger => false,
+            | Self::Signer(_) => false,
         }
     }
 }

@@ -1,0 +1,144 @@
+//! Comparing after a connect: what one side keeps and holds `delivered` for, against what the other has.
+//!
+//! One hash tells that nothing changed; where it does not, the ids follow, and what is lacking is sealed and
+//! sent anew. So a dead, rebuilt or rolled-back disk needs no detection.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    exchange::{Outgoing, RelayFault},
+    frame::{Lacking, Offer, OfferIds},
+    parcel::Class,
+    turn::Turn,
+};
+use crate::{
+    ids::{ContentHash, MessageId, NodeKey},
+    limits::{OFFER_FRAMES_MAX, OFFER_IDS_MAX},
+};
+
+/// The offers of every peer.
+#[derive(Default)]
+pub(super) struct Offers {
+    peers: BTreeMap<NodeKey, Exchange>,
+}
+
+/// One peer's offers, this connection's and what is remembered from earlier ones.
+#[derive(Default)]
+struct Exchange {
+    /// The last offer of the peer's whose ids were all here, in this run.
+    complete: Option<ContentHash>,
+    /// The offer whose ids are being read.
+    reading: Option<Reading>,
+    /// Whether this node's ids were sent on this connection.
+    told: bool,
+}
+
+struct Reading {
+    offer: Offer,
+    hasher: Sha256,
+    last: Option<MessageId>,
+    frames: usize,
+    lacking: bool,
+}
+
+impl Offers {
+    /// A node connected: it is told what is kept for it, if anything is.
+    pub(super) fn on_connected(
+        &mut self,
+        turn: &mut Turn<'_>,
+        node: NodeKey,
+        kept: impl Iterator<Item = MessageId>,
+    ) {
+        let exchange = self.peers.entry(node).or_default();
+        exchange.reading = None;
+        exchange.told = false;
+        let offer = summary(kept);
+        if offer.count > 0 {
+            turn.send(node, Class::Normal, Outgoing::Offer(offer));
+        }
+        while self.peers.len() > EXCHANGES_MAX {
+            // Forgetting an offer costs one exchange of ids.
+            let other = self.peers.keys().find(|other| **other != node).copied();
+            other.and_then(|other| self.peers.remove(&other));
+        }
+    }
+
+    /// The peer says what it keeps for this node.
+    pub(super) fn on_offer(&mut self, turn: &mut Turn<'_>, from: NodeKey, offer: Offer) {
+        if offer.count > (OFFER_IDS_MAX * OFFER_FRAMES_MAX) as u64 {
+            return turn.fault(from, RelayFault::Offer);
+        }
+        let exchange = self.peers.entry(from).or_default();
+        if exchange.complete == Some(offer.hash) || exchange.reading.is_some() {
+            return;
+        }
+        exchange.reading =
+            Some(Reading { offer, hasher: Sha256::new(), last: None, frames: 0, lacking: false });
+        turn.send(from, Class::Normal, Outgoing::OfferUnknown(offer));
+    }
+
+    /// The peer does not know this node's offer: it gets the ids, once a connection.
+    pub(super) fn on_unknown(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: NodeKey,
+        kept: impl Iterator<Item = MessageId>,
+    ) {
+        let exchange = self.peers.entry(from).or_default();
+        if std::mem::replace(&mut exchange.told, true) {
+            return;
+        }
+        let ids: Vec<MessageId> = kept.take(OFFER_IDS_MAX * OFFER_FRAMES_MAX).collect();
+        let frames = ids.chunks(OFFER_IDS_MAX).count();
+        for (at, ids) in ids.chunks(OFFER_IDS_MAX).enumerate() {
+            let frame = OfferIds { ids: ids.to_vec(), more: at + 1 < frames };
+            turn.send(from, Class::Normal, Outgoing::OfferIds(frame));
+        }
+    }
+
+    /// The ids behind the peer's offer: what is not here is asked for.
+    pub(super) fn on_ids(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: NodeKey,
+        frame: &OfferIds,
+        has: impl Fn(&MessageId) -> bool,
+    ) {
+        let Some(exchange) = self.peers.get_mut(&from) else { return turn.fault(from, RelayFault::Offer) };
+        let Some(mut reading) = exchange.reading.take() else { return turn.fault(from, RelayFault::Offer) };
+        let sorted = frame.ids.is_sorted_by(|one, next| one < next);
+        let follows = reading.last.is_none_or(|last| frame.ids.first().is_some_and(|first| last < *first));
+        reading.frames += 1;
+        if !sorted || !follows || frame.ids.len() > OFFER_IDS_MAX || reading.frames > OFFER_FRAMES_MAX {
+            return turn.fault(from, RelayFault::Offer);
+        }
+        frame.ids.iter().for_each(|id| reading.hasher.update(id.as_bytes()));
+        reading.last = frame.ids.last().copied().or(reading.last);
+        let ids: Vec<MessageId> = frame.ids.iter().filter(|id| !has(id)).copied().collect();
+        if !ids.is_empty() {
+            reading.lacking = true;
+            turn.send(from, Class::Normal, Outgoing::Lacking(Lacking { ids }));
+        }
+        if frame.more {
+            exchange.reading = Some(reading);
+        } else if !reading.lacking {
+            let hash = ContentHash::from_bytes(reading.hasher.finalize().into());
+            exchange.complete = (hash == reading.offer.hash).then_some(hash);
+        }
+    }
+}
+
+/// SHA-256 of the concatenated sorted ids, and their number.
+fn summary(ids: impl Iterator<Item = MessageId>) -> Offer {
+    let (mut hasher, mut count) = (Sha256::new(), 0);
+    for id in ids.take(OFFER_IDS_MAX * OFFER_FRAMES_MAX) {
+        hasher.update(id.as_bytes());
+        count += 1;
+    }
+    Offer { hash: ContentHash::from_bytes(hasher.finalize().into()), count }
+}
+
+/// Peers whose last complete offer is remembered: twice the nodes connected at once.
+const EXCHANGES_MAX: usize = 2 * crate::limits::CONNECTED_NODES_MAX;

@@ -1,0 +1,173 @@
+//! One message that this node sends: what each node answered, and where each parcel is.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::peer::Place;
+use crate::{
+    ids::{MemberCode, MessageId, NodeKey, SealingKeyId},
+    message::header::MessageHeader,
+    relay::{
+        event::{Step, StopReason},
+        exchange::{CommandId, Ticket},
+        receipt::RefusalReason,
+        retry::Timer,
+        rows::{AnswerRow, OutboxRow, encode_row},
+        sealing::Sealable,
+        turn::{Turn, change},
+    },
+    storage::{Change, Table},
+    time::Timestamp,
+};
+
+/// A message in the outbox.
+pub(in crate::relay) struct Entry {
+    /// What is stored of it.
+    pub(in crate::relay) row: OutboxRow,
+    /// Where the parcels are.
+    pub(in crate::relay) targets: BTreeMap<NodeKey, Target>,
+    /// The command that it came from, in this run.
+    pub(super) command: Option<CommandId>,
+    /// The content, until the first parcels are sealed.
+    pub(super) at_hand: Option<Arc<Sealable>>,
+    /// When its content is to be dropped because every recipient acknowledged it.
+    pub(super) drop_at: Option<Timestamp>,
+}
+
+/// A parcel for one node.
+pub(in crate::relay) struct Target {
+    pub(in crate::relay) member: MemberCode,
+    pub(in crate::relay) progress: Progress,
+    pub(super) attempts: u32,
+    /// The key that the last parcel was sealed to.
+    pub(super) key: Option<SealingKeyId>,
+    /// Reseal answers since the last lasting change, so that two that disagree do not loop.
+    pub(super) reseals: u32,
+    /// The last passing refusal, for people.
+    pub(in crate::relay) refused: Option<RefusalReason>,
+    /// How often the stored content could not be read.
+    pub(super) unreadable: u32,
+}
+
+/// Where a parcel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::relay) enum Progress {
+    /// In the node's queue.
+    Waiting,
+    /// In back-off until then.
+    Resting(Timestamp),
+    /// No sealing key of the node is known yet.
+    Keyless,
+    /// Being sealed.
+    Sealing(Ticket),
+    /// Sent, to be answered by then.
+    Sent(Timestamp),
+    /// Nothing to be done: answered for good, stopped or expired.
+    Done,
+}
+
+impl Target {
+    pub(super) const fn new(member: MemberCode, progress: Progress) -> Self {
+        Self { member, progress, attempts: 0, key: None, reseals: 0, refused: None, unreadable: 0 }
+    }
+}
+
+impl Entry {
+    pub(super) fn from_row(row: OutboxRow) -> Self {
+        Self { row, targets: BTreeMap::new(), command: None, at_hand: None, drop_at: None }
+    }
+
+    pub(super) fn answer(&self, node: &NodeKey) -> Option<&AnswerRow> {
+        let at = self.row.answers.binary_search_by(|answer| answer.node.cmp(node)).ok()?;
+        self.row.answers.get(at)
+    }
+
+    pub(super) fn has_delivered(&self, node: &NodeKey) -> bool {
+        self.answer(node).is_some_and(|answer| answer.late.is_some())
+    }
+
+    /// Whether one of the member's nodes has it.
+    pub(super) fn is_delivered_to(&self, member: &MemberCode) -> bool {
+        self.row.answers.iter().any(|answer| answer.member == *member && answer.late.is_some())
+    }
+
+    /// Records a lasting answer; `delivered` is never replaced.
+    pub(super) fn record(&mut self, answer: AnswerRow) {
+        match self.row.answers.binary_search_by(|known| known.node.cmp(&answer.node)) {
+            Ok(at) => {
+                if let Some(known) = self.row.answers.get_mut(at).filter(|known| known.late.is_none()) {
+                    *known = answer;
+                }
+            }
+            Err(at) => self.row.answers.insert(at, answer),
+        }
+    }
+
+    pub(super) fn stop_of(&self, member: &MemberCode) -> Option<StopReason> {
+        self.row.stopped.iter().find(|stopped| stopped.member == *member).map(|stopped| stopped.why)
+    }
+
+    /// Whether parcels may still be sealed from it.
+    pub(super) const fn is_open(&self) -> bool {
+        self.row.content && !self.row.expired
+    }
+
+    pub(super) fn place(&self, message: MessageId) -> Place {
+        Place {
+            message,
+            precedence: self.row.precedence,
+            created: self.row.created,
+            size: usize::try_from(self.row.size).unwrap_or(usize::MAX),
+        }
+    }
+
+    pub(super) fn step(&self, message: MessageId, member: &MemberCode, node: NodeKey) -> Step {
+        Step { message, command: self.command, member: member.clone(), node }
+    }
+
+    /// The row as it stands, to be stored.
+    pub(super) fn stored(&self, message: MessageId) -> Option<Change> {
+        change(encode_row(&self.row).map(|row| Change::put(Table::Outbox, *message.as_bytes(), row)))
+    }
+
+    /// Moves a parcel on and keeps its timer in step.
+    pub(super) fn set_progress(
+        &mut self,
+        turn: &mut Turn<'_>,
+        message: MessageId,
+        node: NodeKey,
+        progress: Progress,
+    ) {
+        let Some(target) = self.targets.get_mut(&node) else { return };
+        let timer = Timer::Retry(message, node);
+        if let Progress::Resting(at) | Progress::Sent(at) = target.progress {
+            turn.timers.clear(at, timer);
+        }
+        if let Progress::Resting(at) | Progress::Sent(at) = progress {
+            turn.timers.set(at, timer);
+        }
+        target.progress = progress;
+    }
+}
+
+/// The row of a message just composed.
+pub(super) fn new_row(
+    header: &MessageHeader,
+    tlp: crate::message::body::Tlp,
+    drill: bool,
+    statement: Option<crate::relay::event::StatementLabel>,
+) -> OutboxRow {
+    OutboxRow {
+        recipients: header.recipients.clone(),
+        precedence: header.precedence,
+        tlp,
+        drill,
+        created: header.created,
+        expires: header.expires,
+        size: header.length,
+        statement,
+        answers: Vec::new(),
+        stopped: Vec::new(),
+        expired: false,
+        content: true,
+    }
+}

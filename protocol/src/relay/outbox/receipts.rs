@@ -1,0 +1,170 @@
+//! What the nodes answered: states only move forward, and late truth wins.
+
+use super::{
+    Outbox,
+    entry::{Progress, Target},
+};
+use crate::{
+    document::{Envelope, Verified, encode},
+    ids::{MessageId, NodeKey},
+    relay::{
+        event::RelayEvent,
+        exchange::RelayFault,
+        receipt::{Receipt, ReceiptWord, RefusalReason},
+        rows::{AnswerRow, receipt_key},
+        turn::{Turn, change},
+    },
+    storage::{Change, Table},
+};
+
+impl Outbox {
+    /// A receipt came whose signature holds; whether its signer speaks for this parcel is decided here.
+    pub(in crate::relay) fn on_receipt(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: NodeKey,
+        verified: &Verified<Receipt>,
+    ) {
+        let receipt = verified.payload();
+        let (message, node) = (receipt.message, receipt.node);
+        if receipt.word == ReceiptWord::Custody {
+            return turn.fault(from, RelayFault::CustodyIgnored(message));
+        }
+        if verified.signer() != Some(*node.as_bytes()) {
+            return turn.fault(from, RelayFault::ReceiptSigner(message));
+        }
+        if from != node {
+            return turn.fault(from, RelayFault::ReceiptBearer(message));
+        }
+        let Some(entry) = self.entries.get_mut(&message) else {
+            return turn.fault(from, RelayFault::ReceiptUnknown(message));
+        };
+        // A node that was retired since may still say that it has the message.
+        let addressed = match entry.targets.get(&node) {
+            Some(target) => target.member == receipt.member,
+            None => {
+                entry.row.recipients.contains(&receipt.member)
+                    && turn.book.member_of(&node).as_ref() == Some(&receipt.member)
+            }
+        };
+        if !addressed {
+            return turn.fault(from, RelayFault::ReceiptUnknown(message));
+        }
+        match receipt.word {
+            ReceiptWord::Delivered => self.on_delivered(turn, receipt, verified.envelope()),
+            ReceiptWord::Refused => {
+                let reason = receipt.reason.unwrap_or(RefusalReason::Invalid);
+                self.on_refused(turn, receipt, reason, verified.envelope());
+            }
+            ReceiptWord::Reseal => self.on_reseal(turn, message, node),
+            ReceiptWord::Custody => {}
+        }
+        self.pump(turn, node);
+    }
+
+    fn on_delivered(&mut self, turn: &mut Turn<'_>, receipt: &Receipt, envelope: &Envelope) {
+        let (message, node) = (receipt.message, receipt.node);
+        let asked = !matches!(self.progress(&message, &node), None | Some(Progress::Done));
+        self.settle(turn, message, node);
+        let Some(entry) = self.entries.get_mut(&message) else { return };
+        if entry.has_delivered(&node) {
+            // The answer to a parcel that was sent anew confirms what is known.
+            if !asked {
+                turn.fault(node, RelayFault::ReceiptDoubled(message));
+            }
+            return;
+        }
+        let late = entry.row.expired || receipt.at > entry.row.expires;
+        let member = receipt.member.clone();
+        entry.record(AnswerRow {
+            node,
+            member: member.clone(),
+            at: receipt.at,
+            late: Some(late),
+            reason: None,
+        });
+        let step = entry.step(message, &member, node);
+        let mut changes: Vec<Change> = entry.stored(message).into_iter().collect();
+        changes.extend(stored_receipt(message, node, envelope));
+        if entry.is_open() {
+            self.peers.entry(node).or_default().kept.insert(message);
+        }
+        turn.persist(changes);
+        turn.emit(RelayEvent::MessageDelivered { step, late });
+    }
+
+    fn on_refused(
+        &mut self,
+        turn: &mut Turn<'_>,
+        receipt: &Receipt,
+        reason: RefusalReason,
+        envelope: &Envelope,
+    ) {
+        let (message, node) = (receipt.message, receipt.node);
+        let Some(entry) = self.entries.get_mut(&message) else { return };
+        let answered = entry.answer(&node).is_some();
+        let step = entry.step(message, &receipt.member, node);
+        let again = reason.is_passing() && entry.is_open();
+        if again {
+            let Some(target) = entry.targets.get_mut(&node) else { return };
+            let told = target.refused.replace(reason) == Some(reason);
+            if matches!(target.progress, Progress::Sent(_)) {
+                self.rest(turn, message, node, None);
+            }
+            if !told && !answered {
+                turn.emit(RelayEvent::MessageRefused { step, reason, again });
+            }
+            return;
+        }
+        self.settle(turn, message, node);
+        let Some(entry) = self.entries.get_mut(&message) else { return };
+        if answered {
+            return turn.fault(node, RelayFault::ReceiptDoubled(message));
+        }
+        let (at, member) = (receipt.at, receipt.member.clone());
+        entry.record(AnswerRow { node, member, at, late: None, reason: Some(reason) });
+        let mut changes: Vec<Change> = entry.stored(message).into_iter().collect();
+        changes.extend(stored_receipt(message, node, envelope));
+        turn.persist(changes);
+        turn.emit(RelayEvent::MessageRefused { step, reason, again });
+    }
+
+    /// The parcel does not open there: it is sealed anew, at once if the directory has another key by now, else
+    /// after a pause in which the directory may catch up.
+    fn on_reseal(&mut self, turn: &mut Turn<'_>, message: MessageId, node: NodeKey) {
+        let current = turn.book.sealing_key(&node, turn.now).map(|key| key.id());
+        let Some(entry) = self.entries.get_mut(&message) else { return };
+        let Some(target) = entry.targets.get_mut(&node) else { return };
+        if !matches!(target.progress, Progress::Sent(_)) {
+            return turn.fault(node, RelayFault::ReceiptDoubled(message));
+        }
+        target.reseals = target.reseals.saturating_add(1);
+        let fresh = current.is_some() && current != target.key && target.reseals <= RESEALS_AT_ONCE_MAX;
+        if fresh {
+            self.requeue(turn, message, node);
+        } else {
+            self.rest(turn, message, node, None);
+        }
+    }
+
+    /// Nothing more is to be sent to this node.
+    fn settle(&mut self, turn: &mut Turn<'_>, message: MessageId, node: NodeKey) {
+        let Some(entry) = self.entries.get_mut(&message) else { return };
+        entry.set_progress(turn, message, node, Progress::Done);
+        if let Some(target) = entry.targets.get_mut(&node) {
+            *target = Target::new(target.member.clone(), Progress::Done);
+        }
+        let created = entry.row.created;
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.remove(message, created);
+        }
+        self.release_content(message);
+    }
+}
+
+fn stored_receipt(message: MessageId, node: NodeKey, envelope: &Envelope) -> Option<Change> {
+    change(encode(envelope).map(|bytes| Change::put(Table::Receipts, receipt_key(message, node), bytes)))
+}
+
+/// Reseals without a pause: a key that changed twice while a parcel was on its way is rare enough.
+const RESEALS_AT_ONCE_MAX: u32 = 3;

@@ -1,0 +1,359 @@
+//! From a queued message to parcels on their way: to which nodes, when, and again when nothing comes back.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Outbox,
+    entry::{Entry, Progress, Target},
+};
+use crate::{
+    ids::{MemberCode, MessageId, NodeKey},
+    limits::RETRY_MAX,
+    relay::{
+        event::{RelayEvent, StopReason},
+        exchange::{ContentSource, Job, Outgoing, RelayEffect, Ticket},
+        parcel::{Label, Parcel},
+        retry::{pause, receipt_wait},
+        rows::StoppedRow,
+        sealing::SealError,
+        turn::Turn,
+    },
+    time::Timestamp,
+};
+
+impl Outbox {
+    /// Brings a message's parcels in step with the directory, for one recipient or all: new nodes are added,
+    /// nodes that are no longer active leave, suspended members stop and go on when they are back.
+    pub(super) fn retarget(&mut self, turn: &mut Turn<'_>, message: MessageId, only: Option<&MemberCode>) {
+        let Some(entry) = self.entries.get_mut(&message).filter(|entry| entry.is_open()) else { return };
+        let recipients: Vec<MemberCode> = entry
+            .row
+            .recipients
+            .iter()
+            .filter(|member| only.is_none_or(|only| only == *member))
+            .cloned()
+            .collect();
+        let mut touched = BTreeSet::new();
+        let mut stops = Vec::new();
+        for member in recipients {
+            let stop = turn.stop_reason(&member);
+            if update_stop(entry, &member, stop) {
+                stops.push((member.clone(), stop));
+            }
+            let active: BTreeSet<NodeKey> =
+                if entry.stop_of(&member).is_some() { BTreeSet::new() } else { nodes_of(turn, &member) };
+            let known: Vec<NodeKey> =
+                entry.targets.iter().filter(|(_, t)| t.member == member).map(|(node, _)| *node).collect();
+            for node in known.iter().filter(|node| !active.contains(*node)) {
+                entry.set_progress(turn, message, *node, Progress::Done);
+                entry.targets.remove(node);
+                touched.insert(*node);
+            }
+            for node in active {
+                let idle = entry.targets.get(&node).is_none_or(|target| match target.progress {
+                    Progress::Keyless => true,
+                    // A new key is tried at once.
+                    Progress::Resting(_) => {
+                        turn.book.sealing_key(&node, turn.now).map(|key| key.id()) != target.key
+                    }
+                    Progress::Waiting | Progress::Sealing(_) | Progress::Sent(_) | Progress::Done => false,
+                });
+                if idle && entry.answer(&node).is_none() {
+                    entry
+                        .targets
+                        .entry(node)
+                        .or_insert_with(|| Target::new(member.clone(), Progress::Keyless));
+                    entry.set_progress(turn, message, node, Progress::Waiting);
+                    let peer = self.peers.entry(node).or_default();
+                    peer.resting.remove(&message);
+                    peer.queue(entry.place(message));
+                    touched.insert(node);
+                }
+            }
+        }
+        let (created, command) = (entry.row.created, entry.command);
+        if !stops.is_empty() {
+            turn.persist(entry.stored(message).into_iter().collect());
+        }
+        for (member, stop) in stops {
+            if let Some(why) = stop {
+                turn.emit(RelayEvent::MessageStopped { message, command, member: Some(member), why });
+            }
+        }
+        for node in touched {
+            if let Some(entry) = self.entries.get(&message)
+                && !entry.targets.contains_key(&node)
+                && let Some(peer) = self.peers.get_mut(&node)
+            {
+                peer.remove(message, created);
+            }
+            self.pump(turn, node);
+            self.forget_idle_peer(node);
+        }
+    }
+
+    /// The directory's view of a member, or the charter, changed.
+    pub(in crate::relay) fn on_directory_changed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        member: Option<&MemberCode>,
+    ) {
+        // A change of one's own standing concerns every recipient.
+        let only = member.filter(|member| **member != turn.own.member);
+        let concerned: Vec<MessageId> = self
+            .open
+            .iter()
+            .filter(|id| {
+                let recipients = self.entries.get(id).map(|entry| entry.row.recipients.as_slice());
+                only.is_none_or(|only| recipients.is_some_and(|all| all.contains(only)))
+            })
+            .copied()
+            .collect();
+        for message in concerned {
+            self.retarget(turn, message, only);
+        }
+    }
+
+    pub(in crate::relay) fn on_connected(&mut self, turn: &mut Turn<'_>, node: NodeKey) {
+        let peer = self.peers.entry(node).or_default();
+        peer.connected = true;
+        peer.repeated.clear();
+        for message in std::mem::take(&mut peer.resting) {
+            if let Some(target) =
+                self.entries.get_mut(&message).and_then(|entry| entry.targets.get_mut(&node))
+            {
+                target.attempts = 0;
+            }
+            self.requeue(turn, message, node);
+        }
+        self.pump(turn, node);
+    }
+
+    pub(in crate::relay) fn on_disconnected(&mut self, turn: &mut Turn<'_>, node: NodeKey) {
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        peer.connected = false;
+        peer.repeated.clear();
+        // What is still being sealed comes back by its ticket.
+        for message in peer.in_flight() {
+            let progress = self.progress(&message, &node);
+            if matches!(progress, Some(Progress::Sent(_))) {
+                self.requeue(turn, message, node);
+            }
+        }
+        self.forget_idle_peer(node);
+    }
+
+    /// A parcel could not be handed over: it waits, and goes when the node connects or after a pause.
+    pub(in crate::relay) fn on_send_failed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        node: NodeKey,
+        message: MessageId,
+    ) {
+        if matches!(self.progress(&message, &node), Some(Progress::Sent(_))) {
+            self.rest(turn, message, node, None);
+            self.pump(turn, node);
+        }
+    }
+
+    pub(in crate::relay) fn on_sealed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ticket: Ticket,
+        result: Result<Box<Parcel>, SealError>,
+    ) {
+        let Some((message, node)) = self.sealing.remove(&ticket) else { return };
+        let current = self.progress(&message, &node) == Some(Progress::Sealing(ticket));
+        if !current {
+            return;
+        }
+        match result {
+            Ok(parcel) if self.is_connected(&node) => self.send(turn, message, node, parcel),
+            Ok(_) => self.requeue(turn, message, node),
+            Err(SealError::Key(_)) => self.rest(turn, message, node, Some(turn.now.after(RETRY_MAX))),
+            Err(SealError::NoContent) => self.on_unreadable(turn, message, node),
+            Err(SealError::Busy | SealError::Bug(_)) => self.rest(turn, message, node, None),
+        }
+        self.release_content(message);
+        self.pump(turn, node);
+    }
+
+    fn send(&mut self, turn: &mut Turn<'_>, message: MessageId, node: NodeKey, parcel: Box<Parcel>) {
+        let Some(entry) = self.entries.get_mut(&message) else { return };
+        let Some(target) = entry.targets.get_mut(&node) else { return };
+        target.key = Some(parcel.sealing_key);
+        let step = entry.step(message, &parcel.label.member, node);
+        let wait = receipt_wait(parcel.ciphertext.len());
+        let class = parcel.label.class;
+        turn.emit(RelayEvent::MessageSealed(step.clone()));
+        turn.send(node, class, Outgoing::Parcel(parcel));
+        turn.emit(RelayEvent::MessageSent(step));
+        entry.set_progress(turn, message, node, Progress::Sent(turn.now.after(wait)));
+    }
+
+    /// The stored content cannot be read. The write may not have reached the disk yet, so it is tried again;
+    /// then the message stops and says so.
+    fn on_unreadable(&mut self, turn: &mut Turn<'_>, message: MessageId, node: NodeKey) {
+        let Some(entry) = self.entries.get_mut(&message) else { return };
+        let Some(target) = entry.targets.get_mut(&node) else { return };
+        target.unreadable += 1;
+        if target.unreadable < UNREADABLE_MAX {
+            return self.rest(turn, message, node, None);
+        }
+        let why = StopReason::ContentLost;
+        let missing =
+            |member: &&MemberCode| !entry.is_delivered_to(member) && entry.stop_of(member).is_none();
+        let missing: Vec<MemberCode> = entry.row.recipients.iter().filter(missing).cloned().collect();
+        entry.row.stopped.extend(missing.iter().cloned().map(|member| StoppedRow { member, why }));
+        let command = entry.command;
+        if let Some(changes) = self.drop_content(turn, message) {
+            turn.persist(changes);
+        }
+        if !missing.is_empty() {
+            turn.emit(RelayEvent::MessageStopped { message, command, member: None, why });
+        }
+    }
+
+    pub(super) fn on_retry(&mut self, turn: &mut Turn<'_>, at: Timestamp, message: MessageId, node: NodeKey) {
+        match self.progress(&message, &node) {
+            Some(Progress::Resting(until)) if until == at => self.requeue(turn, message, node),
+            Some(Progress::Sent(until)) if until == at => self.rest(turn, message, node, None),
+            _ => return,
+        }
+        self.pump(turn, node);
+    }
+
+    /// The peer lacks messages that it once confirmed: its disk is older than its word. They go once more.
+    pub(in crate::relay) fn on_lacking(&mut self, turn: &mut Turn<'_>, node: NodeKey, ids: &[MessageId]) {
+        let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.connected) else { return };
+        for message in ids {
+            if !peer.kept.contains(message) || !peer.repeated.insert(*message) {
+                continue;
+            }
+            let Some(entry) = self.entries.get_mut(message).filter(|entry| entry.is_open()) else { continue };
+            let Some(member) = entry.answer(&node).map(|answer| answer.member.clone()) else { continue };
+            if entry.stop_of(&member).is_none() {
+                entry.targets.entry(node).or_insert_with(|| Target::new(member, Progress::Done));
+                entry.set_progress(turn, *message, node, Progress::Waiting);
+                peer.queue(entry.place(*message));
+            }
+        }
+        self.pump(turn, node);
+    }
+
+    /// What is offered to a node on connect: the ids, sorted, that it confirmed and that are still kept.
+    pub(in crate::relay) fn kept_for(&self, node: &NodeKey) -> impl Iterator<Item = MessageId> {
+        self.peers.get(node).into_iter().flat_map(|peer| peer.kept.iter().copied())
+    }
+
+    /// Seals and sends what the node's window has room for.
+    pub(super) fn pump(&mut self, turn: &mut Turn<'_>, node: NodeKey) {
+        while let Some(place) = self.peers.get_mut(&node).and_then(super::Peer::take_next) {
+            let message = place.message;
+            let Some(entry) = self.entries.get_mut(&message) else {
+                // A queue holds only what the entries hold; forgetting a place is right all the same.
+                self.land(node, message);
+                continue;
+            };
+            let Some(member) = entry.targets.get(&node).map(|target| target.member.clone()) else {
+                self.land(node, message);
+                continue;
+            };
+            let Some(key) = turn.book.sealing_key(&node, turn.now) else {
+                entry.set_progress(turn, message, node, Progress::Keyless);
+                self.land(node, message);
+                continue;
+            };
+            let ticket = turn.tickets.draw();
+            let (expires, size) = (entry.row.expires, entry.row.size);
+            let class = entry.row.precedence.class();
+            let label = Label { message, member, node, expires, class, size };
+            let content = match &entry.at_hand {
+                Some(content) => ContentSource::AtHand(content.clone()),
+                None => ContentSource::Stored(message),
+            };
+            entry.set_progress(turn, message, node, Progress::Sealing(ticket));
+            self.sealing.insert(ticket, (message, node));
+            let key = Box::new(key);
+            turn.effects.push(RelayEffect::Work(Job::Seal { ticket, content, label, key }));
+        }
+    }
+
+    /// Lets go of the content at hand once nobody is about to need it.
+    pub(super) fn release_content(&mut self, message: MessageId) {
+        let Some(entry) = self.entries.get_mut(&message) else { return };
+        let needed = |node: &NodeKey, target: &Target| match target.progress {
+            Progress::Sealing(_) => true,
+            Progress::Waiting => self.peers.get(node).is_some_and(|peer| peer.connected),
+            Progress::Resting(_) | Progress::Keyless | Progress::Sent(_) | Progress::Done => false,
+        };
+        if !entry.targets.iter().any(|(node, target)| needed(node, target))
+            && let Some(content) = entry.at_hand.take()
+        {
+            self.at_hand_bytes = self.at_hand_bytes.saturating_sub(content.size());
+        }
+    }
+
+    /// Puts a parcel back into its node's queue.
+    pub(super) fn requeue(&mut self, turn: &mut Turn<'_>, message: MessageId, node: NodeKey) {
+        let Some(entry) = self.entries.get_mut(&message) else { return };
+        let peer = self.peers.entry(node).or_default();
+        peer.land(message);
+        peer.resting.remove(&message);
+        if entry.is_open() && entry.targets.contains_key(&node) {
+            entry.set_progress(turn, message, node, Progress::Waiting);
+            peer.queue(entry.place(message));
+        }
+    }
+
+    /// Lets a parcel rest, until `until` or for a pause that grows with each attempt.
+    pub(super) fn rest(
+        &mut self,
+        turn: &mut Turn<'_>,
+        message: MessageId,
+        node: NodeKey,
+        until: Option<Timestamp>,
+    ) {
+        let Some(entry) = self.entries.get_mut(&message) else { return };
+        let Some(target) = entry.targets.get_mut(&node) else { return };
+        let until = until.unwrap_or_else(|| turn.now.after(pause(target.attempts, turn.rng)));
+        target.attempts = target.attempts.saturating_add(1);
+        let peer = self.peers.entry(node).or_default();
+        peer.land(message);
+        peer.resting.insert(message);
+        entry.set_progress(turn, message, node, Progress::Resting(until));
+    }
+
+    pub(super) fn progress(&self, message: &MessageId, node: &NodeKey) -> Option<Progress> {
+        Some(self.entries.get(message)?.targets.get(node)?.progress)
+    }
+
+    fn land(&mut self, node: NodeKey, message: MessageId) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.land(message);
+        }
+    }
+}
+
+/// The nodes that get a parcel for a member: its active ones, without this one.
+fn nodes_of(turn: &Turn<'_>, member: &MemberCode) -> BTreeSet<NodeKey> {
+    turn.book.active_nodes(member).into_iter().filter(|node| *node != turn.own.node).collect()
+}
+
+/// Brings a recipient's stop in step with the charter; says whether something changed. A message that was
+/// taken back or lost stays stopped, whatever the charter says.
+fn update_stop(entry: &mut Entry, member: &MemberCode, stop: Option<StopReason>) -> bool {
+    let known = entry.stop_of(member);
+    let lasting = matches!(known, Some(StopReason::TakenBack | StopReason::ContentLost));
+    if lasting || known == stop || (stop.is_some() && entry.is_delivered_to(member)) {
+        return false;
+    }
+    entry.row.stopped.retain(|stopped| stopped.member != *member);
+    if let Some(why) = stop {
+        entry.row.stopped.push(StoppedRow { member: member.clone(), why });
+    }
+    true
+}
+
+/// Times that a stored content is looked for: a seal may run ahead of the write that it follows.
+const UNREADABLE_MAX: u32 = 3;

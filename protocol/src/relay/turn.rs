@@ -1,0 +1,118 @@
+//! What one turn of the machine works with: the time, the directory, the effects so far, tickets and timers.
+
+use std::collections::BTreeMap;
+
+use rand_chacha::ChaCha8Rng;
+
+use super::{
+    book::{Book, MemberStatus},
+    event::{RelayEvent, StopReason},
+    exchange::{Outgoing, RelayEffect, RelayFault, Ticket},
+    parcel::Class,
+    retry::Timers,
+};
+use crate::{
+    document::EncodeError,
+    ids::{MemberCode, MessageId, NodeKey},
+    storage::{Change, Grade},
+    time::Timestamp,
+};
+
+/// Who this node is.
+#[derive(Clone, Debug)]
+pub(super) struct Own {
+    pub(super) member: MemberCode,
+    pub(super) node: NodeKey,
+}
+
+/// One call of the machine's door.
+pub(super) struct Turn<'a> {
+    pub(super) now: Timestamp,
+    pub(super) book: &'a dyn Book,
+    pub(super) own: &'a Own,
+    pub(super) effects: &'a mut Vec<RelayEffect>,
+    pub(super) timers: &'a mut Timers,
+    pub(super) tickets: &'a mut Tickets,
+    pub(super) rng: &'a mut ChaCha8Rng,
+}
+
+impl Turn<'_> {
+    pub(super) fn emit(&mut self, event: RelayEvent) {
+        self.effects.push(RelayEffect::Emit(event));
+    }
+
+    pub(super) fn fault(&mut self, from: NodeKey, fault: RelayFault) {
+        self.effects.push(RelayEffect::Fault { from, fault });
+    }
+
+    pub(super) fn send(&mut self, to: NodeKey, class: Class, frame: Outgoing) {
+        self.effects.push(RelayEffect::Send { to, frame, class, after: None });
+    }
+
+    /// Stores small records, without which the node cannot go on: lack of room is the shell's to answer.
+    pub(super) fn persist(&mut self, changes: Vec<Change>) {
+        self.effects.push(RelayEffect::Persist { grade: Grade::Durable, changes, ticket: None });
+    }
+
+    /// Stores what may be refused for lack of room.
+    pub(super) fn persist_refusable(&mut self, changes: Vec<Change>, write: Write) -> Ticket {
+        let ticket = self.tickets.write(write);
+        self.effects.push(RelayEffect::Persist { grade: Grade::Durable, changes, ticket: Some(ticket) });
+        ticket
+    }
+
+    /// Why nothing goes to or comes from this member, or this node's own.
+    pub(super) fn stop_reason(&self, member: &MemberCode) -> Option<StopReason> {
+        [&self.own.member, member].into_iter().find_map(|member| match self.book.member_status(member) {
+            MemberStatus::Suspended(charter) => Some(StopReason::Suspended(charter)),
+            MemberStatus::Withdrawn(charter) => Some(StopReason::Withdrawn(charter)),
+            MemberStatus::Active | MemberStatus::Unknown => None,
+        })
+    }
+}
+
+/// What a refusable write was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Write {
+    /// A composed message.
+    Composed(MessageId),
+    /// A received message or statement, and who handed it over.
+    Received { message: MessageId, from: NodeKey, class: Class },
+}
+
+/// Hands out tickets and remembers the latest refusable writes.
+#[derive(Default)]
+pub(super) struct Tickets {
+    next: u64,
+    writes: BTreeMap<Ticket, Write>,
+}
+
+impl Tickets {
+    pub(super) fn draw(&mut self) -> Ticket {
+        self.next += 1;
+        Ticket(self.next)
+    }
+
+    pub(super) fn refused(&mut self, ticket: Ticket) -> Option<Write> {
+        self.writes.remove(&ticket)
+    }
+
+    fn write(&mut self, write: Write) -> Ticket {
+        let ticket = self.draw();
+        self.writes.insert(ticket, write);
+        while self.writes.len() > WRITES_REMEMBERED_MAX {
+            self.writes.pop_first();
+        }
+        ticket
+    }
+}
+
+/// A change with an encoded row; the row's encoding fails only if an invariant of ours is broken, and then
+/// the change is left out so that what stands on the disk stays.
+pub(super) fn change(put: Result<Change, EncodeError>) -> Option<Change> {
+    debug_assert!(put.is_ok(), "our own rows have a canonical form");
+    put.ok()
+}
+
+/// Refusable writes remembered: far more than a store commits at once.
+const WRITES_REMEMBERED_MAX: usize = 8_192;
