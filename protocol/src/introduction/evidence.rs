@@ -1,0 +1,93 @@
+//! What an introduction brings: verified, laid over what the node holds, kept whether or not it admits.
+
+use std::sync::Arc;
+
+use super::IntroductionError;
+use crate::{
+    document::{Envelope, Kind, Payload, Unverified, Verified, VerifyError},
+    ids::CharterId,
+    membership::{Acceptance, Trust, charter::Charter, key_set::KeySet},
+};
+
+/// A document that the other side brought and that was not held before.
+#[derive(Clone, Debug)]
+pub enum LearnedDocument {
+    /// A charter version.
+    Charter(Arc<Verified<Charter>>),
+    /// A key set.
+    KeySet(Arc<Verified<KeySet>>),
+    /// The newest header of the admitted node's own record, as received, with its body: it enters by the
+    /// directory's own door.
+    Record {
+        /// The header.
+        header: Envelope,
+        /// The body.
+        body: Vec<u8>,
+    },
+}
+
+/// The node's evidence and what was brought.
+#[derive(Clone, Debug)]
+pub(super) struct Overlay {
+    pub(super) trust: Trust,
+    pub(super) learned: Vec<LearnedDocument>,
+}
+
+impl Overlay {
+    pub(super) const fn new(trust: Trust) -> Self {
+        Self { trust, learned: Vec::new() }
+    }
+
+    /// Takes a charter version or key set of a proof; other kinds say nothing here.
+    pub(super) fn take(&mut self, envelope: Envelope) -> Result<(), IntroductionError> {
+        match Kind::from_name(&envelope.kind) {
+            Some(Kind::Charter) => self.take_charter(envelope),
+            Some(Kind::KeySet) => self.take_key_set(envelope).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a charter version. One whose parents are not held costs no signature check and is dropped.
+    pub(super) fn take_charter(&mut self, envelope: Envelope) -> Result<(), IntroductionError> {
+        let Some(unverified) = open::<Charter>(envelope)? else { return Ok(()) };
+        let lacks = |parent: &CharterId| self.trust.charter(parent).is_none();
+        if unverified.claimed().parents.iter().any(lacks) {
+            return Ok(());
+        }
+        let document = Arc::new(unverified.verify(self.trust.federation())?);
+        if self.trust.accept_charter(Arc::clone(&document))? == Acceptance::New {
+            self.learned.push(LearnedDocument::Charter(document));
+        }
+        Ok(())
+    }
+
+    /// Takes a key set and hands it out if it is evidence now.
+    pub(super) fn take_key_set(
+        &mut self,
+        envelope: Envelope,
+    ) -> Result<Option<Arc<Verified<KeySet>>>, IntroductionError> {
+        let Some(unverified) = open::<KeySet>(envelope)? else { return Ok(None) };
+        if self.trust.charter(&unverified.claimed().charter).is_none() {
+            return Ok(None);
+        }
+        let document = Arc::new(unverified.verify(self.trust.federation())?);
+        match self.trust.accept_key_set(Arc::clone(&document))? {
+            Acceptance::New => {
+                self.learned.push(LearnedDocument::KeySet(Arc::clone(&document)));
+                Ok(Some(document))
+            }
+            Acceptance::Known => Ok(Some(document)),
+            Acceptance::Pending(_) | Acceptance::Surplus => Ok(None),
+        }
+    }
+}
+
+/// Opens an envelope; `None` for one newer than this node.
+fn open<T: Payload>(envelope: Envelope) -> Result<Option<Unverified<T>>, IntroductionError> {
+    envelope.check_bounds()?;
+    match Unverified::open(envelope) {
+        Ok(unverified) => Ok(Some(unverified)),
+        Err(VerifyError::Newer { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
