@@ -8,5 +8,6 @@
 )]
 
 mod document;
+mod relay;
 mod tidy;
 mod wycheproof;

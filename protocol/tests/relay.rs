@@ -1,0 +1,10 @@
+//! The relay machine through its door: two or more nodes, a virtual clock, a network that loses and doubles, and
+//! disks that keep exactly what was persisted.
+
+mod bounds;
+mod delivery;
+mod faults;
+mod recovery;
+mod schedules;
+mod statements;
+mod world;

@@ -1,0 +1,48 @@
+//! The directory of the virtual network: as a test sets it.
+
+use std::collections::BTreeMap;
+
+use refpoint_protocol::{
+    directory::node_record::SealingKeyEntry,
+    ids::{MemberCode, NodeKey},
+    relay::book::{Book, MemberStatus, SignerStanding},
+    time::Timestamp,
+};
+
+/// What all nodes know of each other, unless a test gives one its own.
+#[derive(Clone, Default)]
+pub(in super::super) struct Directory {
+    pub(in super::super) status: BTreeMap<MemberCode, MemberStatus>,
+    pub(in super::super) nodes: BTreeMap<NodeKey, (MemberCode, SignerStanding, Option<SealingKeyEntry>)>,
+    pub(in super::super) clock_is_wrong: bool,
+}
+
+impl Book for Directory {
+    fn member_status(&self, member: &MemberCode) -> MemberStatus {
+        self.status.get(member).copied().unwrap_or(MemberStatus::Unknown)
+    }
+
+    fn active_nodes(&self, member: &MemberCode) -> Vec<NodeKey> {
+        let active = |(m, standing, _): &(MemberCode, SignerStanding, _)| {
+            m == member && *standing == SignerStanding::Active
+        };
+        self.nodes.iter().filter(|(_, node)| active(node)).map(|(key, _)| *key).collect()
+    }
+
+    fn member_of(&self, node: &NodeKey) -> Option<MemberCode> {
+        self.nodes.get(node).map(|(member, ..)| member.clone())
+    }
+
+    fn sealing_key(&self, node: &NodeKey, _: Timestamp) -> Option<SealingKeyEntry> {
+        self.nodes.get(node)?.2.clone()
+    }
+
+    fn signer_standing(&self, member: &MemberCode, signer: &NodeKey) -> SignerStanding {
+        let listed = self.nodes.get(signer).filter(|(listed, ..)| listed == member);
+        listed.map_or(SignerStanding::Unknown, |(_, standing, _)| *standing)
+    }
+
+    fn applies_expiry(&self) -> bool {
+        !self.clock_is_wrong
+    }
+}
