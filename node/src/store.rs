@@ -49,8 +49,7 @@ pub trait Store: Send + Sync {
     /// visible at once and durable after the next [`Store::sync`]. Later changes of one key win.
     ///
     /// # Errors
-    /// [`StoreError::DiskFull`] and [`StoreError::TooLarge`] leave everything as it was; other errors stop the
-    /// store.
+    /// All errors leave everything as it was; those that are [`StoreError::is_fatal`] stop the store.
     fn apply(&self, changes: &[Change]) -> Result<(), StoreError>;
 
     /// Returns once everything applied before this call is on the device.

@@ -1,3 +1,10 @@
 //! The node's tests from outside, as one binary; a file without its `mod` line here would not run.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing
+)]
 
 mod store;

@@ -6,7 +6,7 @@
 //! between these steps is a file that no row names: the sweep at the next start removes it.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
@@ -14,62 +14,71 @@ use std::{
 
 use refpoint_protocol::limits::STORED_VALUE_BYTES_MAX;
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::{
     error::{Damage, StoreError},
-    folder::{OWNER_FILE, sync_folder},
+    folder::OWNER_FILE,
     record::{self, FileReference, Place, RECORD_OVERHEAD_MAX, Shape, StorageKey},
 };
 
 /// The folder of content files.
 pub(super) struct ContentFolder {
     path: PathBuf,
+    /// Held open, so that syncing it never lacks a handle.
+    handle: File,
+}
+
+/// A file that has been written and is not yet on the device under its name.
+pub(super) struct Unsynced {
+    pub(super) reference: FileReference,
+    file: File,
 }
 
 impl ContentFolder {
-    pub(super) const fn new(path: PathBuf) -> Self {
-        Self { path }
+    pub(super) fn open(path: PathBuf) -> io::Result<Self> {
+        let handle = File::open(&path)?;
+        Ok(Self { path, handle })
     }
 
-    /// Writes a value to a file of its own and syncs it; its name is durable after [`Self::sync`].
+    /// Writes a value to a file of its own, for [`Self::finish`].
     pub(super) fn write(
         &self,
         place: Place<'_>,
         value: &[u8],
         storage_key: &StorageKey,
-    ) -> Result<FileReference, ContentError> {
+    ) -> Result<Unsynced, ContentError> {
         let salt = record::random::<SALT_BYTES>().map_err(ContentError::Record)?;
-        let salted = [salt.as_slice(), value].concat();
-        let bytes = record::encode(place, Shape::Content, &salted, storage_key);
-        zeroize::Zeroizing::new(salted);
-        let bytes = bytes.map_err(ContentError::Record)?;
+        let salted = Zeroizing::new([salt.as_slice(), value].concat());
+        let bytes =
+            record::encode(place, Shape::Content, &salted, storage_key).map_err(ContentError::Record)?;
         let reference = FileReference { hash: Sha256::digest(&bytes).into(), length: bytes.len() as u64 };
-        let path = self.file(&reference.hash);
-        let temporary = path.with_extension(UNFINISHED);
-        let written = OpenOptions::new()
+        let path = self.unfinished(&reference.hash);
+        let mut file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(true)
             .mode(OWNER_FILE)
-            .open(&temporary)
-            .and_then(|mut file| {
-                file.write_all(&bytes)?;
-                file.sync_all()
-            })
-            .and_then(|()| fs::rename(&temporary, &path));
-        match written {
-            Ok(()) => Ok(reference),
+            .open(&path)
+            .map_err(ContentError::Create)?;
+        match file.write_all(&bytes) {
+            Ok(()) => Ok(Unsynced { reference, file }),
             Err(cause) => {
-                // What is left of it is swept at the next start; the cause is what the caller must know.
-                drop(fs::remove_file(&temporary));
+                self.remove(&reference.hash).map_err(ContentError::Write)?;
                 Err(ContentError::Write(cause))
             }
         }
     }
 
-    /// Makes the names of all files written so far durable.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        sync_folder(&self.path)
+    /// Brings files and their names to the device. All are written before the first is synced, so that one
+    /// commit of the file system's journal serves many.
+    pub(super) fn finish(&self, files: Vec<Unsynced>) -> Result<(), ContentError> {
+        for Unsynced { reference, file } in files {
+            file.sync_all()
+                .and_then(|()| fs::rename(self.unfinished(&reference.hash), self.file(&reference.hash)))
+                .map_err(ContentError::Write)?;
+        }
+        self.handle.sync_all().map_err(ContentError::Write)
     }
 
     /// Reads a value back and checks every byte of its file.
@@ -102,12 +111,15 @@ impl ContentFolder {
         if metadata.len() == reference.length { Ok(()) } else { Err(Unread::Damaged(Damage::FileHash)) }
     }
 
-    /// Removes a file that no row names any more; that it is gone already is no fault.
+    /// Removes a file that no row names, finished or not; that it is gone already is no fault.
     pub(super) fn remove(&self, hash: &[u8; 32]) -> io::Result<()> {
-        match fs::remove_file(self.file(hash)) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause),
-            _ => Ok(()),
+        for path in [self.file(hash), self.unfinished(hash)] {
+            match fs::remove_file(path) {
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+                _ => {}
+            }
         }
+        Ok(())
     }
 
     /// Removes every file for which `is_named` says no, and unfinished ones. Returns how many.
@@ -136,6 +148,10 @@ impl ContentFolder {
         Ok(removed)
     }
 
+    fn unfinished(&self, hash: &[u8; 32]) -> PathBuf {
+        self.file(hash).with_extension(UNFINISHED)
+    }
+
     fn file(&self, hash: &[u8; 32]) -> PathBuf {
         let mut name = String::with_capacity(64);
         for byte in hash {
@@ -151,6 +167,8 @@ impl ContentFolder {
 pub(super) enum ContentError {
     /// The record could not be made.
     Record(StoreError),
+    /// The file could not be made, for want of handles or rights; nothing was written.
+    Create(io::Error),
     /// The file could not be written or synced.
     Write(io::Error),
 }

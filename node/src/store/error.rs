@@ -58,6 +58,12 @@ pub enum StoreError {
         /// The system's words.
         cause: String,
     },
+    /// A file for a large value could not be made. Nothing of the batch was applied and the store goes on.
+    #[error("cannot make a file for a large record: {cause}; nothing was stored, and it can be tried again")]
+    Unwritable {
+        /// The system's words.
+        cause: String,
+    },
     /// The device or the database failed. The store has stopped; the node must stop too and check everything
     /// when it starts again.
     #[error(
@@ -90,6 +96,7 @@ impl StoreError {
             | Self::TooLarge { .. }
             | Self::Damaged { .. }
             | Self::Unreadable { .. }
+            | Self::Unwritable { .. }
             | Self::Closed => false,
         }
     }

@@ -151,3 +151,66 @@ const KEY_CHECK_PLACE: Place<'_> = Place { prefix: FOUNDING, key: b"key-check", 
 
 /// What the schema file says before the number.
 const SCHEMA_WORDS: &str = "refpoint storage schema ";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use refpoint_protocol::storage::{Change, Table};
+
+    use super::*;
+    use crate::store::{Keys, Options};
+
+    fn open(folder: &std::path::Path) -> SledStore {
+        SledStore::open(folder, &StorageKey::from_bytes(&[7; 32]), &Options::default()).unwrap().0
+    }
+
+    /// Adds a byte to every own state, once: what has it already is left alone.
+    fn lengthen(store: &SledStore, to: usize) -> Result<u64, StoreError> {
+        let rows: Vec<_> = store.scan(Table::OwnState, Keys::All).collect::<Result<_, _>>()?;
+        let changes: Vec<Change> = rows
+            .into_iter()
+            .filter(|(_, value)| value.len() < to)
+            .map(|(key, value)| Change::put(Table::OwnState, key, [value.as_slice(), b"+"].concat()))
+            .collect();
+        store.apply(&changes)?;
+        Ok(changes.len() as u64)
+    }
+
+    fn failing(store: &SledStore) -> Result<u64, StoreError> {
+        lengthen(store, 3)?;
+        Err(StoreError::Unwritable { cause: "out of handles".to_owned() })
+    }
+
+    #[test]
+    fn migrations_run_in_order_report_their_rows_and_go_on_after_a_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        for key in [b"a", b"b"] {
+            store.apply(&[Change::put(Table::OwnState, *key, *b"1")]).unwrap();
+        }
+        let first = Migration { from: 1, run: |store| lengthen(store, 2) };
+        let second = Migration { from: 2, run: |store| lengthen(store, 3) };
+        let broken = [Migration { from: 2, run: failing }, first];
+        let error = migrate(&store, &broken, 1, 3).unwrap_err();
+        assert!(matches!(error, OpenError::Migration { from: 2, .. }), "{error}");
+        assert_eq!(founding(&store).unwrap(), Founding::Schema(2), "the first step counts");
+        assert!(
+            matches!(guard(&store.layout, 1), Err(OpenError::NewerSchema { found: 3, .. })),
+            "an older program stays out from the first step on"
+        );
+        let report = migrate(&store, &[second], 2, 3).unwrap();
+        assert_eq!(report, [Migrated { from: 2, to: 3, rows: 0 }], "repeating a step is harmless");
+        assert_eq!(founding(&store).unwrap(), Founding::Schema(3));
+        for key in [b"a", b"b"] {
+            assert_eq!(store.value(Table::OwnState, key).unwrap(), Some(b"1++".to_vec()));
+        }
+    }
+
+    #[test]
+    fn a_missing_step_is_an_error_and_no_migration_is_needed_for_the_current_schema() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        assert_eq!(migrate(&store, MIGRATIONS, CURRENT, CURRENT).unwrap(), []);
+        assert!(matches!(migrate(&store, &[], 1, 2), Err(OpenError::Migration { from: 1, .. })));
+    }
+}

@@ -3,9 +3,9 @@
 //! All tables lie in one sled tree, told apart by the first byte of the key, so that one sled batch is atomic
 //! over them. sled's `flush` does not reach the device by itself: [`SledStore::sync`] adds the fdatasync. Every
 //! call into sled is guarded against its panics; any failure of it stops the store for good.
-// LONG: one invariant, that every call into sled is guarded and every write is locked, over one type.
 
 mod batch;
+mod keys;
 mod rows;
 
 use std::{
@@ -21,7 +21,8 @@ use std::{
 
 use refpoint_protocol::storage::{Change, Table};
 
-use self::{batch::last_of_each, rows::SledRows};
+pub(super) use self::keys::{FOUNDING, SET_ASIDE, row_key};
+use self::{batch::last_of_each, keys::aside_key, rows::SledRows};
 use super::{
     Damage, Keys, Row, Rows, SetAside, Store, StoreError, check_bounds,
     content::{self, ContentFolder, Unread},
@@ -122,7 +123,7 @@ impl SledStore {
             sequence,
             progress,
             file,
-            content: ContentFolder::new(layout.content()),
+            content: ContentFolder::open(layout.content()).map_err(told)?,
             layout: layout.clone(),
             storage_key,
             options: options.clone(),
@@ -394,28 +395,9 @@ pub(super) fn guarded<T>(call: impl FnOnce() -> ::sled::Result<T>) -> Result<T, 
     }
 }
 
-pub(super) fn row_key(prefix: u8, key: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(1 + key.len());
-    bytes.push(prefix);
-    bytes.extend_from_slice(key);
-    bytes
-}
-
-fn aside_key(table: Table, key: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![SET_ASIDE, table.id()];
-    bytes.extend_from_slice(key);
-    bytes
-}
-
 fn set_aside_earlier(table: Table, key: &[u8]) -> StoreError {
     StoreError::Damaged { table, key: key.to_vec(), damage: Damage::SetAside }
 }
-
-/// The prefix of the store's own records: who founded the database, under which schema and key.
-pub(super) const FOUNDING: u8 = 0x00;
-
-/// The prefix of damaged rows that wait for being replaced; then the table's id and the key.
-pub(super) const SET_ASIDE: u8 = 0x01;
 
 /// The tree that holds the number of the last batch.
 const SEQUENCE_TREE: &str = "sequence";
@@ -489,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn a_content_file_that_cannot_be_written_leaves_no_part_of_its_batch() {
+    fn a_content_file_that_cannot_be_made_leaves_no_part_of_its_batch_and_the_store_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path());
         let content = folder.path().join("content");
@@ -499,9 +481,10 @@ mod tests {
             Change::put(Table::InboxContent, *b"key", vec![1; 10_000]),
         ];
         let error = store.apply(&changes).unwrap_err();
-        assert!(error.is_fatal(), "{error}");
+        assert!(matches!(error, StoreError::Unwritable { .. }), "{error}");
+        assert_eq!(store.value(Table::Inbox, b"key").unwrap(), None);
         std::fs::create_dir(&content).unwrap();
-        drop(store);
-        assert_eq!(open(folder.path()).value(Table::Inbox, b"key").unwrap(), None);
+        store.apply(&changes).unwrap();
+        assert_eq!(store.value(Table::InboxContent, b"key").unwrap(), Some(vec![1; 10_000]));
     }
 }

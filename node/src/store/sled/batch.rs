@@ -80,6 +80,7 @@ impl SledStore {
         prepared: &mut Prepared,
         written: &mut Vec<[u8; 32]>,
     ) -> Result<(), StoreError> {
+        let mut unsynced = Vec::new();
         for (&(table, key), value) in changes {
             let place = Place::of(table, key);
             let row_key = row_key(table.id(), key);
@@ -95,17 +96,23 @@ impl SledStore {
             let row = if row_key.len() + RECORD_OVERHEAD_MAX + value.len() <= ROW_BYTES_MAX {
                 record::encode(place, Shape::Inline, value, &self.storage_key)?
             } else {
-                let reference = self
+                let file = self
                     .content
                     .write(place, value, &self.storage_key)
                     .map_err(|error| self.not_written(error, value.len()))?;
+                let reference = file.reference;
                 written.push(reference.hash);
+                unsynced.push(file);
+                if unsynced.len() >= FILES_SYNCED_TOGETHER {
+                    let files = std::mem::take(&mut unsynced);
+                    self.content.finish(files).map_err(|error| self.not_written(error, 0))?;
+                }
                 record::encode(place, Shape::File, &reference.to_bytes(), &self.storage_key)?
             };
             prepared.batch.insert(row_key, row);
         }
-        if !written.is_empty() {
-            self.content.sync().map_err(|cause| self.stop("syncing the content folder", cause))?;
+        if !unsynced.is_empty() {
+            self.content.finish(unsynced).map_err(|error| self.not_written(error, 0))?;
         }
         Ok(())
     }
@@ -132,7 +139,10 @@ impl SledStore {
     fn not_written(&self, error: ContentError, bytes: usize) -> StoreError {
         match error {
             ContentError::Record(error) => error,
-            ContentError::Write(cause) => match cause.kind() {
+            ContentError::Create(cause) if cause.kind() != io::ErrorKind::StorageFull => {
+                StoreError::Unwritable { cause: cause.to_string() }
+            }
+            ContentError::Create(cause) | ContentError::Write(cause) => match cause.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => self.disk_full(0, bytes as u64),
                 _ => self.stop("writing a content file", cause),
             },
@@ -146,3 +156,6 @@ const ROW_BYTES_MAX: usize = 4 * 1024;
 
 /// Space that a row may take beyond its value: its key and record, and sled rewriting its page.
 const ROW_SPACE: u64 = 4 * 1024;
+
+/// Files written before the first of them is synced: they share a commit of the journal, and few handles.
+const FILES_SYNCED_TOGETHER: usize = 32;
