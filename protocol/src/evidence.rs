@@ -10,6 +10,8 @@ mod pending;
 pub mod repair;
 pub mod repair_session;
 pub mod responder;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeSet, VecDeque},

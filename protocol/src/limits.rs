@@ -360,6 +360,9 @@ pub const REPAIR_ROUNDS_MAX: usize = 64;
 /// Bytes that one repair takes in and gives: a year's headers of a hundred chains.
 pub const REPAIR_SESSION_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Ids that one repair gives: about what [`REPAIR_SESSION_BYTES_MAX`] holds of headers.
+pub const REPAIR_GIVEN_IDS_MAX: usize = 32 * 1024;
+
 /// Signing keys whose push allowance is remembered: every root and node key of a full federation.
 pub const PUSH_KEYS_MAX: usize = MEMBERS_MAX * (NODES_PER_MEMBER_MAX + 1);
 

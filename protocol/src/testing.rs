@@ -4,6 +4,8 @@
 //! Its keys are known to everybody: nothing here may reach a release.
 #![allow(clippy::unwrap_used, reason = "a test's own mistake should stop the test where it is")]
 
+pub mod chains;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use ed25519_dalek::SigningKey;

@@ -159,17 +159,9 @@ impl<'a> Directory<'a> {
     /// The newest readable record of a node.
     #[must_use]
     pub fn record(&self, listing: &NodeListing) -> Option<&'a Arc<NodeRecord>> {
-        let older = listing.key_sets.iter().flat_map(|key_set| {
-            let key = ChainKey { node: listing.node, key_set: *key_set, kind: ChainKind::NodeRecord };
-            self.chains.chain(&key).into_iter().flat_map(|chain| chain.recent_bodies())
-        });
-        let shown = self.current(listing, ChainKind::NodeRecord).map(|current| current.info.body);
-        let named = listing.node_record.and_then(|id| self.chains.named(id)).map(|info| info.body);
-        shown.into_iter().chain(older).chain(named).find_map(|body| {
-            match self.chains.body(ChainKind::NodeRecord, body) {
-                Some(BodyState::NodeRecord(record)) => Some(record),
-                _ => None,
-            }
+        self.record_bodies(listing).find_map(|body| match self.chains.body(ChainKind::NodeRecord, body) {
+            Some(BodyState::NodeRecord(record)) => Some(record),
+            _ => None,
         })
     }
 
@@ -257,14 +249,33 @@ impl<'a> Directory<'a> {
         }
     }
 
-    /// Bodies of the headers shown that are not held: what repair asks for.
+    /// Bodies that are shown or would be, and are not held: what repair asks for.
     pub fn missing_bodies(&self) -> impl Iterator<Item = BodyRef> {
-        let kinds = [ChainKind::NodeRecord, ChainKind::ReferencePoint];
-        let shown = self.listings.iter().flat_map(move |listing| kinds.map(|kind| (listing, kind)));
-        shown.filter_map(|(listing, kind)| {
-            let body = self.current(listing, kind)?.info.body;
-            (self.body_mark(kind, body) == BodyMark::Missing).then_some(body)
-        })
+        let records = self.listings.iter().flat_map(|listing| {
+            // While the newest record cannot be read, the newest that can be is used.
+            let used = self.record_bodies(listing).take_while(|body| {
+                !matches!(self.chains.body(ChainKind::NodeRecord, *body), Some(BodyState::NodeRecord(_)))
+            });
+            used.map(|body| (ChainKind::NodeRecord, body))
+        });
+        let points = self.listings.iter().filter_map(|listing| {
+            let current = self.current(listing, ChainKind::ReferencePoint)?;
+            Some((ChainKind::ReferencePoint, current.info.body))
+        });
+        let missing =
+            records.chain(points).filter(|(kind, body)| self.body_mark(*kind, *body) == BodyMark::Missing);
+        missing.map(|(_, body)| body)
+    }
+
+    /// The bodies of a node's record, the newest first.
+    fn record_bodies(&self, listing: &NodeListing) -> impl Iterator<Item = BodyRef> {
+        let older = listing.key_sets.iter().flat_map(|key_set| {
+            let key = ChainKey { node: listing.node, key_set: *key_set, kind: ChainKind::NodeRecord };
+            self.chains.chain(&key).into_iter().flat_map(|chain| chain.recent_bodies())
+        });
+        let shown = self.current(listing, ChainKind::NodeRecord).map(|current| current.info.body);
+        let named = listing.node_record.and_then(|id| self.chains.named(id)).map(|info| info.body);
+        shown.into_iter().chain(older).chain(named)
     }
 }
 

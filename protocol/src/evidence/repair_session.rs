@@ -4,6 +4,8 @@
 //! peer costs a bounded number of exchanges and bytes, and every run ends.
 
 mod compare;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -39,7 +41,7 @@ pub struct RepairSession {
     kinds: VecDeque<Kind>,
     work: Differences,
     bodies: VecDeque<ContentHash>,
-    wants_collected: bool,
+    wants: Wants,
     report: Report,
 }
 
@@ -114,6 +116,14 @@ enum Awaiting {
     Runtime,
 }
 
+/// What is asked for last, whatever the digests said, and in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wants {
+    Headers,
+    Bodies,
+    Nothing,
+}
+
 /// What was asked for, so that what a full frame left out is asked for again.
 #[derive(Clone, Debug)]
 enum Asked {
@@ -143,7 +153,7 @@ impl RepairSession {
             kinds: VecDeque::new(),
             work: Differences::default(),
             bodies: VecDeque::new(),
-            wants_collected: false,
+            wants: Wants::Headers,
             report,
         };
         (session, RepairRequest::Digest(digest))
@@ -203,12 +213,11 @@ impl RepairSession {
         if let Some(kind) = self.kinds.pop_front() {
             return self.ask_positions(kind, None, Vec::new(), 0);
         }
-        if !self.wants_collected {
-            self.wants_collected = true;
-            self.collect_wants(evidence);
-            return self.next(evidence);
+        if self.wants == Wants::Nothing {
+            return self.end(self.report.ending);
         }
-        self.end(self.report.ending)
+        self.collect_wants(evidence);
+        self.next(evidence)
     }
 
     /// Tells how much of what was to be given fitted in the frame: the rest is given next.
@@ -325,15 +334,25 @@ impl RepairSession {
         (!idle || !fetch.bodies.is_empty()).then_some(fetch)
     }
 
-    /// What this node lacks even where positions are equal: headers below the newest, headers that key
-    /// sets name, bodies.
+    /// What this node lacks even where positions are equal: headers below the newest and headers that key
+    /// sets name, and then, since those decide what is shown, bodies.
     fn collect_wants(&mut self, evidence: &Evidence) {
-        let gaps = evidence.chains().gaps(REPAIR_CHAINS_MAX);
-        let compared = gaps.into_iter().filter(|(chain, ..)| evidence.is_compared(chain.key_set));
-        self.work.chains.extend(compared.map(|(chain, from, to)| ChainRequest { chain, from, to }));
-        self.work.fetch.extend(evidence.chains().missing_names().take(REPAIR_IDS_MAX).map(DocumentId::from));
-        let bodies: BTreeSet<_> = evidence.directory().missing_bodies().map(|body| body.hash).collect();
-        self.bodies.extend(bodies.into_iter().take(REPAIR_IDS_MAX));
+        let chains = evidence.chains();
+        self.wants = match self.wants {
+            Wants::Headers => {
+                let gaps = chains.gaps(REPAIR_CHAINS_MAX);
+                let compared = gaps.into_iter().filter(|(chain, ..)| evidence.is_compared(chain.key_set));
+                self.work.chains.extend(compared.map(|(chain, from, to)| ChainRequest { chain, from, to }));
+                self.work.fetch.extend(chains.missing_names().take(REPAIR_IDS_MAX).map(DocumentId::from));
+                Wants::Bodies
+            }
+            Wants::Bodies | Wants::Nothing => {
+                let bodies: BTreeSet<_> =
+                    evidence.directory().missing_bodies().map(|body| body.hash).collect();
+                self.bodies.extend(bodies.into_iter().take(REPAIR_IDS_MAX));
+                Wants::Nothing
+            }
+        };
     }
 
     fn ask_positions(
@@ -354,7 +373,10 @@ impl RepairSession {
     }
 
     fn has_work(&self) -> bool {
-        !self.work.is_empty() || !self.kinds.is_empty() || !self.bodies.is_empty() || !self.wants_collected
+        !self.work.is_empty()
+            || !self.kinds.is_empty()
+            || !self.bodies.is_empty()
+            || self.wants != Wants::Nothing
     }
 
     fn end(&mut self, ending: Ending) -> Step {

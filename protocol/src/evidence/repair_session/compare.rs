@@ -12,7 +12,7 @@ use crate::{
     document::Kind,
     evidence::{Evidence, repair::Position},
     ids::{DocumentId, HeaderId, Sequence},
-    limits::REPAIR_IDS_MAX,
+    limits::REPAIR_GIVEN_IDS_MAX,
 };
 
 /// What is to be exchanged.
@@ -167,8 +167,9 @@ fn give(evidence: &Evidence, key: ChainKey, chain: &Chain, theirs: Option<Sequen
     if let Some(newest) = newest {
         // From the same sequence on: at equal height the two headers prove a fork.
         let from = theirs.unwrap_or_default();
-        let held = chain.between(from, newest.sequence).take(REPAIR_IDS_MAX);
-        documents.extend(held.map(|info| DocumentId::from(info.id)));
+        let room = REPAIR_GIVEN_IDS_MAX.saturating_sub(documents.len());
+        let held = chain.between(from, newest.sequence).map(|info| DocumentId::from(info.id));
+        documents.extend(held.take(room));
         let known = theirs.and_then(|theirs| chain.between(theirs, theirs).next());
         if known.is_none_or(|known| known.body != newest.body) && is_held(evidence, key.kind, &newest) {
             bodies.push(newest.body.hash);
