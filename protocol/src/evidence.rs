@@ -7,6 +7,7 @@
 mod any;
 mod digest;
 mod pending;
+pub mod push;
 pub mod repair;
 pub mod repair_session;
 pub mod responder;

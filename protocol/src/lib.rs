@@ -2,7 +2,7 @@
 //!
 //! State machines take the time and an input and return effects; whatever could give a different answer
 //! on another machine is the node's. Reading order: [`ids`], [`document`], [`membership`], [`directory`],
-//! [`evidence`], [`introduction`], [`message`], [`relay`].
+//! [`evidence`], [`introduction`], [`message`], [`relay`], [`machine`].
 
 pub mod crypto;
 pub mod directory;
@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod ids;
 pub mod introduction;
 pub mod limits;
+pub mod machine;
 pub mod membership;
 pub mod message;
 pub mod peers;

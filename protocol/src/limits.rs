@@ -277,6 +277,15 @@ pub const STORED_KEY_BYTES_MAX: usize = 256;
 /// Bytes of a stored record's value: the largest is a message's ciphertext, with room to double.
 pub const STORED_VALUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// The wire version that this program speaks.
+pub const WIRE_VERSION: u64 = 1;
+
+/// A repair without an answer for this long is given up; the next one starts anew.
+pub const REPAIR_STALLED: Duration = Duration::from_secs(60);
+
+/// Events kept for those who resume: an hour of the busiest hour seen in exercises.
+pub const EVENTS_KEPT: u64 = 4_096;
+
 const _: () = assert!(PARCEL_BYTES_MAX * 2 <= STORED_VALUE_BYTES_MAX);
 
 /// Bytes of an address: a DNS name of 253 bytes, a colon and a port.

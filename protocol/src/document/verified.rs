@@ -76,6 +76,20 @@ pub enum VerifyError {
     BadSignature(usize),
 }
 
+impl VerifyError {
+    /// The broken rule's id in VALIDATION.md.
+    #[must_use]
+    pub const fn rule(&self) -> &'static str {
+        match self {
+            Self::Newer { .. } | Self::Kind { .. } => "DO-06",
+            Self::Payload(_) => "DO-01",
+            Self::Form(error) => error.rule,
+            Self::Unsigned => "DO-04",
+            Self::BadSignature(_) => "DO-03",
+        }
+    }
+}
+
 /// A decoded payload whose signatures nobody has checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unverified<T> {

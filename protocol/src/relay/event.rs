@@ -12,15 +12,15 @@ use crate::{
 };
 
 /// A fact for people and the API. It holds no content: ids, members, markings and states alone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RelayEvent {
     /// A message or statement is durable in the outbox.
     MessageQueued {
         /// The message.
         message: MessageId,
         /// The command that it came from.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         command: Option<CommandId>,
         /// For whom.
         recipients: Vec<MemberCode>,
@@ -29,7 +29,7 @@ pub enum RelayEvent {
         /// Who may see it further.
         tlp: Tlp,
         /// For a statement: what it says of which message.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         statement: Option<StatementLabel>,
     },
     /// It is sealed for a node.
@@ -39,7 +39,6 @@ pub enum RelayEvent {
     /// A node has it on its disk, once.
     MessageDelivered {
         /// Which message and node.
-        #[serde(flatten)]
         step: Step,
         /// Whether the sender had stopped waiting.
         late: bool,
@@ -47,7 +46,6 @@ pub enum RelayEvent {
     /// A node refused it.
     MessageRefused {
         /// Which message and node.
-        #[serde(flatten)]
         step: Step,
         /// Why.
         reason: RefusalReason,
@@ -59,10 +57,10 @@ pub enum RelayEvent {
         /// The message.
         message: MessageId,
         /// The command that it came from.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         command: Option<CommandId>,
         /// To whom; all recipients if absent.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         member: Option<MemberCode>,
         /// Why.
         why: StopReason,
@@ -72,7 +70,7 @@ pub enum RelayEvent {
         /// The message.
         message: MessageId,
         /// The command that it came from.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         command: Option<CommandId>,
         /// Who has not got it, as far as known.
         members: Vec<MemberCode>,
@@ -97,7 +95,6 @@ pub enum RelayEvent {
         /// The statement's own id.
         id: MessageId,
         /// What it says of which message.
-        #[serde(flatten)]
         statement: StatementLabel,
         /// Who says it.
         member: MemberCode,
@@ -116,12 +113,12 @@ pub enum RelayEvent {
 }
 
 /// Which message and which node an event is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// The message.
     pub message: MessageId,
     /// The command that it came from, in this run.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandId>,
     /// The node's member.
     pub member: MemberCode,
@@ -168,8 +165,8 @@ pub enum StopReason {
 }
 
 /// Why a command was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
-#[serde(tag = "refusal", content = "detail", rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
 pub enum SubmitRefusal {
     /// Nobody to send it to.
     #[error("it names no recipient")]

@@ -296,6 +296,22 @@ pub enum RelayFault {
 }
 
 impl RelayFault {
+    /// The broken rule's id in VALIDATION.md; `RELAY` for what is no rule's breach.
+    #[must_use]
+    pub const fn rule(&self) -> &'static str {
+        match self {
+            Self::ReceiptSigner(_) => "RC-03",
+            Self::ReceiptBearer(_) => "RC-04",
+            Self::ReceiptUnknown(_) => "RC-05",
+            Self::Parcel { error, .. } => error.rule(),
+            Self::TooLate(_) => "PA-11",
+            Self::Signer(_) => "PA-12",
+            Self::Offer => "OF-01",
+            Self::Statement(_) => "ST-01",
+            Self::ReceiptDoubled(_) | Self::CustodyIgnored(_) => "RELAY",
+        }
+    }
+
     /// Whether it is wrong in every state of the receiver, so that it may count against the peer.
     #[must_use]
     pub fn is_penalised(&self) -> bool {

@@ -194,6 +194,18 @@ impl Sealable {
 }
 
 impl OpenError {
+    /// The broken rule's id in VALIDATION.md; `RELAY` for what is no rule's breach.
+    #[must_use]
+    pub const fn rule(&self) -> &'static str {
+        match self {
+            Self::UnknownKey(_) | Self::DoesNotOpen => "PA-03",
+            Self::Elsewhere => "PA-01",
+            Self::NotARecipient => "PA-06",
+            Self::Invalid { rule, .. } => rule,
+            Self::Busy => "RELAY",
+        }
+    }
+
     /// The receipt word that answers it.
     #[must_use]
     pub const fn answer(&self) -> OpenAnswer {

@@ -1,0 +1,358 @@
+//! The whole node's decisions behind one door: `handle(now, input) -> effects`.
+//!
+//! The machine takes what is already verified, decides in microseconds, and never waits. It only routes and
+//! composes; the rules are its parts'. Effects are an ordered list: everything that a batch persists as
+//! durable is on the device before the batch's first send, push, answer, event or reply is carried out,
+//! and batches are carried out in the order in which they were returned. Only [`Effect::Work`] and
+//! [`Effect::Verify`] may start at once: their results come back through the door.
+
+mod book;
+mod commands;
+mod documents;
+mod effect;
+mod event;
+mod own;
+mod relaying;
+mod repairs;
+mod restore;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use rand_chacha::ChaCha12Rng;
+
+use self::repairs::Repairs;
+pub use self::{
+    commands::{Command, CommandRefused, Reply},
+    effect::{AnswerToken, AskTicket, Batch, Carriage, Effect, Input, PushToken, Target, Verdict},
+    event::{Event, NumberedEvent},
+    own::{sealing_seed_from_row, sealing_seed_row},
+    restore::{Restored, Stored},
+};
+use crate::{
+    directory::{
+        clock::ClockWitnesses,
+        own_chain::{OwnChains, OwnInput},
+    },
+    document::Envelope,
+    evidence::{AnyDocument, Bearer, Evidence},
+    ids::{FederationId, MemberCode, NodeKey},
+    introduction::Presence,
+    limits::{EVENTS_KEPT, WIRE_VERSION},
+    peers::{Faults, PushLimits},
+    relay::{Relay, exchange::RelayInput},
+    storage::{Change, Grade, Table},
+    time::Timestamp,
+};
+
+/// What a machine must know of the node that it decides for.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The federation.
+    pub federation: FederationId,
+    /// The member.
+    pub member: MemberCode,
+    /// The node key.
+    pub node: NodeKey,
+    /// Addresses as the operator configured them, `host:port` each.
+    pub addresses: Vec<String>,
+    /// The program and its version, for people.
+    pub software: String,
+    /// How many nodes are connected at most.
+    pub connections_max: usize,
+}
+
+/// The machine.
+pub struct Machine {
+    config: Config,
+    evidence: Evidence,
+    relay: Relay,
+    own: OwnChains,
+    clocks: ClockWitnesses,
+    clock_was_wrong: bool,
+    pushes: PushLimits,
+    faults: Faults,
+    repairs: Repairs,
+    connected: BTreeMap<NodeKey, Connection>,
+    next_event: u64,
+    /// Documents of kinds and versions newer than this node, seen since the start.
+    newer: u64,
+    twin_told: bool,
+    /// The newest header of this node's own record, with its body.
+    record: Option<(Envelope, Vec<u8>)>,
+    rng: ChaCha12Rng,
+    bugs: u64,
+}
+
+/// A node that is connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Its member.
+    pub member: MemberCode,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl Machine {
+    /// Decides what follows from an input at `now`.
+    #[must_use]
+    pub fn handle(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Connected { node, member, remote_time, dialled } => {
+                self.on_connected(now, node, member, remote_time, dialled, &mut effects);
+            }
+            Input::Disconnected { node } => self.on_disconnected(now, node, &mut effects),
+            Input::Documents(batch) => self.on_documents(now, batch, &mut effects),
+            Input::Fault { from, rule, push } => {
+                self.penalise(now, from, rule);
+                if let Some(token) = push {
+                    effects.push(Effect::Judge { token, verdict: Verdict::Reject });
+                }
+            }
+            Input::RepairRequested { from, token, request } => {
+                self.on_repair_requested(now, from, token, request, &mut effects);
+            }
+            Input::RepairAnswered { from, ticket, answer } => {
+                self.on_repair_answered(now, from, ticket, answer, &mut effects);
+            }
+            Input::RepairGiven { from, ticket, packed } => self.on_repair_given(from, ticket, &packed),
+            Input::Relay(input) => self.relay(now, input, &mut effects),
+            Input::SealingKeyMade(entry) => self.on_sealing_key_made(now, entry, &mut effects),
+            Input::HeaderSigned { kind, envelope, body } => {
+                self.on_header_signed(now, kind, envelope, body, &mut effects);
+            }
+            Input::Command { id, command } => self.on_command(now, id, command, &mut effects),
+            Input::Woke => self.on_woke(now, &mut effects),
+        }
+        effects
+    }
+
+    /// When the machine wants to be woken next, and for what.
+    #[must_use]
+    pub fn next_wakeup(&self, now: Timestamp) -> Option<(Timestamp, &'static str)> {
+        let relay = self.relay.next_wakeup().map(|(at, _)| (at, "relay"));
+        let own = self.own.next_wakeup(now, self.surroundings([[0; 16]; 2]));
+        let own = own.map(|(at, _)| (at, "own records"));
+        let repair = Some((self.repairs.next_wakeup(), "repair"));
+        [relay, own, repair].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// What this node is.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Everything that this node holds of the directory.
+    #[must_use]
+    pub const fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+
+    /// The messages.
+    #[must_use]
+    pub const fn messages(&self) -> &Relay {
+        &self.relay
+    }
+
+    /// This node's own records.
+    #[must_use]
+    pub const fn own(&self) -> &OwnChains {
+        &self.own
+    }
+
+    /// What the members' clocks say of this node's.
+    #[must_use]
+    pub const fn clocks(&self) -> &ClockWitnesses {
+        &self.clocks
+    }
+
+    /// The connected nodes.
+    #[must_use]
+    pub const fn connected(&self) -> &BTreeMap<NodeKey, Connection> {
+        &self.connected
+    }
+
+    /// What peers did that they should not have done.
+    #[must_use]
+    pub const fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Documents of kinds and versions newer than this node, seen since the start.
+    #[must_use]
+    pub const fn newer(&self) -> u64 {
+        self.newer
+    }
+
+    /// Broken invariants of our own since the start: zero, or something to report.
+    #[must_use]
+    pub const fn bugs(&self) -> u64 {
+        self.bugs
+    }
+
+    /// What callers are judged by.
+    #[must_use]
+    pub fn presence(&self) -> Arc<Presence> {
+        Arc::new(Presence {
+            trust: self.evidence.trust().clone(),
+            node: self.config.node,
+            member: self.config.member.clone(),
+            wire: vec![WIRE_VERSION],
+            record: self.published_record(),
+            full: self.connected.len() >= self.config.connections_max,
+        })
+    }
+
+    fn on_connected(
+        &mut self,
+        now: Timestamp,
+        node: NodeKey,
+        member: MemberCode,
+        remote_time: Timestamp,
+        dialled: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let connection = Connection { member: member.clone(), since: now };
+        let was_full = self.is_full();
+        if self.connected.insert(node, connection).is_none() {
+            self.emit(now, Event::PeerConnected { member: member.clone(), node }, effects);
+        }
+        self.observe_clock(now, &member, remote_time, effects);
+        self.tell_own(now, OwnInput::Connected(member), effects);
+        self.plan_repair(now, node, dialled);
+        self.drive_repairs(now, effects);
+        self.relay(now, RelayInput::Connected { node }, effects);
+        // The key may have ended between the introduction and now.
+        if !self.evidence.membership().is_active_node(&node) {
+            let proof = self.evidence.membership().ending_proof(&node).unwrap_or_default();
+            effects.push(Effect::Disconnect { node, proof });
+        }
+        if was_full != self.is_full() {
+            self.present(effects);
+        }
+    }
+
+    fn on_disconnected(&mut self, now: Timestamp, node: NodeKey, effects: &mut Vec<Effect>) {
+        let was_full = self.is_full();
+        self.forget_repair(node);
+        self.evidence.forget_bearer(&Bearer::Peer(node));
+        if let Some(Connection { member, .. }) = self.connected.remove(&node) {
+            if !self.connected.values().any(|other| other.member == member) {
+                self.tell_own(now, OwnInput::Disconnected(member.clone()), effects);
+            }
+            self.emit(now, Event::PeerDisconnected { member, node }, effects);
+        }
+        self.relay(now, RelayInput::Disconnected { node }, effects);
+        if was_full != self.is_full() {
+            self.present(effects);
+        }
+    }
+
+    fn on_woke(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.drive_repairs(now, effects);
+        self.drive_own(now, effects);
+        self.relay(now, RelayInput::Woke, effects);
+    }
+
+    fn is_full(&self) -> bool {
+        self.connected.len() >= self.config.connections_max
+    }
+
+    fn present(&self, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Present(self.presence()));
+    }
+
+    /// Names every node to be connected with: the active ones of active members, and this member's others.
+    fn aim(&self, effects: &mut Vec<Effect>) {
+        let membership = self.evidence.membership();
+        let directory = self.evidence.directory();
+        let others = self.evidence.listings().iter().filter(|listing| listing.node != self.config.node);
+        let targets = others
+            .filter_map(|listing| {
+                let member = membership.member(&listing.member).filter(|member| member.is_active())?;
+                let record = directory.record(listing);
+                Some(Target {
+                    node: listing.node,
+                    member: listing.member.clone(),
+                    group: member.group,
+                    addresses: record.map(|record| record.addresses.clone()).unwrap_or_default(),
+                })
+            })
+            .collect();
+        effects.push(Effect::Aim(targets));
+    }
+
+    fn observe_clock(
+        &mut self,
+        now: Timestamp,
+        member: &MemberCode,
+        told: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        if *member == self.config.member {
+            return;
+        }
+        self.clocks.hear(member.clone(), told, now);
+        let Some(offset_millis) = self.clocks.median_offset(now) else { return };
+        let wrong = self.clocks.is_wrong(now);
+        if wrong != self.clock_was_wrong {
+            self.clock_was_wrong = wrong;
+            self.emit(now, Event::ClockJudged { right: !wrong, offset_millis }, effects);
+            self.drive_own(now, effects);
+        }
+    }
+
+    /// The newest header of this node's own record with its body, for the introduction: whoever meets this
+    /// node learns at once how to seal to it.
+    fn published_record(&self) -> Option<(Envelope, Vec<u8>)> {
+        self.record.clone()
+    }
+
+    /// Numbers an event, keeps it for those who resume, and tells it.
+    fn emit(&mut self, now: Timestamp, event: Event, effects: &mut Vec<Effect>) {
+        self.next_event += 1;
+        let event = NumberedEvent { number: self.next_event, at: now, event };
+        let key = |number: u64| number.to_be_bytes().to_vec();
+        match event.to_row() {
+            Ok(row) => {
+                let mut changes =
+                    vec![Change { table: Table::Events, key: key(event.number), value: Some(row) }];
+                if let Some(old) = event.number.checked_sub(EVENTS_KEPT) {
+                    changes.push(Change { table: Table::Events, key: key(old), value: None });
+                }
+                effects.push(Effect::Persist { grade: Grade::Cached, changes, ticket: None });
+            }
+            Err(error) => self.bug(format!("an event: {error}")),
+        }
+        effects.push(Effect::Emit(event));
+    }
+
+    fn may_push(&mut self, now: Timestamp, document: &AnyDocument) -> bool {
+        self.pushes.allow(document, self.evidence.trust(), now)
+    }
+
+    fn fault(
+        &mut self,
+        now: Timestamp,
+        from: Option<NodeKey>,
+        rule: &'static str,
+        what: &str,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(from) = from {
+            self.penalise(now, from, rule);
+            effects.push(Effect::Report { from, rule, what: what.to_owned() });
+        }
+    }
+
+    fn penalise(&mut self, now: Timestamp, from: NodeKey, rule: &'static str) {
+        self.faults.count(from, rule, now);
+    }
+
+    /// A broken invariant of ours: loud in tests, counted and shown in release.
+    fn bug(&mut self, what: String) {
+        debug_assert!(false, "{what}");
+        self.bugs += 1;
+    }
+}

@@ -1,0 +1,81 @@
+//! The directory as the relay asks for it.
+
+use std::sync::Arc;
+
+use crate::{
+    directory::node_record::SealingKeyEntry,
+    evidence::Evidence,
+    ids::{CharterVersion, MemberCode, NodeKey},
+    membership::{KeyState, Membership, NodeStanding, charter::MemberStatus as CharterStatus},
+    relay::book::{Book, MemberStatus, SignerStanding},
+    time::Timestamp,
+};
+
+/// Evidence and clock, seen by the relay for the length of one input.
+pub(super) struct EvidenceBook<'a> {
+    evidence: &'a Evidence,
+    membership: Arc<Membership>,
+    clock_is_wrong: bool,
+}
+
+impl<'a> EvidenceBook<'a> {
+    pub(super) fn new(evidence: &'a Evidence, clock_is_wrong: bool) -> Self {
+        Self { evidence, membership: evidence.membership(), clock_is_wrong }
+    }
+
+    /// The version that ended a member: the lowest of those that say so.
+    fn ending_version(&self, member: &MemberCode) -> CharterVersion {
+        let trust = self.evidence.trust();
+        let ended_by =
+            self.membership.member(member).map(|view| view.ended_by.as_slice()).unwrap_or_default();
+        let versions =
+            ended_by.iter().filter_map(|id| trust.charter(id)).map(|charter| charter.payload().version);
+        versions.min().unwrap_or_else(|| self.membership.version())
+    }
+}
+
+impl Book for EvidenceBook<'_> {
+    fn member_status(&self, member: &MemberCode) -> MemberStatus {
+        match self.membership.member(member).map(|view| view.status) {
+            None => MemberStatus::Unknown,
+            Some(CharterStatus::Active) => MemberStatus::Active,
+            Some(CharterStatus::Suspended) => MemberStatus::Suspended(self.ending_version(member)),
+            Some(CharterStatus::Withdrawn) => MemberStatus::Withdrawn(self.ending_version(member)),
+        }
+    }
+
+    fn active_nodes(&self, member: &MemberCode) -> Vec<NodeKey> {
+        self.membership.active_nodes(member)
+    }
+
+    fn member_of(&self, node: &NodeKey) -> Option<MemberCode> {
+        self.membership.node(node).map(|standing| standing.member.clone())
+    }
+
+    fn sealing_key(&self, node: &NodeKey, now: Timestamp) -> Option<SealingKeyEntry> {
+        let listing = self.evidence.listing(*node)?;
+        self.evidence.directory().sealing_key(listing, now).cloned()
+    }
+
+    fn signer_standing(&self, member: &MemberCode, signer: &NodeKey) -> SignerStanding {
+        self.membership.node_of(member, signer).map_or(SignerStanding::Unknown, standing)
+    }
+
+    fn applies_expiry(&self) -> bool {
+        !self.clock_is_wrong
+    }
+}
+
+fn standing(standing: &NodeStanding) -> SignerStanding {
+    match standing.state {
+        KeyState::Active => SignerStanding::Active,
+        KeyState::Retired { at } | KeyState::LeftOut { at } => SignerStanding::Retired(at),
+        KeyState::Compromised { since } => SignerStanding::Compromised(since),
+        // Which of the disputed documents is true is not known: what such a key signed is shown as unproven.
+        KeyState::Disputed | KeyState::RootDisputed => SignerStanding::Compromised(Timestamp::default()),
+        KeyState::MemberSuspended
+        | KeyState::MemberWithdrawn
+        | KeyState::RootReplaced
+        | KeyState::AwaitingAdmission => SignerStanding::Ended,
+    }
+}

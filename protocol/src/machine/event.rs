@@ -1,0 +1,111 @@
+//! Past-tense facts for people, the API and the alert command. No content, no person, no case.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    directory::header::ChainKind,
+    document::EncodeError,
+    ids::{CharterId, MemberCode, NodeKey, Sequence},
+    relay::{
+        event::RelayEvent,
+        rows::{RowError, decode_row, encode_row},
+    },
+    time::Timestamp,
+};
+
+/// An event with its place in the node's event log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NumberedEvent {
+    /// Counts from 1, across restarts; a number is never used twice.
+    pub number: u64,
+    /// When it happened, by this node's clock.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: Event,
+}
+
+impl NumberedEvent {
+    /// Its row in [`crate::storage::Table::Events`].
+    ///
+    /// # Errors
+    /// [`EncodeError`] if an invariant of ours is broken.
+    pub fn to_row(&self) -> Result<Vec<u8>, EncodeError> {
+        encode_row(self)
+    }
+
+    /// Reads a row back.
+    ///
+    /// # Errors
+    /// [`RowError`] if it is damaged or newer than this program.
+    pub fn from_row(row: &[u8]) -> Result<Self, RowError> {
+        decode_row(row)
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Event {
+    /// Something happened to a message.
+    Relay(RelayEvent),
+    /// The first connection to a node came up.
+    PeerConnected {
+        /// Its member.
+        member: MemberCode,
+        /// The node.
+        node: NodeKey,
+    },
+    /// The last connection to a node is gone.
+    PeerDisconnected {
+        /// Its member.
+        member: MemberCode,
+        /// The node.
+        node: NodeKey,
+    },
+    /// A member's directory entry or node record changed.
+    DirectoryChanged {
+        /// The member.
+        member: MemberCode,
+        /// Which of its chains.
+        kind: ChainKind,
+        /// The newest header's place.
+        sequence: Sequence,
+    },
+    /// A new charter version is held.
+    CharterChanged {
+        /// The tips now; more than one is a dispute.
+        tips: Vec<CharterId>,
+    },
+    /// A member has a new key set.
+    KeySetChanged {
+        /// The member.
+        member: MemberCode,
+    },
+    /// A member's node contradicted itself.
+    ForkSeen {
+        /// The member.
+        member: MemberCode,
+        /// The node.
+        node: NodeKey,
+        /// In which chain.
+        kind: ChainKind,
+        /// The lowest contradictory place.
+        sequence: Sequence,
+    },
+    /// This node signed a header of its own chain.
+    Published {
+        /// Which chain.
+        kind: ChainKind,
+        /// The header's place.
+        sequence: Sequence,
+    },
+    /// This node no longer signs its chains: somebody else did so with its key.
+    TwinSeen,
+    /// This node's clock is judged anew: milliseconds by which the members' median is ahead.
+    ClockJudged {
+        /// Whether it is within ten minutes.
+        right: bool,
+        /// The offset.
+        offset_millis: i64,
+    },
+}

@@ -1,0 +1,247 @@
+//! When to repair with whom, and the repairs under way: one a peer, started on connect and every minute.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand_core::Rng;
+
+use super::{AskTicket, Carriage, Effect, Machine};
+use crate::{
+    evidence::{
+        repair::{Documents, Fetch, Packed, RepairRequest, RepairResponse, Taken},
+        repair_session::{Ending, RepairSession, Report, Step},
+        responder::{self, Answer},
+    },
+    ids::{DocumentId, MemberCode, NodeKey},
+    limits::{REPAIR_IDS_MAX, REPAIR_INTERVAL, REPAIR_STALLED},
+    machine::AnswerToken,
+    time::Timestamp,
+};
+
+/// The repairs under way.
+#[derive(Debug, Default)]
+pub(super) struct Repairs {
+    sessions: BTreeMap<NodeKey, Running>,
+    /// When a peer that this node did not start with on connect has its first repair.
+    due: BTreeMap<NodeKey, Timestamp>,
+    /// Single requests for ancestors, outside any repair.
+    fetches: BTreeMap<AskTicket, NodeKey>,
+    next_random: Timestamp,
+    tickets: u64,
+}
+
+#[derive(Debug)]
+struct Running {
+    session: RepairSession,
+    ticket: AskTicket,
+    last_step: Timestamp,
+}
+
+impl Repairs {
+    fn ticket(&mut self) -> AskTicket {
+        self.tickets += 1;
+        AskTicket(self.tickets)
+    }
+
+    /// When the next repair starts or is given up.
+    pub(super) fn next_wakeup(&self) -> Timestamp {
+        let stalled = self.sessions.values().map(|running| running.last_step.after(REPAIR_STALLED));
+        stalled.chain(self.due.values().copied()).fold(self.next_random, Timestamp::min)
+    }
+}
+
+impl Machine {
+    /// Plans the repair that every new connection starts with: at once by the dialler, a little later by
+    /// the other side, which then as a rule finds nothing left to do.
+    pub(super) fn plan_repair(&mut self, now: Timestamp, node: NodeKey, dialled: bool) {
+        let at = if dialled { now } else { now.after(LISTENER_DELAY) };
+        self.repairs.due.insert(node, at);
+    }
+
+    pub(super) fn forget_repair(&mut self, node: NodeKey) {
+        self.repairs.sessions.remove(&node);
+        self.repairs.due.remove(&node);
+        self.repairs.fetches.retain(|_, asked| *asked != node);
+    }
+
+    /// Asks a node for ancestors of what it brought. When too many such requests wait, the next repair
+    /// brings them.
+    pub(super) fn fetch(&mut self, from: NodeKey, missing: &BTreeSet<DocumentId>, effects: &mut Vec<Effect>) {
+        if self.repairs.fetches.len() >= FETCHES_MAX || !self.connected.contains_key(&from) {
+            return;
+        }
+        let documents = missing.iter().copied().take(REPAIR_IDS_MAX).collect();
+        let ticket = self.repairs.ticket();
+        self.repairs.fetches.insert(ticket, from);
+        let request = RepairRequest::Fetch(Fetch { documents, ..Fetch::default() });
+        effects.push(Effect::Ask { to: from, ticket, request });
+    }
+
+    /// Starts what is due and gives up what stalls.
+    pub(super) fn drive_repairs(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.repairs.sessions.retain(|_, running| running.last_step.after(REPAIR_STALLED) > now);
+        let due: Vec<NodeKey> =
+            self.repairs.due.iter().filter(|(_, at)| **at <= now).map(|(node, _)| *node).collect();
+        for node in due {
+            self.repairs.due.remove(&node);
+            self.start_repair(now, node, effects);
+        }
+        if self.repairs.next_random <= now {
+            self.repairs.next_random = now.after(REPAIR_INTERVAL);
+            if let Some(node) = self.random_peer() {
+                self.start_repair(now, node, effects);
+            }
+        }
+    }
+
+    /// Starts a repair with a connected node, unless one is under way.
+    pub(super) fn start_repair(&mut self, now: Timestamp, node: NodeKey, effects: &mut Vec<Effect>) {
+        if self.repairs.sessions.contains_key(&node) || !self.connected.contains_key(&node) {
+            return;
+        }
+        let digest = match self.evidence.digest(now) {
+            Ok(digest) => digest,
+            Err(error) => return self.bug(format!("the digest: {error}")),
+        };
+        let (session, request) = RepairSession::start(node, self.evidence.federation(), digest);
+        let ticket = self.repairs.ticket();
+        self.repairs.sessions.insert(node, Running { session, ticket, last_step: now });
+        effects.push(Effect::Ask { to: node, ticket, request });
+    }
+
+    pub(super) fn on_repair_answered(
+        &mut self,
+        now: Timestamp,
+        from: NodeKey,
+        ticket: AskTicket,
+        answer: Option<RepairResponse>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.repairs.fetches.remove(&ticket).is_some() {
+            if let Some(RepairResponse::Documents(documents)) = answer {
+                effects.push(verify(from, documents, Carriage::Answer(ticket)));
+            }
+            return;
+        }
+        let Some(running) = self.repairs.sessions.get_mut(&from).filter(|running| running.ticket == ticket)
+        else {
+            return;
+        };
+        running.last_step = now;
+        match answer {
+            None => self.forget_repair(from),
+            Some(response) => {
+                let step = running.session.handle(response, &self.evidence);
+                self.carry_step(now, from, step, effects);
+            }
+        }
+    }
+
+    /// Goes on with a repair whose documents have been taken in.
+    pub(super) fn on_repair_taken_in(
+        &mut self,
+        now: Timestamp,
+        from: NodeKey,
+        ticket: AskTicket,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(running) = self.repairs.sessions.get_mut(&from).filter(|running| running.ticket == ticket)
+        else {
+            return;
+        };
+        running.last_step = now;
+        let step = running.session.next(&self.evidence);
+        self.carry_step(now, from, step, effects);
+    }
+
+    pub(super) fn on_repair_given(&mut self, from: NodeKey, ticket: AskTicket, packed: &Packed) {
+        if let Some(running) = self.repairs.sessions.get_mut(&from).filter(|running| running.ticket == ticket)
+        {
+            running.session.given(packed);
+        }
+    }
+
+    pub(super) fn on_repair_requested(
+        &mut self,
+        now: Timestamp,
+        from: NodeKey,
+        token: AnswerToken,
+        request: RepairRequest,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let (RepairRequest::Digest(digest), Some(connection)) = (&request, self.connected.get(&from)) {
+            let member = connection.member.clone();
+            self.observe_clock(now, &member, digest.time, effects);
+        }
+        let effect = match responder::answer(&self.evidence, request, now) {
+            Ok(Answer::Ready(answer)) => Effect::Answer { token, answer },
+            Ok(Answer::Load { documents, bodies }) => Effect::Serve { token, documents, bodies },
+            Ok(Answer::TakeIn(documents)) => verify(from, documents, Carriage::Give(token)),
+            Err(error) => {
+                self.bug(format!("an answer: {error}"));
+                Effect::Answer { token, answer: RepairResponse::Busy(Taken {}) }
+            }
+        };
+        effects.push(effect);
+    }
+
+    fn carry_step(&mut self, now: Timestamp, peer: NodeKey, step: Step, effects: &mut Vec<Effect>) {
+        let ticket = self.repairs.ticket();
+        if let Some(running) = self.repairs.sessions.get_mut(&peer) {
+            running.ticket = ticket;
+        }
+        match step {
+            Step::Ask(request) => effects.push(Effect::Ask { to: peer, ticket, request }),
+            Step::TakeIn(documents) => effects.push(verify(peer, documents, Carriage::Answer(ticket))),
+            Step::Give(give) => effects.push(Effect::Give {
+                to: peer,
+                ticket,
+                documents: give.documents,
+                bodies: give.bodies,
+            }),
+            Step::Done(report) => self.on_repair_done(now, &report, effects),
+        }
+    }
+
+    fn on_repair_done(&mut self, now: Timestamp, report: &Report, effects: &mut Vec<Effect>) {
+        self.forget_repair(report.peer);
+        self.newer += report.newer;
+        let Some(member) = self.connected.get(&report.peer).map(|connection| connection.member.clone())
+        else {
+            return;
+        };
+        if let Some(time) = report.peer_time {
+            self.observe_clock(now, &member, time, effects);
+        }
+        match report.ending {
+            Ending::Complete => self.on_repaired_with(now, &member, effects),
+            Ending::Bounded => self.plan_repair(now, report.peer, false),
+            Ending::Busy => {}
+            Ending::Misanswered => self.penalise(now, report.peer, "RE-01"),
+        }
+    }
+
+    fn random_peer(&mut self) -> Option<NodeKey> {
+        let count = u64::try_from(self.connected.len()).ok().filter(|count| *count > 0)?;
+        let index = usize::try_from(self.rng.next_u64() % count).ok()?;
+        self.connected.keys().nth(index).copied()
+    }
+
+    /// The members with which a repair is under way now: for tests and `status`.
+    #[must_use]
+    pub fn repairing(&self) -> Vec<MemberCode> {
+        let members = self.repairs.sessions.keys().filter_map(|node| self.connected.get(node));
+        members.map(|connection| connection.member.clone()).collect()
+    }
+}
+
+fn verify(from: NodeKey, documents: Documents, carriage: Carriage) -> Effect {
+    let Documents { envelopes, bodies } = documents;
+    let bodies = bodies.into_iter().map(serde_bytes::ByteBuf::into_vec).collect();
+    Effect::Verify { from, envelopes, bodies, carriage }
+}
+
+/// Requests for ancestors under way: each is one small frame, and repair brings what is left out.
+const FETCHES_MAX: usize = 64;
+
+/// How long the side that was dialled waits with its own repair: the dialler's is over by then as a rule.
+const LISTENER_DELAY: std::time::Duration = std::time::Duration::from_millis(750);
