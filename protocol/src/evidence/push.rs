@@ -21,13 +21,13 @@ pub struct Pushed {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PushError {
     /// Not the bytes of a pushed document.
-    #[error("EV-20: not a pushed document: {0}")]
+    #[error("PU-01: not a pushed document: {0}")]
     Decode(#[from] DecodeError),
     /// Its envelope passes a bound.
-    #[error("EV-20: {0}")]
+    #[error("PU-01: {0}")]
     Envelope(#[from] EnvelopeError),
     /// Its body passes the bound.
-    #[error("EV-20: a body of {0} bytes, at most {BODY_BYTES_MAX} are allowed")]
+    #[error("PU-01: a body of {0} bytes, at most {BODY_BYTES_MAX} are allowed")]
     Body(usize),
 }
 
