@@ -7,4 +7,5 @@ mod faults;
 mod recovery;
 mod schedules;
 mod statements;
+mod vectors;
 mod world;

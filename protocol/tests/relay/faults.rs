@@ -221,6 +221,22 @@ fn a_message_from_the_future_is_kept_and_marked() {
 }
 
 #[test]
+fn a_message_from_a_far_future_is_remembered_for_as_long_as_it_would_be_taken() {
+    let mut world = World::new(32, &["BR", "KE"]);
+    // The sender's clock is years ahead.
+    world.now = START.after(Duration::from_secs(3_000 * 86_400));
+    let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
+    let parcel = sealed_parcel(&world, message);
+    let from = world.key("BR");
+    world.now = START;
+    world.input("KE", RelayInput::ParcelReceived { from, parcel: parcel.clone() });
+    world.run(Duration::from_secs(500 * 86_400));
+    world.input("KE", RelayInput::ParcelReceived { from, parcel });
+    world.settle();
+    assert_eq!(world.arrivals("KE", message), 1);
+}
+
+#[test]
 fn a_full_disk_refuses_and_the_message_stays_with_its_sender() {
     let mut world = World::new(29, &["BR", "KE"]);
     world.nodes.get_mut("KE").unwrap().disk_is_full = true;

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     ids::{MemberCode, MessageId, NodeKey},
-    limits::{CLOCK_SKEW_MAX, HELD_BYTES_MAX, HELD_MESSAGES_MAX, HELD_WAIT, MESSAGE_ID_KEPT},
+    limits::{CLOCK_SKEW_MAX, EXPIRY_GRACE, HELD_BYTES_MAX, HELD_MESSAGES_MAX, HELD_WAIT, MESSAGE_ID_KEPT},
     message::header::MessageHeader,
     relay::{
         book::{MemberStatus, SignerStanding},
@@ -23,6 +23,7 @@ use crate::{
         turn::{Turn, Write, change},
     },
     storage::{Change, Table},
+    time::Timestamp,
 };
 
 /// What the directory says of an opened message's signer.
@@ -141,7 +142,7 @@ impl Inbox {
         if !statements.acknowledged(&message).is_empty() {
             self.on_acknowledged(message);
         }
-        self.store(turn, (from, class, message), changes);
+        self.store(turn, (from, class, message), header.expires, changes);
         turn.emit(event);
     }
 
@@ -180,7 +181,7 @@ impl Inbox {
         let key = statement_key(answers, id);
         let stored = change(encode_row(&row).map(|row| Change::put(Table::Statements, key, row)));
         statements.insert(id, row, known);
-        self.store(turn, (from, class, id), stored.into_iter().collect());
+        self.store(turn, (from, class, id), header.expires, stored.into_iter().collect());
         turn.emit(RelayEvent::StatementArrived { id, statement: label, member, known, marks });
         if label.word == crate::message::body::Word::Acknowledged {
             outbox.on_acknowledged(turn, answers, &statements.acknowledged(&answers));
@@ -188,14 +189,16 @@ impl Inbox {
         }
     }
 
-    /// Stores what was received and its id in one change set, and confirms it.
+    /// Stores what was received and its id in one change set, and confirms it. The id is kept for as long as the
+    /// message would be taken, however far its times lie in the future.
     fn store(
         &mut self,
         turn: &mut Turn<'_>,
         (from, class, message): (NodeKey, Class, MessageId),
+        expires: Timestamp,
         mut changes: Vec<Change>,
     ) {
-        let until = turn.now.after(MESSAGE_ID_KEPT);
+        let until = turn.now.after(MESSAGE_ID_KEPT).max(expires.after(EXPIRY_GRACE));
         let id = encode_row(&IdRow { until });
         changes.extend(change(id.map(|row| Change::put(Table::MessageIds, *message.as_bytes(), row))));
         let write = turn.persist_refusable(changes, Write::Received { message, from, class });
