@@ -300,6 +300,7 @@ impl Evidence {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 enum Verdict {
     New,
     Known,

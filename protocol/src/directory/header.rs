@@ -211,3 +211,80 @@ impl ChainPayload for ReferencePointHeader {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+    use crate::{
+        document::{Envelope, Unverified, VerifyError, encode},
+        limits::INTEGER_MAX,
+    };
+
+    fn header() -> Header {
+        Header {
+            member: MemberCode::new("X-ABCDEFGHIJKLMNOP").unwrap(),
+            node: NodeKey::from_bytes([1; 32]),
+            key_set: KeySetId::from_bytes([2; 32]),
+            sequence: Sequence(CHAIN_LENGTH_MAX - 1),
+            predecessor: DocumentId::from_bytes([3; 32]),
+            issued: Timestamp::MAX,
+            fresh_until: Timestamp::MAX,
+            body: ContentHash::from_bytes([4; 32]),
+            length: BODY_BYTES_MAX as u64,
+        }
+    }
+
+    fn rule(change: impl FnOnce(&mut Header)) -> Option<&'static str> {
+        let mut changed = header();
+        change(&mut changed);
+        changed.check_form().err().map(|error| error.rule)
+    }
+
+    #[test]
+    fn the_longest_header_fits_its_bound() {
+        assert_eq!(header().check_form(), Ok(()));
+        let bytes = encode(&NodeRecordHeader(header())).unwrap();
+        assert!(bytes.len() <= HEADER_BYTES_MAX, "{} bytes", bytes.len());
+    }
+
+    #[test]
+    fn a_chain_has_an_end() {
+        assert_eq!(rule(|header| header.sequence = Sequence(CHAIN_LENGTH_MAX)), Some("HD-01"));
+        assert_eq!(rule(|header| header.sequence = Sequence(INTEGER_MAX)), Some("HD-01"));
+    }
+
+    #[test]
+    fn the_first_header_and_no_other_names_the_key_set_as_its_predecessor() {
+        let names_key_set = |header: &mut Header| header.predecessor = header.key_set.into();
+        assert_eq!(rule(names_key_set), Some("HD-02"));
+        assert_eq!(rule(|header| header.sequence = Sequence(0)), Some("HD-02"));
+        let first = |header: &mut Header| {
+            names_key_set(header);
+            header.sequence = Sequence(0);
+        };
+        assert_eq!(rule(first), None);
+    }
+
+    #[test]
+    fn a_body_is_within_its_bounds() {
+        for length in [0, BODY_SALT_BYTES as u64 - 1, BODY_BYTES_MAX as u64 + 1, INTEGER_MAX] {
+            assert_eq!(rule(|header| header.length = length), Some("HD-03"), "{length}");
+        }
+        assert_eq!(rule(|header| header.length = BODY_SALT_BYTES as u64), None);
+    }
+
+    #[test]
+    fn a_header_is_not_stale_before_it_was_issued() {
+        assert_eq!(rule(|header| header.fresh_until = Timestamp::from_millis(0)), Some("HD-04"));
+    }
+
+    #[test]
+    fn a_payload_beyond_its_bound_is_not_decoded() {
+        let payload = vec![0; HEADER_BYTES_MAX + 1];
+        let envelope =
+            Envelope { kind: Kind::NodeRecord.name().into(), version: 1, payload, signatures: Vec::new() };
+        let refused = Unverified::<NodeRecordHeader>::open(envelope);
+        assert!(matches!(refused, Err(VerifyError::Payload(_))), "{refused:?}");
+    }
+}

@@ -143,3 +143,79 @@ pub enum BodyError {
     #[error(transparent)]
     Form(#[from] FormError),
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::{
+        FOUNDED,
+        chains::{body, node_record, sealing_key},
+    };
+
+    fn rule(change: impl FnOnce(&mut NodeRecord)) -> Option<&'static str> {
+        let mut record = node_record(1);
+        change(&mut record);
+        match NodeRecord::from_bytes(&body(&record)) {
+            Ok(read) => {
+                assert_eq!(read, record);
+                None
+            }
+            Err(BodyError::Form(error)) => Some(error.rule),
+            Err(BodyError::Decode(error)) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn addresses_are_few_and_in_form() {
+        assert_eq!(rule(|record| record.addresses.clear()), None);
+        assert_eq!(
+            rule(|record| record.addresses = vec!["a.example:1".into(); ADDRESSES_MAX + 1]),
+            Some("NR-01")
+        );
+        assert_eq!(rule(|record| record.addresses.push("no port".into())), Some("NR-02"));
+    }
+
+    #[test]
+    fn sealing_keys_are_few_and_the_oldest_comes_first() {
+        assert_eq!(rule(|record| record.sealing_keys.clear()), None);
+        let days = |number: u8| sealing_key(number, FOUNDED.after(Duration::from_secs(u64::from(number))));
+        assert_eq!(rule(|record| record.sealing_keys = vec![days(1), days(2)]), None);
+        assert_eq!(rule(|record| record.sealing_keys = vec![days(2), days(1)]), Some("NR-03"));
+        assert_eq!(rule(|record| record.sealing_keys = vec![days(1), days(1)]), Some("NR-03"));
+        let many = (0..=SEALING_KEYS_MAX as u8).map(days).collect();
+        assert_eq!(rule(|record| record.sealing_keys = many), Some("NR-03"));
+    }
+
+    #[test]
+    fn a_sealing_key_is_one() {
+        let with = |change: fn(&mut SealingKeyEntry)| rule(|record| change(&mut record.sealing_keys[0]));
+        assert_eq!(with(|key| key.kem = 0x0020), Some("NR-04"));
+        assert_eq!(with(|key| key.key.truncate(1_215)), Some("NR-04"));
+        assert_eq!(with(|key| key.key.push(1)), Some("NR-04"));
+        assert_eq!(with(|key| key.key.fill(0)), Some("NR-04"));
+        assert_eq!(with(|key| key.until = key.from), Some("NR-04"));
+    }
+
+    #[test]
+    fn what_a_node_reads_is_bounded() {
+        let kind = |name: &str| ReadableKind { kind: name.into(), version: 1 };
+        assert_eq!(rule(|record| record.reads = vec![kind("charter"); READABLE_KINDS_MAX]), None);
+        assert_eq!(
+            rule(|record| record.reads = vec![kind("charter"); READABLE_KINDS_MAX + 1]),
+            Some("NR-05")
+        );
+        assert_eq!(rule(|record| record.reads = vec![kind("")]), Some("NR-05"));
+        assert_eq!(rule(|record| record.wire = vec![2, 1]), Some("NR-05"));
+        assert_eq!(rule(|record| record.wire = (0..=WIRE_VERSIONS_MAX as u64).collect()), Some("NR-05"));
+    }
+
+    #[test]
+    fn the_program_is_named_in_one_plain_line() {
+        assert_eq!(rule(|record| record.software = "refpoint\n1".into()), Some("NR-06"));
+        assert_eq!(rule(|record| record.software.clear()), Some("NR-06"));
+        assert_eq!(rule(|record| record.software = "r".repeat(SOFTWARE_BYTES_MAX + 1)), Some("NR-06"));
+    }
+}

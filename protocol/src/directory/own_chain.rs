@@ -6,6 +6,8 @@
 
 mod gate;
 mod sealing_keys;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -76,6 +78,7 @@ pub enum OwnInput {
 
 /// An order to the runtime, to be carried out in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a call gives two at most")]
 pub enum OwnEffect {
     /// Generate a sealing key, store its seed durably, and hand in [`OwnInput::SealingKeyGenerated`].
     GenerateSealingKey {

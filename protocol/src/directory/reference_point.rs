@@ -183,3 +183,76 @@ fn check_languages(rule: &'static str, languages: &[String]) -> Result<(), FormE
 fn is_false(value: &bool) -> bool {
     !*value
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+    use crate::testing::chains::{body, reference_point};
+
+    fn rule(change: impl FnOnce(&mut ReferencePoint)) -> Option<&'static str> {
+        let mut point = reference_point(1);
+        change(&mut point);
+        match ReferencePoint::from_bytes(&body(&point)) {
+            Ok(read) => {
+                assert_eq!(read, point);
+                None
+            }
+            Err(BodyError::Form(error)) => Some(error.rule),
+            Err(BodyError::Decode(error)) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn a_unit_has_names_in_any_script() {
+        assert_eq!(rule(|point| point.names[0].text = "وحدة الجرائم الإلكترونية".into()), None);
+        assert_eq!(rule(|point| point.agency = Some("Kriminalpolizei".into())), None);
+        assert_eq!(rule(|point| point.names.clear()), Some("RP-01"));
+        assert_eq!(
+            rule(|point| point.names = vec![point.names[0].clone(); UNIT_NAMES_MAX + 1]),
+            Some("RP-01")
+        );
+        assert_eq!(rule(|point| point.names[0].language = "en_GB".into()), Some("RP-01"));
+        assert_eq!(rule(|point| point.names[0].text = "\u{1B}[31m".into()), Some("RP-01"));
+        assert_eq!(rule(|point| point.agency = Some("\u{FEFF}A".into())), Some("RP-01"));
+    }
+
+    #[test]
+    fn channels_are_bounded() {
+        assert_eq!(rule(|point| point.channels = vec![point.channels[0].clone(); CHANNELS_MAX]), None);
+        let many =
+            |point: &mut ReferencePoint| point.channels = vec![point.channels[0].clone(); CHANNELS_MAX + 1];
+        assert_eq!(rule(many), Some("RP-02"));
+        assert_eq!(rule(|point| point.channels[0].value.clear()), Some("RP-02"));
+        let long = "n".repeat(CHANNEL_NOTE_BYTES_MAX + 1);
+        assert_eq!(rule(|point| point.channels[0].note = Some(long)), Some("RP-02"));
+    }
+
+    #[test]
+    fn languages_are_bounded_and_in_form() {
+        assert_eq!(rule(|point| point.languages = vec!["en".into(); LANGUAGES_MAX + 1]), Some("RP-03"));
+        assert_eq!(rule(|point| point.languages = vec!["English language".into()]), Some("RP-03"));
+    }
+
+    #[test]
+    fn competences_are_bounded() {
+        let one = Competence { task: CompetenceTask::Preservation, mode: CompetenceMode::Performs };
+        assert_eq!(rule(|point| point.competences = vec![one.clone(); COMPETENCES_MAX]), None);
+        assert_eq!(rule(|point| point.competences = vec![one; COMPETENCES_MAX + 1]), Some("RP-04"));
+    }
+
+    #[test]
+    fn who_answers_is_a_short_role() {
+        let duty = |role: &str| Some(OnDuty { role: role.into(), languages: vec!["fr".into()] });
+        assert_eq!(rule(|point| point.on_duty = duty("duty officer")), None);
+        assert_eq!(rule(|point| point.on_duty = duty(&"r".repeat(ROLE_BYTES_MAX + 1))), Some("RP-05"));
+        assert_eq!(rule(|point| point.on_duty = duty("")), Some("RP-05"));
+    }
+
+    #[test]
+    fn a_time_zone_has_the_form_of_an_iana_name() {
+        assert_eq!(rule(|point| point.time_zone = "America/Port-au-Prince".into()), None);
+        assert_eq!(rule(|point| point.time_zone = "UTC; rm".into()), Some("RP-06"));
+        assert_eq!(rule(|point| point.time_zone.clear()), Some("RP-06"));
+    }
+}

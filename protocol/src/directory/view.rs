@@ -1,7 +1,10 @@
 //! The directory as it is shown: a pure function of the chains, the current keys, and the time, which
 //! only marks. It decides what is current; it never drops what is old.
 
-use std::{sync::Arc, time::Duration};
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer};
 
@@ -250,7 +253,8 @@ impl<'a> Directory<'a> {
     }
 
     /// Bodies that are shown or would be, and are not held: what repair asks for.
-    pub fn missing_bodies(&self) -> impl Iterator<Item = BodyRef> {
+    #[must_use]
+    pub fn missing_bodies(&self) -> BTreeSet<BodyRef> {
         let records = self.listings.iter().flat_map(|listing| {
             // While the newest record cannot be read, the newest that can be is used.
             let used = self.record_bodies(listing).take_while(|body| {
@@ -264,7 +268,7 @@ impl<'a> Directory<'a> {
         });
         let missing =
             records.chain(points).filter(|(kind, body)| self.body_mark(*kind, *body) == BodyMark::Missing);
-        missing.map(|(_, body)| body)
+        missing.map(|(_, body)| body).collect()
     }
 
     /// The bodies of a node's record, the newest first.

@@ -309,7 +309,7 @@ impl RepairSession {
             return;
         }
         // Answers come in the order of the requests: find the last one that anything came for.
-        let Some((chain, sequence)) = documents.envelopes.last().and_then(|last| place_of(last)) else {
+        let Some((chain, sequence)) = documents.envelopes.last().and_then(place_of) else {
             return;
         };
         let covers = |request: &ChainRequest| request.chain == chain && request.from <= sequence;
@@ -347,9 +347,8 @@ impl RepairSession {
                 Wants::Bodies
             }
             Wants::Bodies | Wants::Nothing => {
-                let bodies: BTreeSet<_> =
-                    evidence.directory().missing_bodies().map(|body| body.hash).collect();
-                self.bodies.extend(bodies.into_iter().take(REPAIR_IDS_MAX));
+                let bodies = evidence.directory().missing_bodies();
+                self.bodies.extend(bodies.into_iter().map(|body| body.hash).take(REPAIR_IDS_MAX));
                 Wants::Nothing
             }
         };

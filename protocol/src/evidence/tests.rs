@@ -142,7 +142,7 @@ fn a_header_is_signed_by_its_own_node_and_nobody_else() {
     assert_eq!(rule(&[&ke.nodes[0]]), None);
     assert_eq!(rule(&[&stranger]), Some("HD-05"));
     assert_eq!(rule(&[&ke.nodes[0], &stranger]), Some("HD-05"));
-    assert_eq!(rule(&vec![&ke.nodes[0]; HEADER_SIGNATURES_MAX + 1]), Some("HD-07"));
+    assert_eq!(rule(&[&ke.nodes[0]; HEADER_SIGNATURES_MAX + 1]), Some("HD-07"));
 }
 
 #[test]

@@ -174,7 +174,7 @@ fn a_newcomer_has_everything_after_one_repair() {
     let report = repair(&mut empty, &mut full);
     assert_eq!(report.ending, Ending::Complete);
     assert_equal(&empty, &full);
-    assert!(empty.evidence.directory().missing_bodies().next().is_none());
+    assert!(empty.evidence.directory().missing_bodies().is_empty());
     assert!(empty.evidence.chains().gaps(1).is_empty());
     let report = repair(&mut empty, &mut full);
     assert_eq!((report.differed, report.received_bytes, report.given_bytes), (vec![], 0, 0));
@@ -191,7 +191,7 @@ fn what_the_other_lacks_is_given() {
     assert_eq!(report.ending, Ending::Complete);
     assert!(report.given_bytes > 0);
     assert_equal(&empty, &full);
-    assert!(empty.evidence.directory().missing_bodies().next().is_none());
+    assert!(empty.evidence.directory().missing_bodies().is_empty());
 }
 
 #[test]
