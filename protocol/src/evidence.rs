@@ -108,7 +108,9 @@ impl Evidence {
 
     /// Rebuilds what was stored: documents in any order, then bodies in any order.
     ///
-    /// What is missing, rejected or unreadable afterwards was damaged in storage: peers have it.
+    /// What is missing or rejected afterwards was damaged in storage: peers have it. Bodies that no
+    /// recent header names are among the released. A body that was erased on purpose is to be named again
+    /// by [`Evidence::erase_body`], or repair fetches it.
     pub fn restore(
         federation: FederationId,
         mut documents: Vec<AnyDocument>,
@@ -118,9 +120,14 @@ impl Evidence {
         documents.sort_by_cached_key(RestoreOrder::of);
         let mut outcome = evidence.accept_all(Bearer::Local, documents);
         for body in bodies {
-            evidence.chains.accept_body(body.as_ref());
+            match evidence.chains.accept_body(body.as_ref()) {
+                // The program ended between a release and the erasure, or the value was damaged.
+                BodyAcceptance::Unwanted(hash) | BodyAcceptance::Unreadable(hash, _) => {
+                    outcome.released.insert(hash);
+                }
+                BodyAcceptance::New(_) | BodyAcceptance::Known(_) | BodyAcceptance::TooLong(_) => {}
+            }
         }
-        outcome.released.extend(evidence.chains.take_released());
         (evidence, outcome)
     }
 

@@ -405,7 +405,7 @@ fn place_of(envelope: &crate::document::Envelope) -> Option<(ChainKey, Sequence)
     Some((header.chain(kind), header.sequence))
 }
 
-fn hash_of(bytes: &[u8]) -> ContentHash {
+pub(super) fn hash_of(bytes: &[u8]) -> ContentHash {
     use sha2::Digest as _;
     ContentHash::from_bytes(sha2::Sha256::digest(bytes).into())
 }

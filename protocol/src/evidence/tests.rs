@@ -187,8 +187,10 @@ fn stored_documents_in_any_order_give_the_same_evidence() {
     let documents = documents(&federation);
     let evidence = all_of(&federation, documents.clone());
     let backwards: Vec<_> = documents.into_iter().rev().collect();
-    let point = body(&reference_point(0));
-    let (restored, outcome) = Evidence::restore(federation.id, backwards, [&point]);
+    let (point, stray) = (body(&reference_point(0)), body(&reference_point(77)));
+    let (restored, outcome) = Evidence::restore(federation.id, backwards, [&point, &stray]);
+    let stray = super::repair_session::hash_of(&stray);
+    assert!(outcome.released.contains(&stray), "no header names it");
     assert_eq!(restored.roots(), evidence.roots());
     assert_eq!((outcome.rejected, outcome.missing), (vec![], BTreeSet::new()));
     let view = restored.directory().member(&"BR".parse().unwrap(), FOUNDED).unwrap();
