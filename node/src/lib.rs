@@ -3,5 +3,15 @@
 //! The binary and the tests reach the parts through this library; decisions lie in `refpoint-protocol`.
 
 pub mod api;
+pub mod armor;
+pub mod ceremony;
+pub mod cli;
+pub mod clock;
+pub mod config;
 pub mod countries;
+pub mod fingerprint;
+pub mod founding;
+pub mod keyfile;
+pub mod reference_point_file;
+pub mod sample;
 pub mod store;

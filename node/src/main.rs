@@ -1,2 +1,5 @@
-//! x
-fn main() {}
+//! The program: parse, run, exit code.
+
+fn main() -> std::process::ExitCode {
+    refpoint::cli::main()
+}

@@ -1,0 +1,58 @@
+//! A node's folder, opened by a command while the node is stopped.
+
+use crate::{
+    cli::failure::Failure,
+    config::Config,
+    keyfile::{
+        NodeSecret, PassphraseFile, PassphrasePurpose, Secret, StorageKey, obtain_passphrase, read_key,
+    },
+    store::{Options, SledStore, StorageKey as StoreKey},
+};
+
+/// The store of a folder that no node has open.
+pub(super) struct OpenFolder {
+    /// The store.
+    pub(super) store: Box<SledStore>,
+}
+
+impl OpenFolder {
+    /// Opens the configured folder; it is made if it is not there.
+    ///
+    /// # Errors
+    /// [`Failure`] if the storage key or the store cannot be opened, or a node is running on the folder.
+    pub(super) fn open(config: &Config) -> Result<Self, Failure> {
+        let key: StorageKey = open_key(config, &config.storage_key)?;
+        let (store, _) =
+            SledStore::open(&config.data, &StoreKey::from_bytes(key.as_bytes()), &Options::default())?;
+        Ok(Self { store: Box::new(store) })
+    }
+}
+
+/// This node's key.
+///
+/// # Errors
+/// [`Failure`] if its file cannot be opened.
+pub(super) fn node_secret(config: &Config) -> Result<NodeSecret, Failure> {
+    open_key(config, &config.node_key)
+}
+
+fn open_key<S: Secret>(config: &Config, file: &std::path::Path) -> Result<S, Failure> {
+    let from = PassphraseFile(config.passphrase_file.clone());
+    let asked = || obtain_passphrase(&from, PassphrasePurpose::Open, S::KIND.name());
+    let (header, secret) = read_key(file, asked)?;
+    if header.member == config.member {
+        return Ok(secret);
+    }
+    let why = format!(
+        "{} belongs to {}, and {} says {}",
+        file.display(),
+        header.member,
+        config.file.display(),
+        config.member
+    );
+    Err(Failure::error(
+        "a key file is not used",
+        why,
+        "put the key of this member there, or correct `member`",
+    ))
+}

@@ -1,0 +1,136 @@
+//! `refpoint keys issue`: the member's next key set, signed by the root key.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use refpoint_protocol::{
+    ids::NodeKey,
+    membership::key_set::{KeySet, NodeState},
+};
+use serde_json::json;
+
+use super::{
+    ConfigFile, RootPassphrase,
+    failure::Failure,
+    folder::{OpenFolder, node_secret},
+    output::{Consent, Output},
+};
+use crate::{
+    clock::Clock,
+    founding::{Succession, key_set_change, key_set_place, next_key_set, sign_key_set, stored_evidence},
+    keyfile::{
+        KeyKind, PassphrasePurpose, RootSecret, SignedRecord, obtain_passphrase, read_header, read_key,
+    },
+    store::Store,
+};
+
+/// Issue the list of this member's node keys anew.
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Sign the next key set with the root key; the node must be stopped.
+    Issue(Arguments),
+}
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The file of this member's root key.
+    #[arg(long, value_name = "FILE")]
+    root_key: PathBuf,
+    /// The key of a node that this one replaces, or its first digits: it is retired.
+    #[arg(long, value_name = "NODE")]
+    replace: Option<String>,
+    /// Sign without being asked.
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    passphrase: RootPassphrase,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+pub(super) fn run(Command::Issue(arguments): &Command, output: &Output) -> Result<(), Failure> {
+    let what = "no key set was issued";
+    let config = arguments.config.load()?;
+    let node = node_secret(&config)?;
+    let header = read_header(&arguments.root_key, KeyKind::Root)?;
+    let folder = OpenFolder::open(&config)?;
+    let store: &dyn Store = &*folder.store;
+    let evidence =
+        stored_evidence(store, &config.member).map_err(|error| Failure::from(error).during(what))?;
+    let federation = evidence.federation();
+    let replaced = match &arguments.replace {
+        Some(text) => Some(find_node(text, &evidence.membership().active_nodes(&config.member))?),
+        None => None,
+    };
+    if replaced == Some(node.key()) {
+        return Err(Failure::usage(
+            what,
+            "the node to be replaced is this one",
+            "run the command on the new node",
+        ));
+    }
+    let change = Succession { node: node.key(), replaced, issued: Clock::start(0).now() };
+    let set = next_key_set(&evidence, &config.member, &change)
+        .map_err(|error| Failure::from(error).during(what))?;
+    let charter = evidence.trust().charter(&set.charter);
+    let listed = charter.and_then(|charter| charter.payload().member(&config.member).map(|entry| entry.root));
+    if listed.map(|root| root.to_string()).as_deref() != Some(header.public.as_str()) {
+        let why = format!(
+            "the charter lists another root key of {} than {}",
+            config.member,
+            arguments.root_key.display()
+        );
+        return Err(Failure::unverified(what, why, "use the member's present root key"));
+    }
+    output.talk(shown(&set));
+    output.confirm("Sign this key set?", Consent::from_flag(arguments.yes))?;
+    let mut record = SignedRecord::beside(&arguments.root_key)?;
+    let (_, root) = read_key::<RootSecret>(&arguments.root_key, || {
+        obtain_passphrase(&arguments.passphrase.source(), PassphrasePurpose::Open, "the root key")
+    })?;
+    let broken = |error| Failure::error(what, error, "report this: the fault is the program's");
+    let envelope = sign_key_set(&set, federation, &root).map_err(broken)?;
+    let id = envelope.id(Some(federation));
+    let places = [key_set_place(&set)];
+    record.check(&places, id)?;
+    store.apply(&[key_set_change(federation, &envelope).map_err(broken)?])?;
+    store.sync()?;
+    record.enter(&places, id)?;
+    let human = format!(
+        "{}stored; the node publishes it when it runs. Take the root key offline again. Next:\n  refpoint run",
+        shown(&set)
+    );
+    let machine = json!({ "key_set": id, "epoch": set.epoch, "member": set.member, "nodes": set.nodes, "review": set.review, "next": ["refpoint run"] });
+    output.result(human, &machine)
+}
+
+fn shown(set: &KeySet) -> String {
+    let mut text =
+        format!("key set of {}, epoch {}, names {} earlier\n", set.member, set.epoch, set.ancestors.len());
+    for node in &set.nodes {
+        let state = match node.state {
+            NodeState::Active => "active",
+            NodeState::Retired => "retired",
+            NodeState::Compromised => "compromised",
+        };
+        text.push_str(&format!("  {}  rank {}  {state}\n", node.key, node.rank));
+    }
+    text
+}
+
+/// The one node of this member whose key begins with a text.
+fn find_node(text: &str, nodes: &[NodeKey]) -> Result<NodeKey, Failure> {
+    let wanted = text.to_lowercase();
+    let found: Vec<&NodeKey> = nodes.iter().filter(|key| key.to_string().starts_with(&wanted)).collect();
+    match found.as_slice() {
+        [one] if wanted.len() >= PREFIX_LEAST => Ok(**one),
+        _ => Err(Failure::usage(
+            "no key set was issued",
+            format!("{text:?} names {} active nodes of this member", found.len()),
+            format!("give at least {PREFIX_LEAST} digits of the node's key, as `refpoint status` shows it"),
+        )),
+    }
+}
+
+/// Digits that tell nodes of one member apart: those that `status` shows.
+const PREFIX_LEAST: usize = 8;

@@ -1,0 +1,276 @@
+//! What a member signs and stores when it joins, and when it issues its next key set.
+//!
+//! It makes key sets out of the evidence that the folder holds, and the changes that put them there. It signs
+//! nothing by itself and talks to nobody: commands bring the root key, and the store or the running node takes
+//! the changes.
+
+use std::collections::BTreeSet;
+
+use refpoint_protocol::{
+    directory::header::ChainKind,
+    document::{
+        DecodeError, EncodeError, Envelope, EnvelopeError, Payload as _, Signature, VerifyError, decode,
+        encode, sign,
+    },
+    evidence::{Evidence, Rejection, verify_any},
+    ids::{CharterId, DocumentId, Epoch, FederationId, Generation, KeySetId, MemberCode, NodeKey},
+    limits::{KEY_SET_REVIEW_DEFAULT, REPAIR_BYTES_MAX},
+    membership::{
+        charter::MemberEntry,
+        key_set::{KeySet, NodeEntry, NodeState},
+    },
+    storage::{Change, Table},
+    time::Timestamp,
+};
+
+use crate::{
+    ceremony::{Ceremony, Hint},
+    keyfile::RootSecret,
+    store::{Keys, Store, StoreError},
+};
+
+/// Why the evidence in a folder does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum EvidenceError {
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The folder belongs to no federation yet.
+    #[error("the folder has joined no federation")]
+    NotJoined,
+    /// A stored document does not verify.
+    #[error("a document stored among the {} is refused: {source}", table.name())]
+    Verify {
+        /// Where it lies.
+        table: Table,
+        /// Why.
+        source: VerifyError,
+    },
+    /// A stored envelope does not decode.
+    #[error("a stored document is damaged: {0}")]
+    Envelope(#[from] EnvelopeError),
+    /// A stored value does not decode.
+    #[error("a stored value is damaged: {0}")]
+    Decode(#[from] DecodeError),
+    /// A stored document breaks a rule.
+    #[error("the stored document {} breaks rule {rule}: {reason}", id.short())]
+    Rejected {
+        /// Its id.
+        id: DocumentId,
+        /// The rule in VALIDATION.md.
+        rule: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The member is not in the charter, or has no valid root now.
+    #[error("the charter lists no valid root key of {0}")]
+    NoRoot(MemberCode),
+    /// The next key set would break a rule.
+    #[error("the key set would break a rule: {0}")]
+    KeySet(String),
+    /// A value of ours without a canonical form.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+}
+
+/// The first key set of a member: its one node, active, ranked first.
+#[must_use]
+pub fn first_key_set(entry: &MemberEntry, charter: CharterId, node: NodeKey, issued: Timestamp) -> KeySet {
+    KeySet {
+        member: entry.code.clone(),
+        charter,
+        incarnation: entry.incarnation,
+        generation: Generation(0),
+        epoch: Epoch(0),
+        ancestors: Vec::new(),
+        issued,
+        review: issued.after(KEY_SET_REVIEW_DEFAULT),
+        nodes: vec![new_node(node, 0)],
+    }
+}
+
+/// An active node with no earlier chains.
+const fn new_node(key: NodeKey, rank: u64) -> NodeEntry {
+    NodeEntry {
+        alg: Signature::ED25519,
+        key,
+        rank,
+        state: NodeState::Active,
+        since: None,
+        node_record: None,
+        reference_point: None,
+    }
+}
+
+/// The place of a key set in the record of what a root key signed: one of each epoch.
+#[must_use]
+pub fn key_set_place(set: &KeySet) -> String {
+    format!("key-set {} {}.{}.{}", set.member, set.incarnation, set.generation, set.epoch)
+}
+
+/// Signs a key set with a root key.
+///
+/// # Errors
+/// [`EncodeError`]: an invariant of ours is broken.
+pub fn sign_key_set(
+    set: &KeySet,
+    federation: FederationId,
+    root: &RootSecret,
+) -> Result<Envelope, EncodeError> {
+    sign(set, Some(federation), &[root.signing_key()])
+}
+
+/// All that joining stores: the charter, the first key set, the federation's id and the hints, in one batch.
+///
+/// # Errors
+/// [`EncodeError`]: an invariant of ours is broken.
+pub fn joining_changes(federation: &Ceremony, key_set: &Envelope) -> Result<Vec<Change>, EncodeError> {
+    let id = federation.federation();
+    Ok(vec![
+        Change::put(Table::Charters, *DocumentId::from(id).as_bytes(), encode(federation.envelope())?),
+        key_set_change(id, key_set)?,
+        Change::put(Table::OwnState, FEDERATION_KEY, *id.as_bytes()),
+        Change::put(Table::OwnState, HINTS_KEY, encode(&federation.hints())?),
+    ])
+}
+
+/// What storing one key set changes.
+///
+/// # Errors
+/// [`EncodeError`]: an invariant of ours is broken.
+pub fn key_set_change(federation: FederationId, key_set: &Envelope) -> Result<Change, EncodeError> {
+    let id = key_set.id(Some(federation));
+    Ok(Change::put(Table::KeySets, *id.as_bytes(), encode(key_set)?))
+}
+
+/// The federation that a folder has joined, if it has.
+///
+/// # Errors
+/// [`EvidenceError`] if the store does not answer or the value is damaged.
+pub fn joined_federation(store: &dyn Store) -> Result<Option<FederationId>, EvidenceError> {
+    let Some(value) = store.value(Table::OwnState, FEDERATION_KEY)? else { return Ok(None) };
+    let got = value.len();
+    let bytes = <[u8; 32]>::try_from(value).map_err(|_| DecodeError::TooLong { max: 32, got })?;
+    Ok(Some(FederationId::from_bytes(bytes)))
+}
+
+/// Where the members' first nodes said that they are: for the first dials, until their records are there.
+///
+/// # Errors
+/// [`EvidenceError`] if the store does not answer or the value is damaged.
+pub fn joined_hints(store: &dyn Store) -> Result<Vec<Hint>, EvidenceError> {
+    match store.value(Table::OwnState, HINTS_KEY)? {
+        Some(value) => Ok(decode(&value, REPAIR_BYTES_MAX)?),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Reads and verifies what a folder holds of charters, key sets and this member's own chains.
+///
+/// # Errors
+/// [`EvidenceError`].
+pub fn stored_evidence(store: &dyn Store, member: &MemberCode) -> Result<Evidence, EvidenceError> {
+    let federation = joined_federation(store)?.ok_or(EvidenceError::NotJoined)?;
+    let mut documents = Vec::new();
+    for table in [Table::Charters, Table::KeySets, Table::NodeRecords, Table::ReferencePoints] {
+        for row in store.scan(table, Keys::All) {
+            let (_, value) = row?;
+            let envelope = Envelope::from_bytes(&value)?;
+            let document =
+                verify_any(envelope, federation).map_err(|source| EvidenceError::Verify { table, source })?;
+            if document.header().is_none_or(|header| header.member == *member) {
+                documents.push(document);
+            }
+        }
+    }
+    let (evidence, outcome) = Evidence::restore(federation, documents, std::iter::empty::<&[u8]>());
+    match outcome.rejected.first() {
+        None => Ok(evidence),
+        Some(Rejection { id, rule, reason, .. }) => {
+            Err(EvidenceError::Rejected { id: *id, rule, reason: reason.clone() })
+        }
+    }
+}
+
+/// How the next key set differs from those before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Succession {
+    /// This node's key, listed if it is not yet.
+    pub node: NodeKey,
+    /// A node that is retired now.
+    pub replaced: Option<NodeKey>,
+    /// When the set is issued.
+    pub issued: Timestamp,
+}
+
+/// The member's next key set: names all earlier ones, keeps their nodes, and makes the change.
+///
+/// # Errors
+/// [`EvidenceError`] if there is no valid root, or a rule would be broken.
+pub fn next_key_set(
+    evidence: &Evidence,
+    member: &MemberCode,
+    change: &Succession,
+) -> Result<KeySet, EvidenceError> {
+    let trust = evidence.trust();
+    let tips = evidence.membership().tips().to_vec();
+    let found =
+        tips.iter().find_map(|tip| Some((*tip, trust.charter(tip)?.payload().member(member)?.clone())));
+    let (charter, entry) = found.ok_or_else(|| EvidenceError::NoRoot(member.clone()))?;
+    let of_this_line = |set: &KeySet| set.member == *member && set.incarnation == entry.incarnation;
+    let earlier: Vec<_> = trust.key_sets().filter(|held| of_this_line(held.payload())).collect();
+    let mut ancestors: BTreeSet<KeySetId> =
+        earlier.iter().flat_map(|held| held.payload().ancestors.clone()).collect();
+    let tips: Vec<&KeySet> = earlier
+        .iter()
+        .filter(|held| !ancestors.contains(&held.id().into()))
+        .map(|held| held.payload())
+        .collect();
+    let mut nodes: Vec<NodeEntry> = Vec::new();
+    for node in tips.iter().flat_map(|set| &set.nodes) {
+        if nodes.iter().all(|kept| kept.key != node.key) {
+            nodes.push(node.clone());
+        }
+    }
+    for node in &mut nodes {
+        carry_over(evidence, node, change.issued);
+        if Some(node.key) == change.replaced && node.state == NodeState::Active {
+            (node.state, node.since) = (NodeState::Retired, Some(change.issued));
+        }
+    }
+    if nodes.iter().all(|node| node.key != change.node) {
+        let rank = nodes.iter().map(|node| node.rank + 1).max().unwrap_or_default();
+        nodes.push(new_node(change.node, rank));
+    }
+    nodes.sort_by_key(|node| node.key);
+    ancestors.extend(earlier.iter().map(|held| KeySetId::from(held.id())));
+    let set = KeySet {
+        member: member.clone(),
+        charter,
+        incarnation: entry.incarnation,
+        generation: Generation(0),
+        epoch: earlier.iter().filter_map(|held| held.payload().epoch.next()).max().unwrap_or_default(),
+        ancestors: ancestors.into_iter().collect(),
+        issued: change.issued,
+        review: change.issued.after(KEY_SET_REVIEW_DEFAULT),
+        nodes,
+    };
+    set.check_form().map_err(|error| EvidenceError::KeySet(error.to_string()))?;
+    Ok(set)
+}
+
+/// Names the last headers of a node's chains, so that they are shown until the new chains have one.
+fn carry_over(evidence: &Evidence, node: &mut NodeEntry, now: Timestamp) {
+    // A node that does not count now keeps what the key set before named.
+    let Some(listing) = evidence.listing(node.key) else { return };
+    let directory = evidence.directory();
+    let last = |kind| directory.header(listing, kind, now).map(|header| header.id);
+    node.node_record = last(ChainKind::NodeRecord);
+    node.reference_point = last(ChainKind::ReferencePoint);
+}
+
+/// The name in [`Table::OwnState`] under which the joined federation's id lies.
+pub const FEDERATION_KEY: &[u8] = b"federation";
+
+/// The name in [`Table::OwnState`] under which the hints for the first dials lie: a CBOR array of [`Hint`].
+pub const HINTS_KEY: &[u8] = b"hints";

@@ -1,0 +1,148 @@
+//! What a root key has signed, kept beside it, so that it never signs two things for one place.
+//!
+//! Two charter versions on one parent, or two key sets of one epoch, are a fork that the whole federation sees.
+//! The record travels with the key: it is the file `<key file>.signed`, one line `place id` each.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use refpoint_protocol::ids::DocumentId;
+
+use super::{OWNER_ONLY_FILE, folder_of, sync_folder, write_new};
+
+/// The record of one root key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedRecord {
+    file: PathBuf,
+    lines: Vec<(String, DocumentId)>,
+}
+
+/// Why something is not signed.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The record cannot be read or written.
+    #[error("cannot use the record of what this root key signed, {}: {source}", file.display())]
+    Io {
+        /// The record.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The record has a line that is none.
+    #[error("line {line} of {} is not 'place id'", file.display())]
+    Damaged {
+        /// The record.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// Another document was signed for this place.
+    #[error("this root key has signed another document for '{place}': {}", earlier.short())]
+    Other {
+        /// The record.
+        file: PathBuf,
+        /// The place.
+        place: String,
+        /// What was signed.
+        earlier: DocumentId,
+    },
+}
+
+impl SignedRecord {
+    /// Reads the record beside a root key's file; none yet is an empty one.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub fn beside(root_key: &Path) -> Result<Self, RecordError> {
+        let mut name = root_key.as_os_str().to_owned();
+        name.push(".signed");
+        let file = PathBuf::from(name);
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(source) => return Err(RecordError::Io { file, source }),
+        };
+        let mut lines = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            let parsed =
+                line.rsplit_once(' ').and_then(|(place, id)| Some((place.to_owned(), id.parse().ok()?)));
+            let Some(parsed) = parsed else {
+                return Err(RecordError::Damaged { file, line: index + 1 });
+            };
+            lines.push(parsed);
+        }
+        Ok(Self { file, lines })
+    }
+
+    /// Checks that nothing else was signed for the places.
+    ///
+    /// # Errors
+    /// [`RecordError::Other`].
+    pub fn check(&self, places: &[String], id: DocumentId) -> Result<(), RecordError> {
+        for (place, earlier) in &self.lines {
+            if places.contains(place) && *earlier != id {
+                let (file, place) = (self.file.clone(), place.clone());
+                return Err(RecordError::Other { file, place, earlier: *earlier });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down, on the device, what is about to be signed: before the signature leaves this function's caller.
+    ///
+    /// # Errors
+    /// [`RecordError`]; then nothing may be signed.
+    pub fn enter(&mut self, places: &[String], id: DocumentId) -> Result<(), RecordError> {
+        self.check(places, id)?;
+        let known = |place: &String| self.lines.iter().any(|(known, _)| known == place);
+        let new: Vec<_> =
+            places.iter().filter(|place| !known(place)).map(|place| (place.clone(), id)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.lines.extend(new);
+        let text: String = self.lines.iter().map(|(place, id)| format!("{place} {id}\n")).collect();
+        self.replace(&text).map_err(|source| RecordError::Io { file: self.file.clone(), source })
+    }
+
+    fn replace(&self, text: &str) -> io::Result<()> {
+        let mut name = self.file.as_os_str().to_owned();
+        name.push(format!(".{}", std::process::id()));
+        let beside = PathBuf::from(name);
+        write_new(&beside, text.as_bytes(), OWNER_ONLY_FILE)?;
+        fs::rename(&beside, &self.file)?;
+        sync_folder(folder_of(&self.file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+
+    #[test]
+    fn a_place_is_signed_for_once_across_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("root.key");
+        let [one, two] = [1, 2].map(|byte| DocumentId::from_bytes([byte; 32]));
+        let places = ["charter founding".to_owned()];
+        SignedRecord::beside(&key).unwrap().enter(&places, one).unwrap();
+        let mut record = SignedRecord::beside(&key).unwrap();
+        record.enter(&places, one).unwrap();
+        assert!(
+            matches!(record.enter(&places, two), Err(RecordError::Other { earlier, .. }) if earlier == one)
+        );
+        record.enter(&["key-set 1.0.0".to_owned()], two).unwrap();
+        assert_eq!(SignedRecord::beside(&key).unwrap(), record);
+    }
+
+    #[test]
+    fn a_damaged_record_signs_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("root.key");
+        fs::write(folder.path().join("root.key.signed"), "charter founding xyz\n").unwrap();
+        assert!(matches!(SignedRecord::beside(&key), Err(RecordError::Damaged { line: 1, .. })));
+    }
+}
