@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     event::RelayEvent,
-    frame::{Lacking, Offer, OfferIds},
+    frame::{Lacking, Offer, OfferIds, RelayFrame},
     parcel::{Class, Label, Parcel},
     receipt::Receipt,
     sealing::{ComposeError, Composed, OpenError, Opened, SealError, Sealable},
 };
 use crate::{
     directory::node_record::SealingKeyEntry,
-    document::Verified,
+    document::{Envelope, Verified},
     ids::{MemberCode, MessageId, NodeKey},
     message::draft::{Draft, StatementDraft},
     storage::{Change, Grade},
@@ -199,6 +199,23 @@ pub enum Outgoing {
     OfferIds(OfferIds),
     /// The offered ids that this node lacks.
     Lacking(Lacking),
+}
+
+impl Outgoing {
+    /// The frame on the wire; `sign` puts a receipt into its envelope with this node's key.
+    ///
+    /// # Errors
+    /// What `sign` returns.
+    pub fn into_frame<E>(self, sign: impl FnOnce(&Receipt) -> Result<Envelope, E>) -> Result<RelayFrame, E> {
+        Ok(match self {
+            Self::Parcel(parcel) => RelayFrame::Parcel(parcel),
+            Self::Receipt(receipt) => RelayFrame::Receipt(sign(&receipt)?),
+            Self::Offer(offer) => RelayFrame::Offer(offer),
+            Self::OfferUnknown(offer) => RelayFrame::OfferUnknown(offer),
+            Self::OfferIds(ids) => RelayFrame::OfferIds(ids),
+            Self::Lacking(lacking) => RelayFrame::Lacking(lacking),
+        })
+    }
 }
 
 /// A costly pure function to be run, urgent ones first. It has no `Debug`: drafts hold content.

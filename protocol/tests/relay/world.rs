@@ -15,8 +15,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use refpoint_protocol::{
     crypto::{OpenedSeed, SealingSeed},
-    document::{Unverified, sign},
+    document::{Unverified, decode, encode, sign},
     ids::{FederationId, MemberCode, NodeKey, SealingKeyId},
+    limits::{PARCEL_BYTES_MAX, RELAY_FRAME_BYTES_MAX},
     message::{
         body::{Body, Tlp},
         draft::Draft,
@@ -28,6 +29,7 @@ use refpoint_protocol::{
         book::{MemberStatus, SignerStanding},
         event::RelayEvent,
         exchange::{ContentSource, Job, Outgoing, RelayEffect, RelayFault, RelayInput, Ticket},
+        frame::RelayFrame,
         receipt::{Receipt, ReceiptWord},
         rows,
         sealing::{SealError, compose, open, seal},
@@ -396,16 +398,24 @@ impl World {
         }
     }
 
-    /// What a peer's frame is once the shell has verified it.
+    /// What a peer's frame is after its way over the wire, once the shell has verified it.
     pub(super) fn incoming(&self, name: &str, frame: Outgoing) -> RelayInput {
         let from = self.key(name);
-        match frame {
-            Outgoing::Parcel(parcel) => RelayInput::ParcelReceived { from, parcel },
-            Outgoing::Receipt(receipt) => self.receipt(name, name, &receipt),
-            Outgoing::Offer(offer) => RelayInput::OfferReceived { from, offer },
-            Outgoing::OfferUnknown(offer) => RelayInput::OfferUnknownReceived { from, offer },
-            Outgoing::OfferIds(ids) => RelayInput::OfferIdsReceived { from, ids },
-            Outgoing::Lacking(lacking) => RelayInput::LackingReceived { from, lacking },
+        let key = &self.nodes[name].key;
+        let frame = frame.into_frame(|receipt| sign(receipt, Some(FEDERATION), &[key])).unwrap();
+        let bytes = encode(&frame).unwrap();
+        let bound =
+            if matches!(frame, RelayFrame::Parcel(_)) { PARCEL_BYTES_MAX } else { RELAY_FRAME_BYTES_MAX };
+        match decode(&bytes, bound).unwrap() {
+            RelayFrame::Parcel(parcel) => RelayInput::ParcelReceived { from, parcel },
+            RelayFrame::Receipt(envelope) => {
+                let receipt = Unverified::<Receipt>::open(envelope).unwrap().verify(FEDERATION).unwrap();
+                RelayInput::ReceiptReceived { from, receipt }
+            }
+            RelayFrame::Offer(offer) => RelayInput::OfferReceived { from, offer },
+            RelayFrame::OfferUnknown(offer) => RelayInput::OfferUnknownReceived { from, offer },
+            RelayFrame::OfferIds(ids) => RelayInput::OfferIdsReceived { from, ids },
+            RelayFrame::Lacking(lacking) => RelayInput::LackingReceived { from, lacking },
         }
     }
 
