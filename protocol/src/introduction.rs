@@ -371,4 +371,6 @@ const fn name(frame: &IntroductionFrame) -> &'static str {
 }
 
 #[cfg(test)]
+mod codec_tests;
+#[cfg(test)]
 mod tests;

@@ -22,3 +22,12 @@ use crate::document::FormError;
 fn require(holds: bool, rule: &'static str, what: impl FnOnce() -> String) -> Result<(), FormError> {
     if holds { Ok(()) } else { Err(FormError { rule, what: what() }) }
 }
+
+#[cfg(test)]
+mod form_tests;
+#[cfg(test)]
+mod order_tests;
+#[cfg(test)]
+mod succession_tests;
+#[cfg(test)]
+mod view_tests;

@@ -1,3 +1,6 @@
+//! Both sides of the introduction joined in memory by their bytes: who is let in, what is learned, what is
+//! refused and how.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::VecDeque;
@@ -5,11 +8,11 @@ use std::collections::VecDeque;
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 
-use super::*;
+use super::{codec_tests::read_frame, *};
 use crate::{
     document::{Verified, encode},
     ids::{FederationId, Incarnation},
-    limits::{INTRODUCTION_BYTES_MAX, INTRODUCTION_SLICE_BYTES},
+    limits::INTRODUCTION_BYTES_MAX,
     membership::{
         Acceptance,
         charter::{Charter, MemberStatus, root_hash},
@@ -209,6 +212,32 @@ fn a_key_set_that_its_root_did_not_sign_is_a_violation() {
 }
 
 #[test]
+fn a_hello_out_of_form_is_a_violation() {
+    let federation = Federation::new(1, &CODES, 1);
+    let [br, sg] = ["BR", "SG"].map(|code| presence(federation.trust(), federation.unit(code)));
+    let breaks: [fn(&mut Hello); 7] = [
+        |hello| hello.tips.push(hello.tips[0]),
+        |hello| hello.wire.clear(),
+        |hello| hello.wire = vec![2, 1],
+        |hello| hello.key_sets = vec![hello.key_sets[0].clone(); 9],
+        |hello| hello.record = Some(hello.key_sets[0].clone()),
+        |hello| hello.body = Some(serde_bytes::ByteBuf::new()),
+        |hello| {
+            hello.record = Some(hello.key_sets[0].clone());
+            hello.body = Some(serde_bytes::ByteBuf::from(vec![0; 16 * 1024 + 1]));
+        },
+    ];
+    for breaks in breaks {
+        let (_, frame) = Introduction::dial(Arc::clone(&sg), br.node, FOUNDED);
+        let IntroductionFrame::Hello(mut hello) = frame else { panic!("no hello") };
+        breaks(&mut hello);
+        let mut listener = Introduction::listen(Arc::clone(&br), sg.node, FOUNDED);
+        let step = listener.handle(IntroductionFrame::Hello(hello));
+        assert!(matches!(step, Step::Violation(IntroductionError::Form(_))), "{step:?}");
+    }
+}
+
+#[test]
 fn no_wire_version_in_common_and_a_full_node_are_told() {
     let federation = Federation::new(1, &CODES, 1);
     let [br, sg] = ["BR", "SG"].map(|code| presence(federation.trust(), federation.unit(code)));
@@ -309,87 +338,8 @@ fn frames_out_of_order_are_violations() {
     assert!(is_order(&listener.handle(need())));
 }
 
-#[test]
-fn slices_must_bring_something_and_stay_within_bounds() {
-    let mut joined = Joined::default();
-    let empty = Versions { data: Vec::new(), more: true };
-    assert_eq!(joined.push(&empty), Err(VersionsError::Slice(0)));
-    let long = Versions { data: vec![0; INTRODUCTION_SLICE_BYTES + 1], more: true };
-    assert_eq!(joined.push(&long), Err(VersionsError::Slice(INTRODUCTION_SLICE_BYTES + 1)));
-    let full = Versions { data: vec![0; INTRODUCTION_SLICE_BYTES], more: true };
-    while let Ok(None) = joined.push(&full) {}
-    assert_eq!(joined.push(&full), Err(VersionsError::TooMuch));
-}
-
-#[test]
-fn a_frame_is_read_in_any_pieces_and_nothing_behind_it() {
-    let federation = Federation::new(1, &CODES, 1);
-    let presence = presence(federation.trust(), federation.unit("BR"));
-    let (_, hello) = Introduction::dial(presence, node_key(&testing::key(1, "any", 0)), FOUNDED);
-    let mut bytes = encode_frame(&hello).unwrap();
-    bytes.extend(encode_frame(&IntroductionFrame::Done(Done {})).unwrap());
-    bytes.extend(b"what follows");
-    for piece in [1, 2, 7, 1_000_000] {
-        let mut reader = FrameReader::new();
-        let mut rest = bytes.as_slice();
-        let frames = [(); 2].map(|()| read_frame(&mut reader, &mut rest, piece).unwrap());
-        assert_eq!(frames, [hello.clone(), IntroductionFrame::Done(Done {})]);
-        assert_eq!(rest, b"what follows");
-    }
-}
-
-#[test]
-fn bad_frames_are_refused() {
-    let read = |bytes: &[u8]| read_frame(&mut FrameReader::new(), &mut &*bytes, 1_000_000);
-    assert_eq!(read(&[0x00]), Err(FrameError::Size(0)));
-    assert_eq!(read(&[0x81, 0x00]), Err(FrameError::Length));
-    assert_eq!(read(&[0x80, 0x80, 0x80, 0x80]), Err(FrameError::Length));
-    assert_eq!(read(&[0x81, 0x80, 0x04]), Err(FrameError::Size(65_537)));
-    let whole = |body: &[u8]| [&[u8::try_from(body.len()).unwrap()], body].concat();
-    // An unknown kind, two kinds, none, a bare text, a byte too many.
-    for body in [
-        &b"\xA1\x64oops\xA0"[..],
-        b"\xA2\x64done\xA0\x64need\xA1\x64tips\x80",
-        b"\xA0",
-        b"\x64done",
-        b"\xA1\x64done\xA0\x00",
-        b"\xFF",
-    ] {
-        let error = read(&whole(body)).unwrap_err();
-        assert!(matches!(error, FrameError::Decode(_)), "{body:x?}: {error}");
-    }
-    // Unknown fields inside a kind are ignored.
-    let done = read(&whole(b"\xA1\x64done\xA1\x63new\x01")).unwrap();
-    assert_eq!(done, IntroductionFrame::Done(Done {}));
-}
-
-#[test]
-fn one_direction_is_bounded() {
-    let slice = Versions { data: vec![7; INTRODUCTION_SLICE_BYTES], more: true };
-    let bytes = encode_frame(&IntroductionFrame::Versions(slice)).unwrap();
-    let mut reader = FrameReader::new();
-    let mut taken = 0;
-    let error = loop {
-        match read_frame(&mut reader, &mut bytes.as_slice(), 1_000_000) {
-            Ok(_) => taken += bytes.len(),
-            Err(error) => break error,
-        }
-    };
-    assert_eq!(error, FrameError::TooMuch);
-    assert!(taken <= INTRODUCTION_BYTES_MAX && taken + bytes.len() > INTRODUCTION_BYTES_MAX);
-    let oversized = Versions { data: vec![7; 65_536], more: true };
-    assert!(matches!(encode_frame(&IntroductionFrame::Versions(oversized)), Err(FrameError::Size(_))));
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-
-    #[test]
-    fn garbage_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), piece in 1_usize..9) {
-        let mut reader = FrameReader::new();
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() && read_frame(&mut reader, &mut rest, piece).is_ok() {}
-    }
 
     #[test]
     fn random_frames_in_random_order_never_panic_or_admit(
@@ -472,24 +422,7 @@ fn meet(dialler: &Arc<Presence>, listener: &Arc<Presence>) -> Outcome {
     Outcome { dialler, listener, dialler_step, listener_step, frames: names, bytes }
 }
 
-/// Reads one frame in pieces, leaving what follows it in `rest`.
-fn read_frame(
-    reader: &mut FrameReader,
-    rest: &mut &[u8],
-    piece: usize,
-) -> Result<IntroductionFrame, FrameError> {
-    loop {
-        let (now, later) = rest.split_at(reader.wants().min(piece).min(rest.len()));
-        *rest = later;
-        match reader.push(now)? {
-            Some(frame) => return Ok(frame),
-            None if rest.is_empty() => return Err(FrameError::Size(0)),
-            None => {}
-        }
-    }
-}
-
-fn presence(trust: Trust, unit: &Unit) -> Arc<Presence> {
+pub(super) fn presence(trust: Trust, unit: &Unit) -> Arc<Presence> {
     Arc::new(Presence {
         trust,
         node: node_key(&unit.nodes[0]),
