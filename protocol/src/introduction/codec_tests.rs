@@ -1,11 +1,14 @@
 //! Frames and slices byte by byte: what is read, what is refused, and that nothing behind a frame is touched.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::{
-    FrameError, FrameReader, Introduction, VersionsError, encode_frame,
-    frame::{Done, IntroductionFrame, Versions},
+    FrameError, FrameReader, Introduction, IntroductionError, Step, VersionsError, encode_frame,
+    frame::{Done, Hello, IntroductionFrame, Versions},
+    tests::presence,
     versions::Joined,
 };
 use crate::{
@@ -30,7 +33,7 @@ fn slices_must_bring_something_and_stay_within_bounds() {
 #[test]
 fn a_frame_is_read_in_any_pieces_and_nothing_behind_it() {
     let federation = Federation::new(1, &CODES, 1);
-    let presence = super::tests::presence(federation.trust(), federation.unit("BR"));
+    let presence = presence(federation.trust(), federation.unit("BR"));
     let (_, hello) = Introduction::dial(presence, node_key(&testing::key(1, "any", 0)), FOUNDED);
     let mut bytes = encode_frame(&hello).unwrap();
     bytes.extend(encode_frame(&IntroductionFrame::Done(Done {})).unwrap());
@@ -85,6 +88,32 @@ fn one_direction_is_bounded() {
     assert!(taken <= INTRODUCTION_BYTES_MAX && taken + bytes.len() > INTRODUCTION_BYTES_MAX);
     let oversized = Versions { data: vec![7; 65_536], more: true };
     assert!(matches!(encode_frame(&IntroductionFrame::Versions(oversized)), Err(FrameError::Size(_))));
+}
+
+#[test]
+fn a_hello_out_of_form_is_a_violation() {
+    let federation = Federation::new(1, &CODES, 1);
+    let [br, sg] = ["BR", "SG"].map(|code| presence(federation.trust(), federation.unit(code)));
+    let breaks: [fn(&mut Hello); 7] = [
+        |hello| hello.tips.push(hello.tips[0]),
+        |hello| hello.wire.clear(),
+        |hello| hello.wire = vec![2, 1],
+        |hello| hello.key_sets = vec![hello.key_sets[0].clone(); 9],
+        |hello| hello.record = Some(hello.key_sets[0].clone()),
+        |hello| hello.body = Some(serde_bytes::ByteBuf::new()),
+        |hello| {
+            hello.record = Some(hello.key_sets[0].clone());
+            hello.body = Some(serde_bytes::ByteBuf::from(vec![0; 16 * 1024 + 1]));
+        },
+    ];
+    for breaks in breaks {
+        let (_, frame) = Introduction::dial(Arc::clone(&sg), br.node, FOUNDED);
+        let IntroductionFrame::Hello(mut hello) = frame else { panic!("no hello") };
+        breaks(&mut hello);
+        let mut listener = Introduction::listen(Arc::clone(&br), sg.node, FOUNDED);
+        let step = listener.handle(IntroductionFrame::Hello(hello));
+        assert!(matches!(step, Step::Violation(IntroductionError::Form(_))), "{step:?}");
+    }
 }
 
 proptest! {

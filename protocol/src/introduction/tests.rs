@@ -212,32 +212,6 @@ fn a_key_set_that_its_root_did_not_sign_is_a_violation() {
 }
 
 #[test]
-fn a_hello_out_of_form_is_a_violation() {
-    let federation = Federation::new(1, &CODES, 1);
-    let [br, sg] = ["BR", "SG"].map(|code| presence(federation.trust(), federation.unit(code)));
-    let breaks: [fn(&mut Hello); 7] = [
-        |hello| hello.tips.push(hello.tips[0]),
-        |hello| hello.wire.clear(),
-        |hello| hello.wire = vec![2, 1],
-        |hello| hello.key_sets = vec![hello.key_sets[0].clone(); 9],
-        |hello| hello.record = Some(hello.key_sets[0].clone()),
-        |hello| hello.body = Some(serde_bytes::ByteBuf::new()),
-        |hello| {
-            hello.record = Some(hello.key_sets[0].clone());
-            hello.body = Some(serde_bytes::ByteBuf::from(vec![0; 16 * 1024 + 1]));
-        },
-    ];
-    for breaks in breaks {
-        let (_, frame) = Introduction::dial(Arc::clone(&sg), br.node, FOUNDED);
-        let IntroductionFrame::Hello(mut hello) = frame else { panic!("no hello") };
-        breaks(&mut hello);
-        let mut listener = Introduction::listen(Arc::clone(&br), sg.node, FOUNDED);
-        let step = listener.handle(IntroductionFrame::Hello(hello));
-        assert!(matches!(step, Step::Violation(IntroductionError::Form(_))), "{step:?}");
-    }
-}
-
-#[test]
 fn no_wire_version_in_common_and_a_full_node_are_told() {
     let federation = Federation::new(1, &CODES, 1);
     let [br, sg] = ["BR", "SG"].map(|code| presence(federation.trust(), federation.unit(code)));
