@@ -201,7 +201,8 @@ fn a_key_set_that_its_root_did_not_sign_is_a_violation() {
     let federation = Federation::new(1, &CODES, 1);
     let [br, sg] = ["BR", "SG"].map(|code| federation.unit(code));
     let thief = testing::key(9, "thief", 0);
-    let forged = federation.first_key_set(&federation.founding, &sg.code, &thief, &[thief.clone()]);
+    let forged =
+        federation.first_key_set(&federation.founding, &sg.code, &thief, std::slice::from_ref(&thief));
     let (_, frame) = Introduction::dial(presence(federation.trust(), sg), node_key(&br.nodes[0]), FOUNDED);
     let IntroductionFrame::Hello(mut hello) = frame else { panic!("no hello") };
     hello.key_sets = vec![forged.envelope().as_ref().clone()];
@@ -473,11 +474,11 @@ fn random_frame(
             IntroductionFrame::Hello(hello)
         }
         1 => IntroductionFrame::Need(Need { tips: vec![tip(salt)] }),
-        2 => IntroductionFrame::Versions(Versions { data: vec![salt; 5], more: salt % 2 == 0 }),
+        2 => IntroductionFrame::Versions(Versions { data: vec![salt; 5], more: salt.is_multiple_of(2) }),
         3 => {
             let mut data = encode(&vec![second.envelope().as_ref()]).unwrap();
             let at = usize::from(salt) * 7 % data.len();
-            if salt % 3 != 0 {
+            if !salt.is_multiple_of(3) {
                 data[at] ^= 1;
             }
             IntroductionFrame::Versions(Versions { data, more: false })

@@ -17,6 +17,9 @@ use crate::{
     time::Timestamp,
 };
 
+/// A rule, and what breaks it.
+type Break<T> = (&'static str, fn(&mut T));
+
 #[test]
 fn charters_out_of_form_are_refused() {
     let founding = Federation::new(1, &["BR", "FR", "JO", "KE"], 1).founding.payload().clone();
@@ -27,7 +30,7 @@ fn charters_out_of_form_are_refused() {
     second.parents = vec![CharterId::from_bytes([1; 32])];
     assert_eq!(second.check_form(), Ok(()));
 
-    let founding_breaks: [(&str, fn(&mut Charter)); 15] = [
+    let founding_breaks: [Break<Charter>; 15] = [
         ("CH-01", |c| c.version = CharterVersion(0)),
         ("CH-01", |c| c.nonce = None),
         ("CH-01", |c| c.parents = vec![CharterId::from_bytes([1; 32])]),
@@ -47,7 +50,7 @@ fn charters_out_of_form_are_refused() {
     for (rule, breaks) in founding_breaks {
         broken(&founding, rule, breaks);
     }
-    let second_breaks: [(&str, fn(&mut Charter)); 5] = [
+    let second_breaks: [Break<Charter>; 5] = [
         ("CH-02", |c| c.parents = [2, 1].map(|byte| CharterId::from_bytes([byte; 32])).to_vec()),
         ("CH-02", |c| c.parents.push(c.parents[0])),
         ("CH-02", |c| c.parents = (0..17).map(|byte| CharterId::from_bytes([byte; 32])).collect()),
@@ -91,7 +94,7 @@ fn key_sets_out_of_form_are_refused() {
     let federation = Federation::new(1, &["BR", "FR", "JO"], 2);
     let first = federation.unit("BR").key_set.payload().clone();
     assert_eq!(first.check_form(), Ok(()));
-    let breaks: [(&str, fn(&mut KeySet)); 16] = [
+    let breaks: [Break<KeySet>; 16] = [
         ("KS-01", |s| s.nodes.swap(0, 1)),
         ("KS-01", |s| s.nodes[1] = s.nodes[0].clone()),
         ("KS-01", |s| s.nodes = vec![s.nodes[0].clone(); 9]),
@@ -134,7 +137,7 @@ fn joining_requests_out_of_form_are_refused() {
         created: FOUNDED,
     };
     assert_eq!(good.check_form(), Ok(()));
-    let breaks: [(&str, fn(&mut JoiningRequest)); 9] = [
+    let breaks: [Break<JoiningRequest>; 9] = [
         ("JR-01", |r| r.kind = MemberKind::Bureau),
         ("JR-02", |r| r.alg = 2),
         ("JR-03", |r| r.next = root_hash(&r.root)),
