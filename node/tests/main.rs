@@ -8,4 +8,5 @@
 )]
 
 mod founding;
+mod settings;
 mod store;

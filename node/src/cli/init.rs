@@ -129,21 +129,25 @@ fn report(request: &JoiningRequest, paths: &Paths, output: &Output) -> Result<()
         "next_root_key_file": paths.next_root,
         "next": [format!("send {} to the founding stewards", paths.request.display())],
     });
+    let path = |path: &Path| path.display().to_string();
+    let (root, send) = (path(&paths.root), path(&paths.request));
+    let files = [
+        (path(&paths.config), "the settings of the node"),
+        (path(&paths.reference_point), "fill in the unit's entry"),
+        (send.clone(), "send to the stewards who found the federation"),
+        (root.clone(), "move to an offline medium: it is needed at ceremonies alone"),
+        (
+            path(&paths.next_root),
+            "move to another medium, kept elsewhere: it replaces a lost or stolen root key",
+        ),
+    ];
+    let width = files.iter().map(|(path, _)| path.len()).max().unwrap_or_default();
+    let listed: String = files.iter().map(|(path, about)| format!("  {path:<width$}  {about}\n")).collect();
     let human = format!(
-        "{member} is ready to join.\n\n\
-         fingerprint of the root key, to read aloud to the stewards:\n\n    {print}\n\n\
-         {config}   the settings of the node\n\
-         {point}   fill in the unit's entry\n\
-         {request}   send to the stewards who found the federation\n\
-         {root}\n{next_root}   move both to two offline media, kept apart; they are needed at ceremonies alone\n\n\
-         Next: send {request}, then, when the draft comes back:\n  \
+        "{} is ready to join.\n\nfingerprint of the root key, to read aloud to the stewards:\n\n    {print}\n\n\
+         {listed}\nNext: send {send}, then, when the draft comes back:\n  \
          refpoint charter sign charter.draft --root-key {root}",
-        member = request.member,
-        config = paths.config.display(),
-        point = paths.reference_point.display(),
-        request = paths.request.display(),
-        root = paths.root.display(),
-        next_root = paths.next_root.display(),
+        request.member,
     );
     output.result(human, &machine)
 }
@@ -185,6 +189,8 @@ struct Paths {
 
 impl Paths {
     fn new(folder: &Path, member: &MemberCode) -> Self {
+        // Paths are printed for people to use: without a leading dot where none is needed.
+        let folder = folder.strip_prefix(".").unwrap_or(folder);
         Self {
             node: folder.join(NODE_KEY),
             root: folder.join(ROOT_KEY),

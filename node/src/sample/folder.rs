@@ -219,8 +219,10 @@ mod tests {
         for place in &made {
             let config = Config::load(&place.config).unwrap();
             assert_eq!((config.socket, config.listen), (place.socket.clone(), place.listen));
-            let (_, key) =
-                crate::keyfile::read_key::<StorageKey>(&config.storage_key, || unreachable!()).unwrap();
+            let (_, key) = crate::keyfile::read_key::<StorageKey>(&config.storage_key, || {
+                panic!("it is under no passphrase")
+            })
+            .unwrap();
             let key = StoreKey::from_bytes(key.as_bytes());
             let (store, _) = SledStore::open(&config.data, &key, &Options::default()).unwrap();
             let evidence = stored_evidence(&store, &place.member).unwrap();
