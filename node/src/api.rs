@@ -1,7 +1,7 @@
 //! The machine-readable side of the node: HTTP on a Unix socket that owner and group alone can reach.
 //!
 //! It checks the form of requests, asks the [`Backend`], and draws the answer. It knows no rule of the
-//! federation, keeps no state but counters, and logs no content. Later interfaces mount the same routes.
+//! federation, keeps no state but counters, and logs no content.
 
 pub mod backend;
 mod directory;
@@ -37,8 +37,21 @@ use views::status::StatusView;
 /// # Errors
 /// The operating system's, if connections can no longer be accepted.
 pub async fn serve<B: Backend>(socket: Socket, backend: Arc<B>, stop: CancellationToken) -> io::Result<()> {
+    serve_within(REQUEST_TIMEOUT, socket, backend, stop).await
+}
+
+/// Serves as [`serve`] does, with another bound on how long a request may take until its answer begins.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_within<B: Backend>(
+    request_timeout: Duration,
+    socket: Socket,
+    backend: Arc<B>,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let (listener, file) = socket.into_parts();
-    let app = router(backend, stop.clone());
+    let app = router(request_timeout, backend, stop.clone());
     let server = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned());
     let overdue = async {
         stop.cancelled().await;
@@ -53,9 +66,9 @@ pub async fn serve<B: Backend>(socket: Socket, backend: Arc<B>, stop: Cancellati
     served
 }
 
-/// The routes, for [`serve`] and for other transports.
-pub fn router<B: Backend>(backend: Arc<B>, stop: CancellationToken) -> Router {
+fn router<B: Backend>(request_timeout: Duration, backend: Arc<B>, stop: CancellationToken) -> Router {
     let shared = Shared {
+        request_timeout,
         backend,
         stop,
         requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
@@ -85,6 +98,7 @@ pub fn router<B: Backend>(backend: Arc<B>, stop: CancellationToken) -> Router {
 
 /// What all handlers share.
 struct Shared<B> {
+    request_timeout: Duration,
     backend: Arc<B>,
     stop: CancellationToken,
     requests: Arc<Semaphore>,
@@ -93,8 +107,9 @@ struct Shared<B> {
 
 impl<B> Clone for Shared<B> {
     fn clone(&self) -> Self {
-        let Self { backend, stop, requests, streams } = self;
+        let Self { request_timeout, backend, stop, requests, streams } = self;
         Self {
+            request_timeout: *request_timeout,
             backend: Arc::clone(backend),
             stop: stop.clone(),
             requests: Arc::clone(requests),
@@ -116,7 +131,7 @@ async fn peers<B: Backend>(State(shared): State<Shared<B>>) -> Result<Response, 
 /// goes on after that.
 async fn bounded<B: Backend>(State(shared): State<Shared<B>>, request: Request, next: Next) -> Response {
     let Ok(_permit) = shared.requests.try_acquire() else { return ApiError::Busy.into_response() };
-    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+    match tokio::time::timeout(shared.request_timeout, next.run(request)).await {
         Ok(response) => response,
         Err(_) => ApiError::TimedOut.into_response(),
     }

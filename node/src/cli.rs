@@ -5,13 +5,20 @@
 
 mod charter;
 mod config;
+mod directory;
 pub mod failure;
 mod folder;
+mod human;
 mod init;
 mod join;
 mod keys;
+mod message;
+mod node;
 pub mod output;
+mod peers;
+mod safe_text;
 mod sample;
+mod status;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -49,6 +56,12 @@ enum Command {
     #[command(subcommand)]
     Config(config::Command),
     Sample(sample::Arguments),
+    Status(status::Arguments),
+    Peers(peers::Arguments),
+    #[command(subcommand)]
+    Directory(directory::Command),
+    #[command(subcommand)]
+    Message(message::Command),
 }
 
 impl Command {
@@ -60,6 +73,10 @@ impl Command {
             Self::Keys(command) => keys::run(command, output),
             Self::Config(command) => config::run(command, output),
             Self::Sample(arguments) => sample::run(arguments, output),
+            Self::Status(arguments) => status::run(arguments, output),
+            Self::Peers(arguments) => peers::run(arguments, output),
+            Self::Directory(command) => directory::run(command, output),
+            Self::Message(command) => message::run(command, output),
         }
     }
 }

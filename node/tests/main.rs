@@ -7,6 +7,8 @@
     clippy::indexing_slicing
 )]
 
+mod api;
+mod cli;
 mod founding;
 mod settings;
 mod store;

@@ -1,7 +1,7 @@
 //! Reading requests: bodies within a bound, typed paths and queries, each failure a problem of its own.
 
 use axum::{
-    body::Bytes,
+    body::{Bytes, HttpBody as _},
     extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, rejection::BytesRejection},
     http::StatusCode,
 };
@@ -17,6 +17,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(mut request: Request, state: &S) -> Result<Self, ApiError> {
+        // Refused by what is announced, before it is sent.
+        if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
+            return Err(ApiError::TooLarge { max: BODY_BYTES_MAX });
+        }
         DefaultBodyLimit::max(BODY_BYTES_MAX).apply(&mut request);
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
             BytesRejection::FailedToBufferBody(inner) if inner.status() == StatusCode::PAYLOAD_TOO_LARGE => {

@@ -1,0 +1,68 @@
+//! `refpoint message ack`: a person here says that the message is taken, and whether it will be answered.
+
+use clap::ValueEnum;
+use refpoint_protocol::{message::body::Word, redact::Redacted};
+
+use crate::{
+    api::views::send::StatementRequest,
+    cli::{
+        failure::Failure,
+        human,
+        node::{Node, converse, id},
+        output::Output,
+    },
+};
+
+/// Which message, and what is said.
+#[derive(clap::Args)]
+pub(in crate::cli) struct Arguments {
+    #[command(flatten)]
+    node: Node,
+    /// The message's id, or the first four or more of its digits.
+    id: String,
+    /// Your duty role, such as "duty officer"; never a name.
+    #[arg(long = "as", value_name = "ROLE")]
+    role: String,
+    /// Whether it will be answered.
+    #[arg(long)]
+    will: Option<Will>,
+    /// In what form, such as "preservation report".
+    #[arg(long)]
+    form: Option<String>,
+    /// By when: 2026-11-25T06:00Z, or +8h from now.
+    #[arg(long, value_name = "TIME")]
+    by: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Will {
+    Yes,
+    No,
+}
+
+pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
+    let id = id(&arguments.id)?;
+    let moment = |text: &String| {
+        human::parse_moment(text, human::now()).map_err(|error| {
+            Failure::usage("nothing was said", error, "say --by 2026-11-25T06:00Z or --by +8h")
+        })
+    };
+    let request = StatementRequest {
+        word: Word::Acknowledged,
+        role: Redacted(arguments.role.clone()),
+        will: arguments.will.map(|will| matches!(will, Will::Yes)),
+        form: arguments.form.clone().map(Redacted),
+        by: arguments.by.as_ref().map(moment).transpose()?,
+    };
+    request.check()?;
+    let client = arguments.node.client()?;
+    let reply = converse(async { Ok(client.state(&id, &request).await?) })?;
+    let recipients: Vec<String> = reply.recipients.iter().map(ToString::to_string).collect();
+    let human = format!(
+        "acknowledged: message {} at {}; {} is told",
+        reply.message.short(),
+        human::instant(reply.at),
+        recipients.join(", ")
+    );
+    output.result(human, &reply)
+}

@@ -1,0 +1,203 @@
+//! `refpoint status`: the node's state on one page, or one line for monitoring.
+
+use super::{
+    failure::Failure,
+    human,
+    node::{Node, converse},
+    output::Output,
+    safe_text::line,
+};
+use crate::api::views::status::{ChainState, Health, StatusFacts, StatusView};
+
+/// Show the node's health and why, its peers, its directory, waiting messages and the one next command.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    node: Node,
+    /// Print one line for monitoring; the exit code is 0 if the health is ok, 1 if not, 3 without a node.
+    #[arg(long)]
+    check: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
+    let client = arguments.node.client()?;
+    let status = converse(async { Ok(client.status().await?) });
+    if !arguments.check {
+        let status = status?;
+        return output.result(page(&status), &status);
+    }
+    match status {
+        Err(failure) => {
+            output.result("failing: the node did not answer", &serde_json::json!({ "health": "failing" }))?;
+            Err(failure)
+        }
+        Ok(status) => {
+            output.result(check_line(&status), &status)?;
+            match status.findings.first().filter(|_| status.health != Health::Ok) {
+                None => Ok(()),
+                Some(worst) => {
+                    let what = format!("the node's health is {}", status.health.name());
+                    Err(Failure::error(what, line(&worst.what), line(&worst.to_do)))
+                }
+            }
+        }
+    }
+}
+
+fn check_line(status: &StatusView) -> String {
+    let counted: Vec<&str> = status
+        .findings
+        .iter()
+        .filter(|finding| finding.severity != Health::Ok)
+        .map(|finding| finding.code.as_str())
+        .collect();
+    let facts = &status.facts;
+    let codes = if counted.is_empty() { "nothing wrong".to_owned() } else { counted.join(", ") };
+    let unacknowledged: u64 = facts.unacknowledged.iter().map(|row| row.count).sum();
+    format!(
+        "{}: {codes}; peers {}/{}, unacknowledged {unacknowledged}, waiting {}, disk {}",
+        status.health.name(),
+        facts.peers.connected,
+        facts.peers.known,
+        facts.outbox_waiting,
+        human::bytes(facts.disk_free_bytes)
+    )
+}
+
+fn page(status: &StatusView) -> String {
+    let facts = &status.facts;
+    let mut page = format!(
+        "{} ({}){}   {}   up {}   {}\n",
+        line(&facts.names.en),
+        facts.member,
+        facts.unit.as_deref().map(|unit| format!(" / {}", line(unit))).unwrap_or_default(),
+        status.health.name().to_uppercase(),
+        human::duration(facts.started.age_seconds(facts.now)),
+        line(&facts.version)
+    );
+    for finding in &status.findings {
+        let mark = if finding.severity == Health::Ok { "note" } else { finding.severity.name() };
+        page.push_str(&format!(
+            "  {mark:<9} {}\n            → {}\n",
+            line(&finding.what),
+            line(&finding.to_do)
+        ));
+    }
+    page.push('\n');
+    for (label, text) in rows(facts) {
+        page.push_str(&format!("{label:<11} {text}\n"));
+    }
+    if let Some(next) = &status.next {
+        page.push_str(&format!("\nnext        {}\n            ({})\n", line(&next.command), line(&next.why)));
+    }
+    page
+}
+
+fn rows(facts: &StatusFacts) -> Vec<(&'static str, String)> {
+    let peers = facts.peers;
+    let directory = facts.directory;
+    let dialled = if peers.ever_dialled_in { "others reach this node" } else { "nobody ever dialled in" };
+    let mut rows = vec![
+        ("federation", line(&facts.federation_fingerprint)),
+        ("node key", line(&facts.node_fingerprint)),
+        ("key set", key_set(facts)),
+        ("charter", charter(facts)),
+        ("clock", clock(facts)),
+        ("listening", joined(&facts.listening)),
+        ("announced", joined(&facts.announced)),
+        (
+            "peers",
+            format!(
+                "{} of {} nodes, {} members; {dialled}",
+                peers.connected, peers.known, peers.members_connected
+            ),
+        ),
+        (
+            "directory",
+            format!(
+                "{} of {} members have an entry, {} stale, {} disputed",
+                directory.entries, directory.members, directory.stale, directory.disputed
+            ),
+        ),
+        ("own entry", chain(facts)),
+        ("inbox", inbox(facts)),
+        ("outbox", outbox(facts)),
+        ("disk", format!("{} free", human::bytes(facts.disk_free_bytes))),
+    ];
+    let alert = match &facts.alert_failure {
+        Some(_) => "failing",
+        None if facts.alert_configured => "ok",
+        None => "not configured",
+    };
+    rows.push(("alert", alert.to_owned()));
+    rows
+}
+
+fn key_set(facts: &StatusFacts) -> String {
+    let epoch =
+        facts.key_set.epoch.map_or_else(|| "none in force".to_owned(), |epoch| format!("epoch {epoch}"));
+    let review = facts.key_set.review.map(|review| {
+        let is_overdue = review <= facts.now;
+        let word = if is_overdue { "OVERDUE since" } else { "review by" };
+        format!(", {word} {:.10}", review.to_string())
+    });
+    format!("{epoch}{}", review.unwrap_or_default())
+}
+
+fn charter(facts: &StatusFacts) -> String {
+    let tips: Vec<String> = facts.charter.tips.iter().map(|tip| tip.short()).collect();
+    let word = if tips.len() > 1 { "DISPUTED tips" } else { "tip" };
+    format!("version {}, {word} {}", facts.charter.version, tips.join(", "))
+}
+
+fn clock(facts: &StatusFacts) -> String {
+    match facts.clock.offset_ms {
+        None => format!("not judged: {} of 3 members' clocks are known", facts.clock.witnesses),
+        Some(offset) => {
+            let seconds = offset.unsigned_abs() / 1_000;
+            let thousandths = offset.unsigned_abs() % 1_000;
+            let sign = if offset < 0 { '-' } else { '+' };
+            let judged = if facts.clock.wrong { "WRONG" } else { "ok" };
+            format!(
+                "{judged}, others are {sign}{seconds}.{thousandths:03} s away ({} members)",
+                facts.clock.witnesses
+            )
+        }
+    }
+}
+
+fn chain(facts: &StatusFacts) -> String {
+    match &facts.chain {
+        ChainState::Publishing { last: Some(last) } => {
+            format!("published, last signed {} ago", human::duration(last.age_seconds(facts.now)))
+        }
+        ChainState::Publishing { last: None } => "ready, nothing signed yet".to_owned(),
+        ChainState::Waiting { repairs, needed } => format!("waiting for {needed} members, {repairs} so far"),
+        ChainState::Stopped { why } => format!("STOPPED: {}", line(why)),
+    }
+}
+
+fn inbox(facts: &StatusFacts) -> String {
+    let counted: Vec<String> = facts
+        .unacknowledged
+        .iter()
+        .map(|row| {
+            let age = human::duration(row.oldest.age_seconds(facts.now));
+            format!("{} {} unacknowledged, oldest {age}", row.count, row.precedence.name().to_uppercase())
+        })
+        .collect();
+    if counted.is_empty() { "nothing unacknowledged".to_owned() } else { counted.join("; ") }
+}
+
+fn outbox(facts: &StatusFacts) -> String {
+    let oldest = facts.outbox_oldest.map(|oldest| human::duration(oldest.age_seconds(facts.now)));
+    match (facts.outbox_waiting, oldest) {
+        (0, _) => "nothing waiting".to_owned(),
+        (waiting, None) => format!("{waiting} waiting"),
+        (waiting, Some(oldest)) => format!("{waiting} waiting, oldest {oldest}"),
+    }
+}
+
+fn joined(addresses: &[String]) -> String {
+    if addresses.is_empty() { "nowhere".to_owned() } else { line(&addresses.join(", ")) }
+}

@@ -1,0 +1,249 @@
+//! Views of a small federation: KE is this node, FR and BR are others.
+
+use refpoint::api::views::{
+    directory::{DirectoryEntryView, DirectoryNodeView, DirectoryRow, Freshness, ReferencePointView},
+    instant::Instant,
+    message::{AttachmentView, MessageBox, MessageRow, MessageView, PersonWord, RecipientState},
+    names::MemberNames,
+    peer::{Direction, PeerView},
+    receipt::{MachineWord, Proof, ReceiptRow},
+    status::{
+        ChainState, CharterStatus, ClockStatus, DirectoryCounts, KeySetStatus, PeerCounts, StatusFacts,
+        Unacknowledged,
+    },
+};
+use refpoint_protocol::{
+    directory::reference_point::{
+        Channel, ChannelKind, Competence, CompetenceMode, CompetenceTask, LocalText, OnDuty,
+    },
+    ids::{CharterId, CharterVersion, ContentHash, Epoch, MemberCode, MessageId, NodeKey, Sequence},
+    membership::{
+        charter::{MemberStatus, WorkingGroup},
+        key_set::NodeState,
+    },
+    message::{
+        body::{Tlp, Word},
+        header::Precedence,
+    },
+    redact::Redacted,
+};
+use sha2::{Digest, Sha256};
+
+pub(crate) fn member(code: &str) -> MemberCode {
+    code.parse().unwrap()
+}
+
+pub(crate) fn at(text: &str) -> Instant {
+    format!("2026-11-24T{text}Z").parse().unwrap()
+}
+
+pub(crate) fn message_id(byte: u8) -> MessageId {
+    MessageId::from_bytes([byte; 32])
+}
+
+pub(crate) fn node_key(byte: u8) -> NodeKey {
+    NodeKey::from_bytes([byte; 32])
+}
+
+/// A node that is well: nothing is found.
+pub(crate) fn facts() -> StatusFacts {
+    StatusFacts {
+        member: member("KE"),
+        names: MemberNames::of(&member("KE")),
+        unit: Some("Cyber Unit".into()),
+        federation_fingerprint: "7Q2K-MNLD".into(),
+        node_fingerprint: "4RTX-22AA".into(),
+        version: "0.1.0".into(),
+        now: at("12:00:00"),
+        started: at("09:00:00"),
+        key_set: KeySetStatus {
+            epoch: Some(Epoch(0)),
+            review: Some("2027-12-01T00:00Z".parse().unwrap()),
+            lists_this_node: true,
+        },
+        root_keys_here: Vec::new(),
+        clock: ClockStatus { offset_ms: Some(20), witnesses: 3, wrong: false },
+        listening: vec!["0.0.0.0:4001".into()],
+        announced: vec!["node.ke.example:4001".into()],
+        peers: PeerCounts { connected: 2, known: 2, members_connected: 2, ever_dialled_in: true },
+        directory: DirectoryCounts { members: 3, entries: 3, stale: 0, disputed: 0 },
+        charter: CharterStatus {
+            version: CharterVersion(1),
+            tips: vec![CharterId::from_bytes([7; 32])],
+            this_member_active: true,
+        },
+        chain: ChainState::Publishing { last: Some(at("11:00:00")) },
+        unacknowledged: Vec::new(),
+        outbox_waiting: 0,
+        outbox_oldest: None,
+        disk_free_bytes: 50_000_000_000,
+        storage_notes: Vec::new(),
+        alert_failure: None,
+        alert_configured: true,
+        newer_documents: 0,
+    }
+}
+
+pub(crate) fn unacknowledged() -> Unacknowledged {
+    Unacknowledged {
+        precedence: Precedence::Flash,
+        count: 1,
+        oldest: at("11:58:00"),
+        oldest_id: message_id(0x7a),
+    }
+}
+
+pub(crate) fn peers() -> Vec<PeerView> {
+    let up = PeerView {
+        member: member("FR"),
+        names: MemberNames::of(&member("FR")),
+        node: node_key(0xf1),
+        connected: true,
+        direction: Some(Direction::Inbound),
+        transport: Some("tcp/tls1.3/yamux".into()),
+        group: Some("X25519MLKEM768".into()),
+        addresses: vec!["192.0.2.1:4001".into()],
+        latency_us: Some(12_300),
+        since: Some(at("09:00:01")),
+        last_contact: Some(at("11:59:59")),
+        reason: None,
+        next_dial: None,
+    };
+    let down = PeerView {
+        member: member("BR"),
+        names: MemberNames::of(&member("BR")),
+        node: node_key(0xb1),
+        connected: false,
+        direction: None,
+        transport: None,
+        group: None,
+        addresses: vec!["192.0.2.2:4001".into()],
+        latency_us: None,
+        since: None,
+        last_contact: None,
+        reason: Some("no answer at 192.0.2.2:4001".into()),
+        next_dial: Some(at("12:01:00")),
+    };
+    vec![down, up]
+}
+
+pub(crate) fn unit(name: &str) -> ReferencePointView {
+    ReferencePointView {
+        names: vec![LocalText { language: "en".into(), text: name.into() }],
+        agency: None,
+        channels: vec![Channel {
+            kind: ChannelKind::Telephone,
+            value: "+254 20 000 0000".into(),
+            always: true,
+            note: None,
+        }],
+        languages: vec!["en".into(), "sw".into()],
+        competences: vec![Competence { task: CompetenceTask::Preservation, mode: CompetenceMode::Performs }],
+        on_duty: Some(OnDuty { role: "duty officer".into(), languages: vec!["en".into()] }),
+        time_zone: "Africa/Nairobi".into(),
+        sample: true,
+    }
+}
+
+pub(crate) fn entry(code: &str, unit_name: &str) -> DirectoryEntryView {
+    let unit = unit(unit_name);
+    DirectoryEntryView {
+        row: DirectoryRow {
+            member: member(code),
+            names: MemberNames::of(&member(code)),
+            status: MemberStatus::Active,
+            group: if code == "KE" { WorkingGroup::Africa } else { WorkingGroup::Eurasia },
+            unit: Some(unit_name.into()),
+            languages: unit.languages.clone(),
+            on_duty: unit.on_duty.clone(),
+            time_zone: Some(unit.time_zone.clone()),
+            local_time: Some("15:00 (Tue)".into()),
+            freshness: if code == "BR" { Freshness::Stale } else { Freshness::Fresh },
+            issued: Some(at("11:00:00")),
+            age_seconds: Some(3_600),
+            disputed: false,
+            sample: true,
+            connected: code == "FR",
+        },
+        reference_point: Some(unit),
+        fresh_until: Some("2026-12-01T11:00Z".parse().unwrap()),
+        sequence: Some(Sequence(3)),
+        key_set_epoch: Some(Epoch(0)),
+        key_set_review: Some("2027-12-01T00:00Z".parse().unwrap()),
+        root_fingerprint: "ROOT-AAAA".into(),
+        nodes: vec![DirectoryNodeView {
+            node: node_key(0xf1),
+            rank: 0,
+            state: NodeState::Active,
+            addresses: vec!["192.0.2.1:4001".into()],
+            connected: code == "FR",
+            last_contact: None,
+            can_be_sealed_to: true,
+        }],
+    }
+}
+
+pub(crate) fn attachment_bytes() -> Vec<u8> {
+    b"log line\n".to_vec()
+}
+
+/// An inbox message from FR that nobody here has acknowledged.
+pub(crate) fn inbox_message(id: MessageId, text: &str) -> MessageView {
+    let attachment = AttachmentView {
+        number: 1,
+        name: Redacted("../evil log.txt".into()),
+        media_type: "text/plain".into(),
+        bytes: attachment_bytes().len() as u64,
+        sha256: ContentHash::from_bytes(Sha256::digest(attachment_bytes()).into()),
+    };
+    MessageView {
+        row: MessageRow {
+            id,
+            folder: MessageBox::Inbox,
+            sender: member("FR"),
+            recipients: vec![member("KE")],
+            precedence: Precedence::Flash,
+            tlp: Tlp::Amber,
+            drill: false,
+            answers: None,
+            created: at("11:58:00"),
+            expires: "2026-11-27T11:58Z".parse().unwrap(),
+            received: Some(at("11:58:01")),
+            states: vec![RecipientState {
+                member: member("KE"),
+                machine: MachineWord::Delivered,
+                machine_at: at("11:58:01"),
+                reason: None,
+                person: None,
+            }],
+            attachment_bytes: attachment.bytes,
+            attachments: 1,
+            unproven: false,
+        },
+        text: Some(Redacted(text.into())),
+        reference: Some(Redacted("CASE-1".into())),
+        form: None,
+        erased: false,
+        files: vec![attachment],
+        timeline: vec![ReceiptRow::Machine {
+            at: at("11:58:01"),
+            member: member("KE"),
+            node: node_key(0xe1),
+            kept_for: None,
+            word: MachineWord::Delivered,
+            reason: None,
+            proof: Proof::Own,
+        }],
+    }
+}
+
+pub(crate) fn acknowledgement(role: &str) -> PersonWord {
+    PersonWord {
+        word: Word::Acknowledged,
+        role: Redacted(role.into()),
+        at: at("12:00:00"),
+        will: Some(true),
+        form: None,
+        by: None,
+    }
+}

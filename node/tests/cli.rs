@@ -1,0 +1,5 @@
+//! The commands as people and scripts run them: the real program against a node in memory.
+
+mod looking;
+mod messages;
+mod program;
