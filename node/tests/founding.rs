@@ -281,6 +281,9 @@ fn key_sets_follow_each_other_and_replace_a_node() {
     assert_failed(&issue(&[]), 1, "has joined no federation");
     let joined = unit.run_ok(&["join", text(&join), "--fingerprint", &federation, "--root-key", text(&root)]);
     let old_node = joined["node_key"].as_str().unwrap().to_owned();
+    let held = unit.store();
+    assert_failed(&issue(&[]), 1, "is in use by another node");
+    drop(held);
     let second = parsed(&issue(&[]));
     assert_eq!((&second["epoch"], second["nodes"].as_array().unwrap().len()), (&Value::from(1), 1));
     assert_failed(&issue(&["--replace", &old_node]), 2, "is this one");
