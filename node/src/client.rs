@@ -69,7 +69,7 @@ pub enum ClientError {
     TimedOut(Duration),
     /// The node says why not.
     #[error(transparent)]
-    Problem(#[from] Problem),
+    Problem(Box<Problem>),
     /// The answer is not what this version understands.
     #[error("the node's answer is not understood: {reason}")]
     Answer {
@@ -301,7 +301,7 @@ async fn problem(response: Response<Incoming>) -> ClientError {
     let status = response.status();
     match collect(response).await {
         Ok(bytes) => match serde_json::from_slice::<Problem>(&bytes) {
-            Ok(problem) => ClientError::Problem(problem),
+            Ok(problem) => ClientError::Problem(Box::new(problem)),
             Err(_) => ClientError::Answer { reason: format!("HTTP status {status} without a problem") },
         },
         Err(error) => error,

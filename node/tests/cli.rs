@@ -1,5 +1,6 @@
 //! The commands as people and scripts run them: the real program against a node in memory.
 
+mod card;
 mod looking;
 mod messages;
 mod program;

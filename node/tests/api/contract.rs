@@ -54,7 +54,7 @@ fn problem<T: std::fmt::Debug>(result: Result<T, ClientError>) -> Problem {
         Err(ClientError::Problem(problem)) => {
             assert!(!problem.detail.is_empty() && !problem.hint.is_empty(), "{problem:?}");
             assert_eq!(problem.kind, format!("urn:refpoint:problem:{}", problem.code));
-            problem
+            *problem
         }
         other => panic!("a problem was expected, not {other:?}"),
     }

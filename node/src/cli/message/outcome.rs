@@ -61,9 +61,9 @@ impl Outcome {
         self.recipients.values().all(|standing| standing.failed.is_some() || standing.has_reached(goal))
     }
 
-    /// Recipients whose nodes do not have it.
+    /// Recipients of whom neither a machine nor a person has said that it arrived.
     pub(super) fn undelivered(&self) -> impl Iterator<Item = (&MemberCode, &Standing)> {
-        self.recipients.iter().filter(|(_, standing)| !standing.delivered)
+        self.recipients.iter().filter(|(_, standing)| !standing.delivered && !standing.acknowledged)
     }
 
     /// Follows events until the goal is reached or out of reach, or the deadline has passed. Each change is told.
@@ -113,7 +113,6 @@ impl Outcome {
             }
             Event::StatementMade { message, member, word } if *message == about => {
                 let is_taken = *word != Word::Unacknowledged;
-                // A person answers only what was delivered, though the machine's receipt may come later.
                 self.change(member, |standing| standing.acknowledged |= is_taken);
             }
             Event::MessageRefused { message, member, reason, retried: false }
@@ -151,7 +150,8 @@ impl Outcome {
 impl Standing {
     const fn has_reached(&self, goal: Goal) -> bool {
         match goal {
-            Goal::Delivered => self.delivered,
+            // A person who has it has it, although the machine's receipt may still be on its way.
+            Goal::Delivered => self.delivered || self.acknowledged,
             Goal::Acknowledged => self.acknowledged,
         }
     }

@@ -153,7 +153,7 @@ impl Sent<'_> {
             self.output.result("", &json)?;
         }
         match wait {
-            Some(goal) if !outcome.has_reached(goal) => Err(self.unreached(&outcome, goal)),
+            Some(goal) if !outcome.has_reached(goal) => Err(self.unreached(&outcome)),
             _ => Ok(()),
         }
     }
@@ -189,7 +189,7 @@ impl Sent<'_> {
         text.trim_end().to_owned()
     }
 
-    fn unreached(&self, outcome: &Outcome, goal: Goal) -> Failure {
+    fn unreached(&self, outcome: &Outcome) -> Failure {
         let id = self.reply.id.short();
         let undelivered: Vec<String> = outcome
             .undelivered()
@@ -198,7 +198,7 @@ impl Sent<'_> {
                 None => format!("{member}: its node has not confirmed it"),
             })
             .collect();
-        if !undelivered.is_empty() && !(goal == Goal::Acknowledged && outcome.has_reached(goal)) {
+        if !undelivered.is_empty() {
             let remedy = format!(
                 "call the unit; the node goes on trying until it expires: refpoint message receipts {id}"
             );

@@ -15,7 +15,7 @@ pub(super) fn findings(facts: &StatusFacts) -> Vec<Finding> {
     machine(facts, &mut found);
     messages(facts, &mut found);
     // Stable: within one severity the order above, in which the cause of others comes first, stays.
-    found.0.sort_by(|a, b| b.severity.cmp(&a.severity));
+    found.0.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     found.0
 }
 
