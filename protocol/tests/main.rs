@@ -10,4 +10,5 @@
 mod document;
 mod relay;
 mod tidy;
+mod vectors;
 mod wycheproof;

@@ -1,0 +1,200 @@
+//! Charters and key sets with the state that follows from each set of them.
+
+use std::sync::Arc;
+
+use refpoint_protocol::{
+    document::Verified,
+    evidence::AnyDocument,
+    ids::{Incarnation, KeySetId},
+    membership::{
+        KeyState, Membership, SignerStanding, Trust,
+        charter::{Charter, MemberStatus},
+        key_set::{KeySet, NodeState},
+    },
+    time::Timestamp,
+};
+use serde_json::{Value, json};
+
+use super::cast::{Cast, at, entry, key, listing, member, named, node, public, root, root_key};
+
+/// Documents, and what some of them together mean.
+pub(super) fn vectors() -> Value {
+    let cast = Cast::new();
+    let documents = documents(&cast);
+    let states: Vec<Value> = STATES
+        .iter()
+        .map(|(name, held)| {
+            let trust = holding(&cast, &documents, held);
+            state(name, held, &trust)
+        })
+        .collect();
+    json!({
+        "about": "Documents by name, and the state of a node that holds some of them, in whatever order they came. A \
+                  node key's `state` is what its member's key sets and the charter say; `worth` is what its signature \
+                  under something created at that time is worth.",
+        "federation": cast.federation,
+        "documents": documents.iter().map(|(name, document)| named(name, document.id(), document.envelope())).collect::<Vec<_>>(),
+        "states": states,
+    })
+}
+
+type Documents = Vec<(&'static str, AnyDocument)>;
+
+const STATES: [(&str, &[&str]); 8] = [
+    ("a founding", &["version 1"]),
+    ("a founding with a key set", &["version 1", "KE 0"]),
+    ("an admission", &["version 1", "version 2", "KE 0"]),
+    (
+        "two tips: KE is suspended by one, JO admitted and FR's root replaced by the other",
+        &["version 1", "version 2", "version 3 a", "version 3 b", "KE 0"],
+    ),
+    ("a merge ends it", &["version 1", "version 2", "version 3 a", "version 3 b", "version 4", "KE 0"]),
+    ("node 0 retired, node 1 in its place", &["version 1", "KE 0", "KE 1 a"]),
+    ("two key-set tips: only what both list alike is valid", &["version 1", "KE 0", "KE 1 a", "KE 1 b"]),
+    (
+        "a key set that names both ends it; node 2 is left out",
+        &["version 1", "KE 0", "KE 1 a", "KE 1 b", "KE 2"],
+    ),
+];
+
+fn documents(cast: &Cast) -> Documents {
+    let [br, fr, sg] = ["BR", "FR", "SG"].map(root);
+    let first = Arc::clone(&cast.founding);
+    let second = cast.successor(&[&first], &[&br, &fr, &root("X-LO")], |charter| {
+        charter.members.push(listing("X-LO"));
+    });
+    let third_a = cast.successor(&[&second], &[&br, &fr, &root("KE"), &sg], |charter| {
+        charter.stewards = ["BR", "FR", "SG"].map(member).to_vec();
+        entry_of(charter, "KE").status = MemberStatus::Suspended;
+    });
+    let new = key("FR new root");
+    let third_b = cast.successor(&[&second], &[&br, &root("KE"), &root("JO"), &new], |charter| {
+        charter.members.push(listing("JO"));
+        let entry = entry_of(charter, "FR");
+        entry.root = root_key(&new);
+        entry.incarnation = Incarnation(1);
+    });
+    let merge =
+        cast.successor(&[&third_a, &third_b], &[&br, &fr, &new, &root("KE"), &sg, &root("JO")], |charter| {
+            charter.members.push(listing("JO"));
+            let entry = entry_of(charter, "FR");
+            entry.root = root_key(&new);
+            entry.incarnation = Incarnation(1);
+        });
+    let zero = cast.verified(&cast.key_set("KE", &first), &[&root("KE")]);
+    let retired = |set: &mut KeySet, since: Timestamp| {
+        set.nodes[0].state = NodeState::Retired;
+        set.nodes[0].since = Some(since);
+        set.nodes.push(entry(0, &node("KE", 1)));
+    };
+    let one_a = cast.next_key_set(&[&zero], |set| retired(set, at(3_600)));
+    let one_b = cast.next_key_set(&[&zero], |set| {
+        retired(set, at(7_200));
+        set.nodes.push(entry(1, &node("KE", 2)));
+    });
+    let two = cast.next_key_set(&[&one_a, &one_b], |set| {
+        set.nodes.retain(|entry| entry.key != public(&node("KE", 2)));
+    });
+    let charter = |document: &Arc<Verified<Charter>>| AnyDocument::Charter(Arc::clone(document));
+    let key_set = |document: &Arc<Verified<KeySet>>| AnyDocument::KeySet(Arc::clone(document));
+    vec![
+        ("version 1", charter(&first)),
+        ("version 2", charter(&second)),
+        ("version 3 a", charter(&third_a)),
+        ("version 3 b", charter(&third_b)),
+        ("version 4", charter(&merge)),
+        ("KE 0", key_set(&zero)),
+        ("KE 1 a", key_set(&one_a)),
+        ("KE 1 b", key_set(&one_b)),
+        ("KE 2", key_set(&two)),
+    ]
+}
+
+fn entry_of<'a>(
+    charter: &'a mut Charter,
+    code: &str,
+) -> &'a mut refpoint_protocol::membership::charter::MemberEntry {
+    charter.members.iter_mut().find(|entry| entry.code.as_str() == code).unwrap()
+}
+
+fn holding(cast: &Cast, documents: &Documents, held: &[&str]) -> Trust {
+    let mut trust = Trust::new(cast.federation);
+    for name in held {
+        let (_, document) = documents.iter().find(|(other, _)| other == name).unwrap();
+        match document {
+            AnyDocument::Charter(charter) => trust.accept_charter(Arc::clone(charter)).map(drop).unwrap(),
+            AnyDocument::KeySet(set) => trust.accept_key_set(Arc::clone(set)).map(drop).unwrap(),
+            AnyDocument::NodeRecord(_) | AnyDocument::ReferencePoint(_) => unreachable!("no headers here"),
+        }
+    }
+    trust
+}
+
+fn state(name: &str, held: &[&str], trust: &Trust) -> Value {
+    let view = trust.membership();
+    let members: Vec<Value> = view
+        .members()
+        .map(|member| {
+            json!({
+                "code": member.code.as_str(),
+                "status": member.status,
+                "incarnation": member.incarnation,
+                "root": member.root,
+                "key_set_tips": member.key_sets,
+            })
+        })
+        .collect();
+    json!({
+        "name": name,
+        "held": held,
+        "version": view.version(),
+        "tips": view.tips(),
+        "base": view.base(),
+        "stewards": view.stewards().iter().map(|code| code.as_str()).collect::<Vec<_>>(),
+        "threshold": view.threshold(),
+        "double_signers": trust.double_signers().iter().map(|code| code.as_str().to_owned()).collect::<Vec<_>>(),
+        "members": members,
+        "nodes": (0..4).filter_map(|number| standing(&view, number)).collect::<Vec<_>>(),
+    })
+}
+
+/// What is said of one of KE's nodes.
+fn standing(view: &Membership, number: u8) -> Option<Value> {
+    let (ke, key) = (member("KE"), public(&node("KE", number)));
+    let standing = view.node_of(&ke, &key)?;
+    let worth: Vec<Value> = [1_800, 90_000]
+        .iter()
+        .map(|seconds| json!({ "created": at(*seconds), "is": worth(view.signer_standing(&ke, &key, at(*seconds))) }))
+        .collect();
+    Some(json!({
+        "member": "KE",
+        "key": key,
+        "state": state_name(standing.state),
+        "key_set": KeySetId::from_bytes(*standing.key_set.as_bytes()),
+        "worth": worth,
+    }))
+}
+
+const fn state_name(state: KeyState) -> &'static str {
+    match state {
+        KeyState::Active => "active",
+        KeyState::Retired { .. } => "retired",
+        KeyState::LeftOut { .. } => "left out",
+        KeyState::Compromised { .. } => "compromised",
+        KeyState::Disputed => "disputed",
+        KeyState::MemberSuspended => "member suspended",
+        KeyState::MemberWithdrawn => "member withdrawn",
+        KeyState::RootReplaced => "root replaced",
+        KeyState::RootDisputed => "root disputed",
+        KeyState::AwaitingAdmission => "awaiting admission",
+    }
+}
+
+const fn worth(standing: SignerStanding) -> &'static str {
+    match standing {
+        SignerStanding::Accepted => "counts",
+        SignerStanding::Unproven(_) => "unproven",
+        SignerStanding::Rejected(_) => "does not count",
+        SignerStanding::Unknown => "unknown",
+    }
+}

@@ -1,0 +1,433 @@
+//! Frames of the introduction, push, repair and relay, files, padding buckets, message bodies, parcels.
+
+use ed25519_dalek::SigningKey;
+use refpoint_protocol::{
+    crypto::{OpenedSeed, SealingSeed, bucket},
+    directory::header::{ChainKind, NodeRecordHeader},
+    document::{check_canonical, decode, encode},
+    evidence::{
+        push::Pushed,
+        repair::{
+            BrokenGeneration, ChainRequest, Digest as RepairDigest, Documents, Fetch, KindRoot, Position,
+            Positions, PositionsRequest, RepairRequest, RepairResponse, Taken,
+        },
+    },
+    ids::{DocumentId, Generation, HeaderId, Incarnation, MessageId, Sequence},
+    introduction::FrameReader,
+    membership::request::JoiningRequest,
+    message::{
+        body::{Attachment, Body, Form, Statement, Tlp, Word},
+        draft::Draft,
+        header::Precedence,
+    },
+    redact::Redacted,
+    relay::{
+        frame::{Lacking, Offer, OfferIds, RelayFrame},
+        parcel::Parcel,
+        receipt::{Receipt, ReceiptWord},
+        sealing::{Sealable, compose, label, open, seal},
+    },
+};
+use serde::Serialize;
+use serde_bytes::ByteBuf;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{
+    bytes_of,
+    cast::{Cast, at, chain, hash, header, listing, member, node, node_record, public, root},
+    hexadecimal, introductions, item,
+};
+
+/// Everything that travels, by its protocol.
+pub(super) fn vectors() -> Value {
+    let cast = Cast::new();
+    let set = cast.verified(&cast.key_set("KE", &cast.founding), &[&root("KE")]);
+    let body = encode(&node_record()).unwrap();
+    let record =
+        cast.signed(&NodeRecordHeader(header("KE", set.id(), 0, set.id(), &body)), &[&node("KE", 0)]);
+    let pushed = [
+        ("a charter version", Pushed { document: cast.founding.envelope().as_ref().clone(), body: None }),
+        (
+            "a header with its new body",
+            Pushed { document: record.clone(), body: Some(ByteBuf::from(body.clone())) },
+        ),
+        ("a renewal", Pushed { document: record.clone(), body: None }),
+    ];
+    let pushed: Vec<Value> = pushed
+        .iter()
+        .map(|(name, pushed)| {
+            let mut value = item(name, "pushed", pushed);
+            value["message_id"] = json!(hash(&encode(pushed).unwrap()));
+            value
+        })
+        .collect();
+    let envelopes = vec![cast.founding.envelope().as_ref().clone(), set.envelope().as_ref().clone(), record];
+    let ids = [MessageId::from_bytes([1; 32]), MessageId::from_bytes([2; 32])];
+    json!({
+        "about": "What travels, each item with the rule of wire.cddl that it follows. Frames of repair and relay come \
+                  after their length; those of `introductions` are shown with it.",
+        "federation": cast.federation,
+        "names": {
+            "repair": format!("/refpoint/{}/repair/1", cast.federation),
+            "relay_urgent": format!("/refpoint/{}/relay/urgent/1", cast.federation),
+            "relay_normal": format!("/refpoint/{}/relay/normal/1", cast.federation),
+            "topic": format!("/refpoint/{}/evidence/1", cast.federation),
+        },
+        "files": [ceremony(&cast)],
+        "introductions": introductions::vectors(&cast),
+        "bad_introduction_bytes": bad_introduction_bytes(),
+        "charter_slice": item("the joined data of `versions`", "charter-slice", &vec![cast.founding.envelope().as_ref()]),
+        "pushed": pushed,
+        "repair_requests": requests(set.id(), &envelopes, &body),
+        "repair_responses": responses(set.id(), &envelopes, &body),
+        "relay": relay(&cast, &ids),
+        "offer": {
+            "ids": ids,
+            "hash": offer(&ids).hash,
+            "count": 2,
+        },
+        "buckets": BUCKETS.map(|(length, size)| {
+            assert_eq!(bucket(length), size);
+            json!({ "length": length, "padded": size })
+        }),
+        "message_bodies": bodies().iter().map(|(name, body)| item(name, "message-body", body)).collect::<Vec<_>>(),
+        "bad_message_bodies": bad_bodies(),
+        "bad_parcels": bad_parcels(&cast),
+    })
+}
+
+/// Bytes with their length, and the padded size.
+const BUCKETS: [(usize, usize); 18] = [
+    (4, 512),
+    (512, 512),
+    (513, 1_024),
+    (1_024, 1_024),
+    (1_025, 2_048),
+    (2_049, 4_096),
+    (4_096, 4_096),
+    (4_097, 4_352),
+    (4_352, 4_352),
+    (4_353, 4_608),
+    (8_192, 8_192),
+    (8_193, 8_704),
+    (65_536, 65_536),
+    (65_537, 69_632),
+    (1_048_576, 1_048_576),
+    (1_048_577, 1_114_112),
+    (1_310_720, 1_310_720),
+    (1_310_724, 1_376_256),
+];
+
+#[derive(Serialize)]
+struct Ceremony {
+    charter: refpoint_protocol::document::Envelope,
+    requests: Vec<refpoint_protocol::document::Envelope>,
+}
+
+#[derive(Serialize)]
+struct SealedContent {
+    header: ByteBuf,
+    key: ByteBuf,
+}
+
+fn ceremony(cast: &Cast) -> Value {
+    let request = |code: &&str| {
+        let listed = listing(code);
+        let request = JoiningRequest {
+            member: listed.code,
+            kind: listed.kind,
+            group: listed.group,
+            alg: listed.alg,
+            root: listed.root,
+            next: listed.next,
+            node: public(&node(code, 0)),
+            addresses: vec![format!("node.{}.example:4001", code.to_lowercase())],
+            created: at(0),
+        };
+        cast.signed(&request, &[&root(code), &node(code, 0)])
+    };
+    let requests = super::cast::FOUNDERS.iter().map(request).collect();
+    let content = Ceremony { charter: cast.founding.envelope().as_ref().clone(), requests };
+    let mut value = item("the content of federation.join", "ceremony", &content);
+    let digest = Sha256::digest(encode(&content).unwrap());
+    value["label"] = json!("FEDERATION");
+    value["checksum"] = json!(hexadecimal(&digest[..6]));
+    value
+}
+
+fn bad_introduction_bytes() -> Vec<Value> {
+    let frame = |body: &str| format!("{:02x}{body}", body.len() / 2);
+    [
+        ("IN-01", "a length that is not in its shortest form", "8100".to_owned()),
+        ("IN-01", "a length of five bytes", "8080808001".to_owned()),
+        ("IN-02", "an empty frame", "00".to_owned()),
+        ("IN-02", "a frame of 65,537 bytes", "818004".to_owned()),
+        ("IN-03", "no map", frame("80")),
+        ("IN-03", "no kind", frame("a0")),
+        ("IN-03", "an unknown kind", frame("a16161a0")),
+        ("IN-03", "two kinds", frame("a264646f6e65a0646e656564a1647469707380")),
+        ("IN-03", "a body that is not canonical", frame("a1646e656564a16474697073f6")),
+    ]
+    .iter()
+    .map(|(rule, name, written)| {
+        assert_eq!(read(&bytes_of(written)).as_deref(), Some(*rule), "{name}");
+        json!({ "name": name, "rule": rule, "written": written })
+    })
+    .collect()
+}
+
+/// The rule that refuses bytes on the stream.
+fn read(mut bytes: &[u8]) -> Option<String> {
+    let mut reader = FrameReader::new();
+    while !bytes.is_empty() {
+        let (now, rest) = bytes.split_at(reader.wants().min(bytes.len()));
+        if let Err(error) = reader.push(now) {
+            return Some(error.to_string().chars().take(5).collect());
+        }
+        bytes = rest;
+    }
+    None
+}
+
+fn positions(key_set: DocumentId) -> Vec<Position> {
+    let key = |kind| chain("KE", key_set, kind);
+    vec![
+        Position::Held(key_set),
+        Position::Newest(key(ChainKind::NodeRecord), Sequence(3), HeaderId::from_bytes([3; 32])),
+        Position::Newest(key(ChainKind::ReferencePoint), Sequence(0), HeaderId::from_bytes([4; 32])),
+        Position::Forked(key(ChainKind::NodeRecord), Sequence(7)),
+        Position::Broken(member("KE"), Incarnation(0), Generation(0)),
+    ]
+}
+
+fn digest() -> RepairDigest {
+    let root = KindRoot { kind: "charter".into(), version: 1, root: hash(&[0x80]) };
+    RepairDigest { roots: vec![root], time: at(0) }
+}
+
+fn requests(
+    key_set: DocumentId,
+    envelopes: &[refpoint_protocol::document::Envelope],
+    body: &[u8],
+) -> Vec<Value> {
+    let fetch = Fetch {
+        documents: vec![key_set],
+        bodies: vec![hash(body)],
+        broken: vec![BrokenGeneration {
+            member: member("KE"),
+            incarnation: Incarnation(0),
+            generation: Generation(0),
+        }],
+    };
+    let range = ChainRequest {
+        chain: chain("KE", key_set, ChainKind::NodeRecord),
+        from: Sequence(0),
+        to: Sequence(7),
+    };
+    let kind = refpoint_protocol::document::Kind::KeySet;
+    let after = positions(key_set).first().cloned();
+    [
+        ("a digest of a node that holds no charter", RepairRequest::Digest(digest())),
+        ("the first page", RepairRequest::Positions(PositionsRequest { kind, after: None })),
+        ("the next page", RepairRequest::Positions(PositionsRequest { kind, after })),
+        ("documents, bodies and the proof of a broken generation", RepairRequest::Fetch(fetch)),
+        ("a range of a chain", RepairRequest::Chains(vec![range])),
+        ("what the other lacks", RepairRequest::Give(given(envelopes, body))),
+    ]
+    .iter()
+    .map(|(name, request)| item(name, "repair-request", request))
+    .collect()
+}
+
+fn responses(
+    key_set: DocumentId,
+    envelopes: &[refpoint_protocol::document::Envelope],
+    body: &[u8],
+) -> Vec<Value> {
+    let sorted = positions(key_set);
+    assert!(sorted.is_sorted());
+    let page =
+        Positions { kind: refpoint_protocol::document::Kind::NodeRecord, positions: sorted, more: false };
+    [
+        ("a digest", RepairResponse::Digest(digest())),
+        ("one position of each sort, in their order", RepairResponse::Positions(page)),
+        ("documents", RepairResponse::Documents(given(envelopes, body))),
+        ("taken", RepairResponse::Taken(Taken {})),
+        ("busy", RepairResponse::Busy(Taken {})),
+    ]
+    .iter()
+    .map(|(name, response)| item(name, "repair-response", response))
+    .collect()
+}
+
+fn given(envelopes: &[refpoint_protocol::document::Envelope], body: &[u8]) -> Documents {
+    Documents { envelopes: envelopes.to_vec(), bodies: vec![ByteBuf::from(body)] }
+}
+
+fn offer(ids: &[MessageId]) -> Offer {
+    let joined: Vec<u8> = ids.iter().flat_map(|id| *id.as_bytes()).collect();
+    Offer { hash: hash(&joined), count: ids.len() as u64 }
+}
+
+fn relay(cast: &Cast, ids: &[MessageId]) -> Vec<Value> {
+    let (content, seed) = content(cast);
+    let receipt = Receipt {
+        message: content.id(),
+        member: member("KE"),
+        node: public(&node("KE", 0)),
+        word: ReceiptWord::Delivered,
+        at: at(1),
+        reason: None,
+        sealing_key: None,
+    };
+    [
+        ("a parcel", RelayFrame::Parcel(Box::new(parcel(&content, &seed)))),
+        ("a receipt", RelayFrame::Receipt(cast.signed(&receipt, &[&node("KE", 0)]))),
+        ("an offer", RelayFrame::Offer(offer(ids))),
+        ("an offer that is not known", RelayFrame::OfferUnknown(offer(ids))),
+        ("the ids behind an offer", RelayFrame::OfferIds(OfferIds { ids: ids.to_vec(), more: false })),
+        ("an id that is lacking", RelayFrame::Lacking(Lacking { ids: vec![ids[1]] })),
+    ]
+    .iter()
+    .map(|(name, frame)| item(name, "relay-frame", frame))
+    .collect()
+}
+
+fn content(cast: &Cast) -> (std::sync::Arc<Sealable>, OpenedSeed) {
+    let draft = Draft {
+        recipients: vec![member("KE")],
+        precedence: Precedence::Immediate,
+        lifetime: None,
+        body: bodies().remove(0).1,
+    };
+    let random: [u8; 56] = [0x11; 56];
+    let composed = compose(&draft, &member("BR"), cast.federation, &node("BR", 0), at(0), &random).unwrap();
+    (composed.content, SealingSeed::from_bytes([1; 32]).expand())
+}
+
+fn parcel(content: &Sealable, seed: &OpenedSeed) -> Parcel {
+    let label = label(content, member("KE"), public(&node("KE", 0)));
+    seal(content, label, &seed.entry(at(0), at(86_400)), &[0x22; 64]).unwrap()
+}
+
+fn bad_parcels(cast: &Cast) -> Value {
+    let (content, seed) = content(cast);
+    let ke: SigningKey = node("KE", 0);
+    let good = parcel(&content, &seed);
+    let refused = |parcel: &Parcel| {
+        let opened = open(parcel, Some(&seed), cast.federation, &member("KE"), &public(&ke));
+        opened.err().map(|error| error.rule())
+    };
+    assert_eq!(refused(&good), None);
+    let with = |rule: &str, name: &str, change: &dyn Fn(&mut Parcel)| {
+        let mut parcel = good.clone();
+        change(&mut parcel);
+        assert_eq!(refused(&parcel), Some(rule), "{name}");
+        // The ciphertext is that of the good parcel unless it is named here.
+        let changed = (parcel.ciphertext != good.ciphertext).then(|| hexadecimal(&parcel.ciphertext));
+        json!({
+            "name": name,
+            "rule": rule,
+            "label": hexadecimal(&encode(&parcel.label).unwrap()),
+            "sealing_key": parcel.sealing_key,
+            "sealed": hexadecimal(&parcel.sealed),
+            "ciphertext": changed,
+        })
+    };
+    let opened =
+        open(&good, Some(&seed), cast.federation, &member("KE"), &public(&ke)).map_err(|error| error.rule());
+    let envelope =
+        encode(opened.map(|opened| opened.header.envelope().as_ref().clone()).as_ref().unwrap()).unwrap();
+    let inside = SealedContent { header: ByteBuf::from(envelope), key: ByteBuf::from([0x11; 32]) };
+    json!({
+        "good": item("the parcel that the others were made from", "parcel", &good),
+        "sealed_content": item("what is sealed in it", "sealed-content", &inside),
+        "sealing_seed": hexadecimal(&[1; 32]),
+        "bad": [
+            with("PA-01", "for another node", &|p| p.label.node = public(&node("KE", 1))),
+            with("PA-01", "for another member", &|p| p.label.member = member("FR")),
+            with("PA-02", "a ciphertext of another length", &|p| p.ciphertext.truncate(100)),
+            with("PA-03", "a sealing key that is not held", &|p| p.sealing_key = node_record().sealing_keys[1].id()),
+            with("PA-03", "another expiry in the label", &|p| p.label.expires = at(1)),
+            with("PA-03", "another message in the label", &|p| p.label.message = MessageId::from_bytes([9; 32])),
+            with("PA-03", "a bit of the sealed part flipped", &|p| p.sealed[1_200] ^= 1),
+            with("PA-07", "a bit of the ciphertext flipped", &|p| p.ciphertext[0] ^= 1),
+        ],
+    })
+}
+
+fn bodies() -> Vec<(&'static str, Body)> {
+    let text = |text: &str| Some(Redacted(text.to_owned()));
+    let empty = Body {
+        tlp: Tlp::Amber,
+        text: None,
+        reference: None,
+        attachments: Vec::new(),
+        statement: None,
+        drill: false,
+        form: None,
+    };
+    let attachment = Attachment {
+        name: Redacted("scan.pdf".into()),
+        media_type: "application/pdf".into(),
+        data: Redacted(ByteBuf::from(vec![1, 2, 3])),
+    };
+    let form = Form {
+        code: "preservation".into(),
+        fields: Redacted([("address".to_owned(), "192.0.2.7".to_owned())].into()),
+    };
+    let statement = Statement {
+        answers: MessageId::from_bytes([0x4D; 32]),
+        word: Word::Acknowledged,
+        role: Redacted("duty officer".into()),
+        will: Some(true),
+        form: text("by message"),
+        by: Some(at(86_400)),
+    };
+    vec![
+        ("a text", Body { text: text("Preserve the records of 192.0.2.7"), ..empty.clone() }),
+        (
+            "everything but a statement",
+            Body {
+                tlp: Tlp::AmberStrict,
+                text: text("يرجى حفظ البيانات"),
+                reference: text("BR-2026/17"),
+                attachments: vec![attachment],
+                drill: true,
+                form: Some(form),
+                ..empty.clone()
+            },
+        ),
+        ("a statement", Body { statement: Some(statement), ..empty }),
+    ]
+}
+
+fn bad_bodies() -> Vec<Value> {
+    let with = |rule: &str, name: &str, index: usize, change: &dyn Fn(&mut Body)| {
+        let mut body = bodies().remove(index).1;
+        change(&mut body);
+        let bytes = encode(&body).unwrap();
+        assert_eq!(check_canonical(&bytes), Ok(()));
+        let read: Body = decode(&bytes, 4 * 1024 * 1024).unwrap();
+        assert_eq!(read.check_form().map_err(|error| error.rule), Err(rule), "{name}");
+        json!({ "name": name, "rule": rule, "body": hexadecimal(&bytes) })
+    };
+    vec![
+        with("MB-01", "it says nothing", 0, &|b| b.text = None),
+        with("MB-02", "a text with a bell", 0, &|b| b.text = Some(Redacted("\u{7}".into()))),
+        with("MB-03", "a reference of two lines", 0, &|b| b.reference = Some(Redacted("a\nb".into()))),
+        with("MB-04", "seventeen attachments", 1, &|b| b.attachments = vec![b.attachments[0].clone(); 17]),
+        with("MB-05", "an attachment whose name is a path", 1, &|b| {
+            b.attachments[0].name = Redacted("a/b".into())
+        }),
+        with("MB-05", "a media type without a slash", 1, &|b| b.attachments[0].media_type = "pdf".into()),
+        with("MB-06", "a form's code in capitals", 1, &|b| b.form.as_mut().unwrap().code = "Form".into()),
+        with("MB-07", "a statement without a role", 2, &|b| {
+            b.statement.as_mut().unwrap().role = Redacted(String::new())
+        }),
+        with("MB-07", "a promise with another word", 2, &|b| {
+            b.statement.as_mut().unwrap().word = Word::Declined
+        }),
+    ]
+}
