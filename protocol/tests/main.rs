@@ -8,6 +8,7 @@
 )]
 
 mod document;
+mod machine;
 mod relay;
 mod tidy;
 mod vectors;

@@ -1,0 +1,199 @@
+//! The whole machine: nodes that meet, agree on a directory, and carry messages, on a virtual clock.
+
+mod world;
+
+use std::time::Duration;
+
+use refpoint_protocol::{
+    directory::own_chain::Standing,
+    limits::{RENEWAL_INTERVAL, RESUME_WAIT},
+    machine::{Command, CommandRefused, Event, Reply},
+    membership::charter::MemberStatus,
+    message::{
+        body::{Body, Statement, Tlp, Word},
+        draft::{Draft, StatementDraft},
+        header::Precedence,
+    },
+    redact::Redacted,
+    relay::{event::RelayEvent, views::RecipientState},
+    testing::chains,
+};
+use world::World;
+
+fn draft(world: &World, to: usize) -> Command {
+    Command::Send(Box::new(Draft {
+        recipients: vec![world.member(to)],
+        precedence: Precedence::Flash,
+        lifetime: None,
+        body: Body {
+            tlp: Tlp::Amber,
+            text: Some(Redacted("preserve the logs of 203.0.113.7".into())),
+            reference: None,
+            attachments: Vec::new(),
+            statement: None,
+            drill: false,
+            form: None,
+        },
+    }))
+}
+
+fn queued(reply: &Result<Reply, CommandRefused>) -> refpoint_protocol::ids::MessageId {
+    match reply {
+        Ok(Reply::Queued { message }) => *message,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn nodes_that_know_only_their_own_key_set_agree_after_they_meet() {
+    let mut world = World::new(1, &["BR", "FR", "KE", "SG"]);
+    world.connect_all();
+    world.run_for(Duration::from_secs(5));
+    let roots = world.roots(0);
+    for node in 1..4 {
+        assert_eq!(world.roots(node), roots);
+        assert_eq!(world.machine(node).evidence().trust().key_sets().count(), 4);
+        assert_eq!(world.machine(node).standing(world.now), Standing::Signing);
+    }
+    // Everybody has everybody's node record, so a message can be sealed to anyone.
+    let evidence = world.machine(0).evidence();
+    for listing in evidence.listings() {
+        assert!(evidence.directory().sealing_key(listing, world.now).is_some());
+    }
+}
+
+#[test]
+fn a_changed_reference_point_reaches_everyone_and_is_renewed_daily() {
+    let mut world = World::new(2, &["BR", "FR", "KE", "SG"]);
+    world.connect_all();
+    world.run_for(Duration::from_secs(5));
+    let reply = world.command(1, Command::Publish(Box::new(chains::reference_point(7))));
+    assert!(
+        matches!(reply, Ok(Reply::Published { sequence: Some(sequence) }) if sequence.0 == 0),
+        "{reply:?}"
+    );
+    world.run_for(Duration::from_secs(1));
+    let shown = |world: &World, node: usize| {
+        let view = world.machine(node).evidence().directory().member(&world.member(1), world.now).unwrap();
+        view.reference_point.unwrap().header.sequence.0
+    };
+    assert!((0..4).all(|node| shown(&world, node) == 0));
+    world.run_for(RENEWAL_INTERVAL + Duration::from_secs(120));
+    assert!((0..4).all(|node| shown(&world, node) == 1));
+    assert_eq!(world.roots(0), world.roots(3));
+}
+
+#[test]
+fn a_message_is_delivered_once_and_acknowledged_by_a_person() {
+    let mut world = World::new(3, &["BR", "FR", "KE"]);
+    world.connect_all();
+    world.run_for(Duration::from_secs(5));
+    let message = queued(&world.command(0, draft(&world, 2)));
+    world.run_for(Duration::from_secs(1));
+    let sent = |world: &World| world.machine(0).messages().outbox().remove(0).recipients.remove(0);
+    assert_eq!(sent(&world).state, RecipientState::Delivered);
+    assert!(sent(&world).acknowledged.is_none());
+    assert_eq!(world.machine(2).messages().inbox().len(), 1);
+    let statement = Statement {
+        answers: message,
+        word: Word::Acknowledged,
+        role: Redacted("duty officer".into()),
+        will: Some(true),
+        form: None,
+        by: None,
+    };
+    queued(&world.command(2, Command::State(Box::new(StatementDraft { statement, text: None }))));
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(sent(&world).acknowledged.map(|view| view.word), Some(Word::Acknowledged));
+    let events = world.events(0);
+    let delivered = events.iter().filter(|event| {
+        matches!(event, Event::Relay(RelayEvent::MessageDelivered { step, .. }) if step.message == message)
+    });
+    assert_eq!(delivered.count(), 1);
+}
+
+#[test]
+fn a_message_waits_for_an_absent_recipient_over_restarts_of_both() {
+    let mut world = World::new(4, &["BR", "FR", "KE"]);
+    world.connect_all();
+    world.run_for(Duration::from_secs(5));
+    world.cut(2);
+    queued(&world.command(0, draft(&world, 2)));
+    world.run_for(Duration::from_secs(600));
+    world.restart(0);
+    world.restart(2);
+    world.connect_all();
+    world.run_for(Duration::from_secs(10));
+    assert_eq!(world.machine(2).messages().inbox().len(), 1);
+    assert_eq!(world.machine(0).messages().outbox()[0].recipients[0].state, RecipientState::Delivered);
+    world.restart(2);
+    world.connect_all();
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(world.machine(2).messages().inbox().len(), 1);
+}
+
+#[test]
+fn a_restarted_node_signs_nothing_until_others_have_told_it_what_it_said() {
+    let mut world = World::new(5, &["BR", "FR", "KE", "SG"]);
+    world.connect_all();
+    world.run_for(Duration::from_secs(5));
+    world.cut(0);
+    world.restart(0);
+    world.run_for(Duration::from_secs(60));
+    assert!(matches!(world.machine(0).standing(world.now), Standing::Waiting { .. }));
+    let reply = world.command(0, Command::Publish(Box::new(chains::reference_point(1))));
+    assert!(matches!(reply, Ok(Reply::Published { sequence: None })));
+    world.connect(0, 1);
+    world.run_for(Duration::from_secs(60));
+    assert!(matches!(world.machine(0).standing(world.now), Standing::Waiting { .. }));
+    // One witness is enough after ten minutes, when no others are connected.
+    world.run_for(RESUME_WAIT);
+    assert_eq!(world.machine(0).standing(world.now), Standing::Signing);
+    assert!(world.events(0).iter().any(|event| matches!(event, Event::Published { .. })));
+}
+
+#[test]
+fn resume_ends_the_wait_once_and_is_refused_when_nothing_waits() {
+    let mut world = World::new(6, &["BR", "FR", "KE"]);
+    world.connect_all();
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(world.command(0, Command::Resume), Err(CommandRefused::NotWaiting));
+    world.cut(0);
+    world.restart(0);
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(world.command(0, Command::Resume), Ok(Reply::Resumed));
+    assert_eq!(world.machine(0).standing(world.now), Standing::Signing);
+}
+
+#[test]
+fn a_suspended_member_is_cut_off_with_the_proof_and_its_messages_stop() {
+    let mut world = World::new(7, &["BR", "FR", "KE", "SG"]);
+    world.connect_all();
+    world.run_for(Duration::from_secs(5));
+    let charter = world.successor(|charter| {
+        let entry = charter.members.iter_mut().find(|entry| entry.code.as_str() == "SG").unwrap();
+        entry.status = MemberStatus::Suspended;
+    });
+    let reply = world.import(1, charter);
+    assert!(matches!(reply, Ok(Reply::Imported { accepted: 1, .. })), "{reply:?}");
+    world.run_for(Duration::from_secs(5));
+    for node in 0..3 {
+        assert!(!world.is_connected(node, 3));
+        assert!(world.cut_off(node).contains(&world.key(3)), "node {node} closed without proof");
+    }
+    let refused = world.command(0, draft(&world, 3));
+    assert!(matches!(refused, Err(CommandRefused::Submit(_))), "{refused:?}");
+}
+
+#[test]
+fn events_are_numbered_upwards_across_restarts() {
+    let mut world = World::new(8, &["BR", "FR", "KE"]);
+    world.connect_all();
+    world.run_for(Duration::from_secs(5));
+    world.restart(0);
+    world.connect_all();
+    world.run_for(Duration::from_secs(5));
+    let numbers = world.event_numbers(0);
+    assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+    assert!(numbers.len() > world.events_before_run(0));
+}
