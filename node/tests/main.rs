@@ -10,5 +10,6 @@
 mod api;
 mod cli;
 mod founding;
+mod network;
 mod settings;
 mod store;

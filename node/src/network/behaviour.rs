@@ -1,0 +1,145 @@
+//! What this node speaks on a connection: gossip, repair, relay streams, ping; and its limits.
+//!
+//! No identify, no discovery, no relaying: the signed directory holds every address.
+
+use std::time::Duration;
+
+use libp2p::{
+    StreamProtocol, connection_limits, gossipsub, memory_connection_limits, ping,
+    request_response::{self, ProtocolSupport},
+    swarm::NetworkBehaviour,
+};
+use refpoint_protocol::{
+    document::Envelope,
+    ids::FederationId,
+    limits::{BODY_BYTES_MAX, CONNECTED_NODES_MAX},
+};
+use sha2::{Digest, Sha256};
+
+use super::{NetworkConfig, names, pending::PendingPerPrefix, repair::RepairCodec};
+
+/// The swarm's behaviour. The limits come first: what they deny costs the others nothing.
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    pending: PendingPerPrefix,
+    limits: connection_limits::Behaviour,
+    memory: memory_connection_limits::Behaviour,
+    pub(super) gossip: gossipsub::Behaviour,
+    pub(super) repair: request_response::Behaviour<RepairCodec>,
+    pub(super) relay: libp2p_stream::Behaviour,
+    ping: ping::Behaviour,
+}
+
+impl Behaviour {
+    /// Builds all parts.
+    ///
+    /// # Errors
+    /// The part that refuses its settings: a broken invariant of ours.
+    pub(super) fn new(config: &NetworkConfig) -> Result<Self, String> {
+        let limits = connection_limits::ConnectionLimits::default()
+            .with_max_pending_incoming(Some(PENDING_INBOUND_MAX))
+            .with_max_pending_outgoing(Some(PENDING_OUTBOUND_MAX))
+            .with_max_established_per_peer(Some(CONNECTIONS_PER_NODE_MAX))
+            .with_max_established(Some(CONNECTIONS_MAX));
+        let repair: StreamProtocol = names::repair(config.federation);
+        let ping = ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT);
+        Ok(Self {
+            pending: PendingPerPrefix::new(PENDING_PER_PREFIX_MAX),
+            limits: connection_limits::Behaviour::new(limits),
+            memory: memory_connection_limits::Behaviour::with_max_bytes(config.memory_bytes_max),
+            gossip: gossip(config.federation)?,
+            repair: request_response::Behaviour::with_codec(
+                RepairCodec,
+                [(repair, ProtocolSupport::Full)],
+                request_response::Config::default()
+                    .with_request_timeout(REPAIR_TIMEOUT)
+                    .with_max_concurrent_streams(REPAIR_STREAMS_MAX),
+            ),
+            relay: libp2p_stream::Behaviour::new(),
+            ping: ping::Behaviour::new(ping),
+        })
+    }
+}
+
+/// Gossip: anonymous, since documents carry their own signatures; nothing is passed on before its verdict;
+/// only what is invalid in every state costs a peer its score.
+fn gossip(federation: FederationId) -> Result<gossipsub::Behaviour, String> {
+    let config = gossipsub::ConfigBuilder::default()
+        .mesh_n(6)
+        .mesh_n_low(4)
+        .mesh_n_high(12)
+        .flood_publish(true)
+        .validation_mode(gossipsub::ValidationMode::Anonymous)
+        .validate_messages()
+        .message_id_fn(|message| gossipsub::MessageId::new(&Sha256::digest(&message.data)))
+        .max_transmit_size(GOSSIP_BYTES_MAX + RPC_MARGIN_BYTES)
+        .connection_handler_queue_len(GOSSIP_QUEUE_MAX)
+        .build()
+        .map_err(|error| error.to_string())?;
+    let mut behaviour = gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Anonymous, config)?;
+    let topic = names::evidence_topic(federation);
+    let silent = gossipsub::TopicScoreParams {
+        topic_weight: 1.0,
+        time_in_mesh_weight: 0.0,
+        first_message_deliveries_weight: 0.0,
+        mesh_message_deliveries_weight: 0.0,
+        mesh_failure_penalty_weight: 0.0,
+        invalid_message_deliveries_weight: INVALID_WEIGHT,
+        invalid_message_deliveries_decay: gossipsub::score_parameter_decay(INVALID_FORGOTTEN),
+        ..gossipsub::TopicScoreParams::default()
+    };
+    let params = gossipsub::PeerScoreParams {
+        topics: [(topic.hash(), silent)].into(),
+        ip_colocation_factor_weight: 0.0,
+        behaviour_penalty_weight: 0.0,
+        slow_peer_weight: 0.0,
+        ..gossipsub::PeerScoreParams::default()
+    };
+    behaviour.with_peer_score(params, gossipsub::PeerScoreThresholds::default())?;
+    behaviour.subscribe(&topic).map_err(|error| error.to_string())?;
+    Ok(behaviour)
+}
+
+/// Bytes of one published piece: an envelope with a chain's body beside it, and their frame.
+pub const GOSSIP_BYTES_MAX: usize = Envelope::BYTES_MAX + BODY_BYTES_MAX + 1_024;
+
+/// How long a repair request may take: a megabyte at 400 kbit/s and the responder's thought.
+pub const REPAIR_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a connection is pinged.
+pub const PING_INTERVAL: Duration = Duration::from_secs(15);
+
+/// How long a ping may take; twice in a row ends the connection.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Repair substreams of one connection at once: what JavaScript's library accepts.
+const REPAIR_STREAMS_MAX: usize = 32;
+
+/// Bytes of gossip's own framing around a piece, and of control messages that ride along.
+const RPC_MARGIN_BYTES: usize = 16 * 1024;
+
+/// Gossip that waits for one connection: a burst of every member's records; what is dropped, repair brings.
+const GOSSIP_QUEUE_MAX: usize = 512;
+
+/// Handshakes of callers at once: each is two milliseconds of one core.
+const PENDING_INBOUND_MAX: u32 = 64;
+
+/// Handshakes of callers of one address prefix at once: a small country's two nodes may share a provider
+/// with a few others.
+const PENDING_PER_PREFIX_MAX: usize = 16;
+
+/// Dials at once, above what [`super::dial`] allows itself.
+const PENDING_OUTBOUND_MAX: u32 = 64;
+
+/// With one, simultaneous dials end with none.
+const CONNECTIONS_PER_NODE_MAX: u32 = 2;
+
+/// Connections in all: the spares of a moment beside every node that can be connected.
+#[expect(clippy::cast_possible_truncation, reason = "512 fits")]
+const CONNECTIONS_MAX: u32 = 2 * CONNECTED_NODES_MAX as u32;
+
+/// One invalid piece is 10 points, the square of their number counts: three stop gossip from a peer.
+const INVALID_WEIGHT: f64 = -10.0;
+
+/// How long invalid pieces count.
+const INVALID_FORGOTTEN: Duration = Duration::from_secs(600);
