@@ -16,6 +16,7 @@ mod message;
 mod node;
 pub mod output;
 mod peers;
+mod run;
 mod safe_text;
 mod sample;
 mod status;
@@ -56,6 +57,7 @@ enum Command {
     #[command(subcommand)]
     Config(config::Command),
     Sample(sample::Arguments),
+    Run(run::Arguments),
     Status(status::Arguments),
     Peers(peers::Arguments),
     #[command(subcommand)]
@@ -73,6 +75,7 @@ impl Command {
             Self::Keys(command) => keys::run(command, output),
             Self::Config(command) => config::run(command, output),
             Self::Sample(arguments) => sample::run(arguments, output),
+            Self::Run(arguments) => run::run(arguments, output),
             Self::Status(arguments) => status::run(arguments, output),
             Self::Peers(arguments) => peers::run(arguments, output),
             Self::Directory(command) => directory::run(command, output),

@@ -6,13 +6,15 @@ use crate::{
     keyfile::{
         NodeSecret, PassphraseFile, PassphrasePurpose, Secret, StorageKey, obtain_passphrase, read_key,
     },
-    store::{Options, SledStore, StorageKey as StoreKey},
+    store::{Opened, Options, SledStore, StorageKey as StoreKey},
 };
 
 /// The store of a folder that no node has open.
 pub(super) struct OpenFolder {
     /// The store.
     pub(super) store: Box<SledStore>,
+    /// What was found and done when it was opened.
+    pub(super) opened: Opened,
 }
 
 impl OpenFolder {
@@ -22,9 +24,9 @@ impl OpenFolder {
     /// [`Failure`] if the storage key or the store cannot be opened, or a node is running on the folder.
     pub(super) fn open(config: &Config) -> Result<Self, Failure> {
         let key: StorageKey = open_key(config, &config.storage_key)?;
-        let (store, _) =
+        let (store, opened) =
             SledStore::open(&config.data, &StoreKey::from_bytes(key.as_bytes()), &Options::default())?;
-        Ok(Self { store: Box::new(store) })
+        Ok(Self { store: Box::new(store), opened })
     }
 }
 

@@ -1,0 +1,119 @@
+//! `refpoint run`: the node itself, until SIGTERM or Ctrl-C.
+
+use std::sync::Arc;
+
+use refpoint_protocol::machine;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ConfigFile,
+    failure::Failure,
+    folder::{OpenFolder, node_secret},
+    output::Output,
+};
+use crate::{
+    api::socket::Socket,
+    clock::Clock,
+    config::Config,
+    founding::{joined_federation, joined_hints},
+    network::{Address, NetworkConfig},
+    runtime::{Node, Parts, RuntimeError},
+    shutdown, telemetry,
+};
+
+/// Run this country's node.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+pub(super) fn run(arguments: &Arguments, _output: &Output) -> Result<(), Failure> {
+    let config = arguments.config.load()?;
+    telemetry::start(&config.log, config.log_format).map_err(|why| {
+        Failure::error("logging was not started", why, "correct `log` in the configuration")
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        Failure::error("the node was not started", error, "look at the limits of processes and memory")
+    })?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<(), Failure> {
+    let clock = Clock::start(0);
+    let secret = node_secret(&config)?;
+    let (config, folder) = tokio::task::spawn_blocking(move || {
+        let folder = OpenFolder::open(&config);
+        (config, folder)
+    })
+    .await
+    .map_err(|error| Failure::error("the data folder was not opened", error, "report this: it is a fault"))?;
+    let OpenFolder { store, opened } = folder?;
+    if let Some(recovered) = &opened.recovered {
+        tracing::error!(cause = %recovered.cause, copy = %recovered.copy.display(), "storage was recovered");
+    }
+    let Some(federation) = joined_federation(store.as_ref())? else {
+        return Err(Failure::error(
+            "the node was not started",
+            format!("{} has not joined a federation", config.member),
+            "join first: refpoint join federation.join --fingerprint F --root-key keys/root.key",
+        ));
+    };
+    let hints = joined_hints(store.as_ref())?;
+    let hints = hints.iter().filter(|hint| hint.member != config.member).flat_map(|hint| &hint.addresses);
+    let hints = hints.filter_map(|address| address.parse::<Address>().ok()).collect();
+    let addresses: Vec<String> = config.announce.iter().map(ToString::to_string).collect();
+    let mut network = NetworkConfig::new(federation, vec![Address::from(config.listen)]);
+    network.reachable = !addresses.is_empty();
+    network.allow_private = config.allow_private_addresses;
+    network.dial.targets_max = config.connections_max;
+    // Taken before anything runs, so that a second node on this socket is refused and changes nothing.
+    let socket = Socket::bind(&config.socket).map_err(|error| {
+        let remedy = "stop the other node, or choose another `socket` in the configuration";
+        Failure::error("the node was not started", error, remedy)
+    })?;
+    let node = Node::start(Parts {
+        machine: machine::Config {
+            federation,
+            member: config.member.clone(),
+            node: secret.key(),
+            addresses: addresses.clone(),
+            software: concat!("refpoint ", env!("CARGO_PKG_VERSION")).to_owned(),
+            connections_max: config.connections_max,
+        },
+        signing: secret.signing_key().clone(),
+        store: Arc::from(store as Box<dyn crate::store::Store>),
+        network,
+        hints,
+        alert_command: config.alert_command.clone(),
+        clock,
+    })
+    .await
+    .map_err(|error| failed(&config, error))?;
+    tracing::info!(member = %config.member, federation = %federation.short(), "the node is running");
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(async { Ok::<(), std::io::Error>(()) });
+    drop(socket);
+    let signals = tokio::spawn(shutdown::on_signal(stop.clone()));
+    let ended = node.run_until(stop.clone()).await;
+    stop.cancel();
+    for (what, task) in [("the API", serving), ("the signal handler", signals)] {
+        match task.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "{what} failed"),
+            Err(error) => tracing::error!(%error, "{what} ended badly"),
+        }
+    }
+    ended.map_err(|error| failed(&config, error))?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn failed(config: &Config, error: RuntimeError) -> Failure {
+    let remedy = match &error {
+        RuntimeError::Store(_) => "look at the disk, then start the node again: it checks its storage first",
+        RuntimeError::Network(_) => "stop what uses the address, or correct `listen` in the configuration",
+        RuntimeError::System(_) => "start it again; if this comes back, report the log",
+    };
+    Failure::error(format!("the node of {} stopped", config.member), error, remedy)
+}

@@ -1,0 +1,296 @@
+//! The running node: one loop around the machine, and the parts that carry out what it orders.
+//!
+//! ```text
+//! network ─▶ ingest ─▶ pool ─▶┐                          ┌─▶ network
+//!                             ├─▶ core (the machine) ─▶ commit ─▶ carry ─▶ events, replies
+//! api ───────────────────────▶┘         └─▶ pool ─▶ core └─▶ (signs what is said)
+//! ```
+//!
+//! Commit holds back what a batch says until what it stores is on the device. Nothing that carries out ever
+//! waits for the machine, so the ring cannot stand still.
+
+mod alert;
+mod carry;
+mod commit;
+mod core;
+pub mod events;
+mod ingest;
+mod jobs;
+mod load;
+mod own;
+mod pool;
+mod tokens;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use arc_swap::ArcSwap;
+use ed25519_dalek::SigningKey;
+use refpoint_protocol::{
+    machine::{self, Command, Machine},
+    time::Timestamp,
+};
+use tokio::{sync::oneshot, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+pub use self::carry::CommandResult;
+use self::{
+    alert::AlertHealth,
+    carry::{Carrier, SentParcels, Waiting},
+    commit::Commit,
+    core::{Core, Doors, Order},
+    events::EventLog,
+    ingest::{Ingest, Verifier},
+    jobs::{Identity, Seeds, Workshop, drawn},
+    pool::Pool,
+    tokens::Tokens,
+};
+use crate::{
+    clock::Clock,
+    network::{Address, Network, NetworkConfig, StartError},
+    store::{Store, StoreError, Writer},
+};
+
+/// What a node is started with.
+pub struct Parts {
+    /// What the machine must know.
+    pub machine: machine::Config,
+    /// The node key's secret half.
+    pub signing: SigningKey,
+    /// Storage, open.
+    pub store: Arc<dyn Store>,
+    /// How the network is set up.
+    pub network: NetworkConfig,
+    /// Addresses of nodes whose keys are not known yet: a newcomer's first dials.
+    pub hints: Vec<Address>,
+    /// The command to run for each delivered message; empty for none.
+    pub alert_command: Vec<String>,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// Storage.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] StartError),
+    /// The operating system gives no thread or no randomness.
+    #[error("the node cannot be started: {0}")]
+    System(String),
+}
+
+/// A running node. Dropping it stops it hard; [`Node::stop`] stops it in order.
+pub struct Node {
+    handle: Handle,
+    stop: CancellationToken,
+    tasks: JoinSet<Result<(), StoreError>>,
+    network: Network,
+}
+
+/// A handle on a running node. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    doors: Doors,
+    pub(crate) events: EventLog,
+    pub(crate) network: Network,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) alert: AlertHealth,
+    pub(crate) clock: Clock,
+    pub(crate) damaged: Arc<Vec<String>>,
+    pub(crate) verifier: Verifier,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) started: Timestamp,
+}
+
+/// The node is stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node is stopping")]
+pub struct Stopping;
+
+impl Handle {
+    /// Asks the machine to do something, and waits until it is done and durable.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn command(&self, command: Command) -> Result<CommandResult, Stopping> {
+        let (answer, answered) = oneshot::channel();
+        self.doors.urgent.send(Order::Command { command, answer }).await.map_err(|_| Stopping)?;
+        answered.await.map_err(|_| Stopping)
+    }
+
+    /// Looks at the machine between two inputs: to be quick.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn query<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Machine, Timestamp) -> T + Send + 'static,
+    ) -> Result<T, Stopping> {
+        let (answer, answered) = oneshot::channel();
+        let look = Box::new(move |machine: &mut Machine, now| {
+            // Whoever asked may have gone.
+            let _unheard = answer.send(look(machine, now));
+        });
+        self.doors.urgent.send(Order::Query(look)).await.map_err(|_| Stopping)?;
+        answered.await.map_err(|_| Stopping)
+    }
+
+    /// The event log.
+    #[must_use]
+    pub const fn events(&self) -> &EventLog {
+        &self.events
+    }
+
+    /// The network.
+    #[must_use]
+    pub const fn network(&self) -> &Network {
+        &self.network
+    }
+}
+
+impl Node {
+    /// Starts everything.
+    ///
+    /// # Errors
+    /// [`RuntimeError`]; then nothing runs.
+    pub async fn start(parts: Parts) -> Result<Self, RuntimeError> {
+        let Parts { machine: config, signing, store, network, hints, alert_command, clock } = parts;
+        let (federation, now) = (config.federation, clock.now());
+        let verifier = Verifier::new(federation, load::quarantined(store.as_ref())?, Arc::clone(&store));
+        let loaded = load::load(store.as_ref(), &verifier)?;
+        let seeds = Seeds::default();
+        for (_, row) in &loaded.stored.seeds {
+            // One that cannot be read is among the problems that the machine's restore names.
+            if let Ok((seed, _)) = machine::sealing_seed_from_row(row) {
+                seeds.add(&seed);
+            }
+        }
+        let rng = drawn::<32>().map_err(RuntimeError::System)?;
+        let restored = Machine::restore(config.clone(), loaded.stored, now, rng);
+        let identity = Arc::new(Identity { federation, member: config.member, node: config.node, signing });
+        let workshop = Workshop { identity: Arc::clone(&identity), seeds, store: Arc::clone(&store) };
+        let system = |error: std::io::Error| RuntimeError::System(error.to_string());
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let pool = Pool::start(threads).map_err(system)?;
+        let writer = Writer::start(Arc::clone(&store)).map_err(system)?;
+        let presence = Arc::new(ArcSwap::new(restored.machine.presence()));
+        let (network, network_events) =
+            Network::start(network, &identity.signing, Arc::clone(&presence), Arc::new(move || clock.now()))?;
+        let events = EventLog::restore(loaded.events);
+        let mut damaged: Vec<String> =
+            loaded.damaged.iter().map(|(table, error)| format!("{}: {error}", table.name())).collect();
+        damaged.extend(restored.problems);
+        let (doors, entrance) = Doors::new();
+        let (commit, batches) = Commit::new(writer);
+        let waiting: Waiting = Arc::new(Mutex::new(BTreeMap::new()));
+        let parcels = Arc::new(Mutex::new(SentParcels::default()));
+        let pushes = Tokens::new(machine::PushToken);
+        let answers = Tokens::new(machine::AnswerToken);
+        let stop = CancellationToken::new();
+        let alert = AlertHealth::default();
+        let handle = Handle {
+            doors: doors.clone(),
+            events: events.clone(),
+            network: network.clone(),
+            store: Arc::clone(&store),
+            alert: alert.clone(),
+            clock,
+            damaged: Arc::new(damaged),
+            verifier: verifier.clone(),
+            identity,
+            started: now,
+        };
+        let core = Core {
+            machine: restored.machine,
+            clock,
+            commit,
+            pool: pool.clone(),
+            workshop: workshop.clone(),
+            verifier: verifier.clone(),
+            doors: doors.clone(),
+            waiting: Arc::clone(&waiting),
+            commands: 0,
+            first: restored.effects,
+        };
+        let carrier = Carrier {
+            network: network.clone(),
+            workshop,
+            orders: doors.inner.clone(),
+            events: events.clone(),
+            waiting,
+            pushes: pushes.clone(),
+            answers: answers.clone(),
+            presence,
+            parcels: Arc::clone(&parcels),
+            hints,
+            refused: std::collections::BTreeSet::new(),
+        };
+        let ingest = Ingest { network: network.clone(), doors, pool, verifier, pushes, answers, parcels };
+        let mut tasks = JoinSet::new();
+        let token = stop.clone();
+        tasks.spawn(async move {
+            core.run(entrance, token).await;
+            Ok(())
+        });
+        tasks.spawn(carrier.run(batches));
+        tasks.spawn(async move {
+            ingest.run(network_events).await;
+            Ok(())
+        });
+        if !alert_command.is_empty() {
+            let (store, token) = (Arc::clone(&store), stop.clone());
+            tasks.spawn(alert::watch(alert_command, events, store, alert, token));
+        }
+        Ok(Self { handle, stop, tasks, network })
+    }
+
+    /// A handle on it.
+    #[must_use]
+    pub const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Runs until `stop` is cancelled or a part fails, then stops in order: intake first, then what was
+    /// submitted is stored, then the connections close.
+    ///
+    /// # Errors
+    /// What made a part fail: the node must not go on and verifies its storage at the next start.
+    pub async fn run_until(mut self, stop: CancellationToken) -> Result<(), RuntimeError> {
+        let failed = tokio::select! {
+            () = stop.cancelled() => None,
+            Some(ended) = self.tasks.join_next() => Some(ended),
+        };
+        self.stop.cancel();
+        self.network.stop().await;
+        let mut outcome = failed.map_or(Ok(()), ended_early);
+        let drain = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                if let (Ok(()), Ok(Err(error))) = (&outcome, ended) {
+                    outcome = Err(error.into());
+                }
+            }
+        };
+        if tokio::time::timeout(DRAIN_TIME, drain).await.is_err() {
+            tracing::warn!("some parts did not end in time");
+        }
+        outcome
+    }
+}
+
+/// A part that ends while the node should run has failed.
+fn ended_early(ended: Result<Result<(), StoreError>, tokio::task::JoinError>) -> Result<(), RuntimeError> {
+    match ended {
+        Ok(Err(error)) => Err(error.into()),
+        Ok(Ok(())) => Err(RuntimeError::System("a part of the node ended by itself".to_owned())),
+        Err(panic) => Err(RuntimeError::System(format!("a part of the node failed: {panic}"))),
+    }
+}
+
+/// How long the parts may take to end: a batch in hand is stored in milliseconds.
+const DRAIN_TIME: std::time::Duration = std::time::Duration::from_secs(10);

@@ -1,0 +1,242 @@
+//! The one loop around the machine: input in, effects out, in order.
+
+use std::panic::AssertUnwindSafe;
+
+use refpoint_protocol::{
+    machine::{Batch, Carriage, Command, Effect, Input, Machine},
+    relay::{
+        exchange::{CommandId, Job},
+        parcel::Class,
+    },
+    time::Timestamp,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    carry::{CommandResult, Waiting},
+    commit::{Commit, Stopping},
+    ingest::Verifier,
+    jobs::Workshop,
+    pool::{Pool, Source, Urgency},
+};
+use crate::clock::Clock;
+
+/// What the loop is handed.
+pub(super) enum Order {
+    /// Something happened.
+    Input(Input),
+    /// The operator asks.
+    Command {
+        /// What.
+        command: Command,
+        /// Where the answer goes.
+        answer: oneshot::Sender<CommandResult>,
+    },
+    /// Somebody looks at the machine's views.
+    Query(Box<dyn FnOnce(&mut Machine, Timestamp) + Send>),
+}
+
+/// The ways into the loop, the most urgent first.
+#[derive(Clone)]
+pub(super) struct Doors {
+    /// From the node's own parts; bounded by what they carry out, so that they never wait for the loop.
+    pub(super) inner: mpsc::UnboundedSender<Order>,
+    /// Urgent messages, their receipts, and commands.
+    pub(super) urgent: mpsc::Sender<Order>,
+    /// Everything else.
+    pub(super) normal: mpsc::Sender<Order>,
+}
+
+/// The other ends of [`Doors`].
+pub(super) struct Entrance {
+    inner: mpsc::UnboundedReceiver<Order>,
+    urgent: mpsc::Receiver<Order>,
+    normal: mpsc::Receiver<Order>,
+    urgent_in_a_row: u32,
+}
+
+impl Doors {
+    /// Makes both ends.
+    pub(super) fn new() -> (Self, Entrance) {
+        let (inner, inner_end) = mpsc::unbounded_channel();
+        let (urgent, urgent_end) = mpsc::channel(DOOR_MAX);
+        let (normal, normal_end) = mpsc::channel(DOOR_MAX);
+        let entrance =
+            Entrance { inner: inner_end, urgent: urgent_end, normal: normal_end, urgent_in_a_row: 0 };
+        (Self { inner, urgent, normal }, entrance)
+    }
+
+    /// The door for a class of message.
+    pub(super) const fn of(&self, class: Class) -> &mpsc::Sender<Order> {
+        match class {
+            Class::Urgent => &self.urgent,
+            Class::Normal => &self.normal,
+        }
+    }
+
+    /// Hands in an input from one of the pool's threads, which may wait.
+    pub(super) fn hand_in(&self, class: Class, input: Input) {
+        if self.of(class).blocking_send(Order::Input(input)).is_err() {
+            tracing::debug!("the machine had stopped");
+        }
+    }
+}
+
+impl Entrance {
+    /// The next order; normal ones have one turn in eight while urgent ones wait.
+    async fn next(&mut self) -> Option<Order> {
+        if self.urgent_in_a_row >= URGENT_IN_A_ROW_MAX {
+            self.urgent_in_a_row = 0;
+            if let Ok(order) = self.normal.try_recv() {
+                return Some(order);
+            }
+        }
+        tokio::select! {
+            biased;
+            Some(order) = self.inner.recv() => Some(order),
+            Some(order) = self.urgent.recv() => {
+                self.urgent_in_a_row += 1;
+                Some(order)
+            }
+            Some(order) = self.normal.recv() => {
+                self.urgent_in_a_row = 0;
+                Some(order)
+            }
+            else => None,
+        }
+    }
+}
+
+/// The loop and what it needs.
+pub(super) struct Core {
+    pub(super) machine: Machine,
+    pub(super) clock: Clock,
+    pub(super) commit: Commit,
+    pub(super) pool: Pool,
+    pub(super) workshop: Workshop,
+    pub(super) verifier: Verifier,
+    pub(super) doors: Doors,
+    pub(super) waiting: Waiting,
+    pub(super) commands: u64,
+    /// What the machine ordered when it was restored.
+    pub(super) first: Vec<Effect>,
+}
+
+impl Core {
+    /// Runs until the token is cancelled; then stores what was submitted.
+    pub(super) async fn run(mut self, mut entrance: Entrance, stop: CancellationToken) {
+        let first = std::mem::take(&mut self.first);
+        if self.carry_out(first).await.is_err() {
+            return;
+        }
+        loop {
+            let next = self.machine.next_wakeup(self.clock.now());
+            let wakeup = next.map_or(IDLE, |(at, _)| self.clock.until(at));
+            let order = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                order = entrance.next() => order,
+                () = tokio::time::sleep(wakeup) => Some(Order::Input(Input::Woke)),
+            };
+            let Some(order) = order else { break };
+            if self.take(order).await.is_err() {
+                break;
+            }
+        }
+        let stored = tokio::task::spawn_blocking(move || self.commit.close()).await;
+        match stored {
+            Ok(Ok(())) => tracing::info!("everything submitted is stored"),
+            Ok(Err(error)) => tracing::error!(%error, "the last batches may not be stored"),
+            Err(error) => tracing::error!(%error, "the writer ended badly"),
+        }
+    }
+
+    async fn take(&mut self, order: Order) -> Result<(), Stopping> {
+        let now = self.clock.now();
+        let input = match order {
+            Order::Input(input) => input,
+            Order::Command { command, answer } => {
+                self.commands += 1;
+                let id = CommandId(self.commands);
+                self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(id, answer);
+                Input::Command { id, command }
+            }
+            Order::Query(query) => {
+                query(&mut self.machine, now);
+                return Ok(());
+            }
+        };
+        let effects = self.machine.handle(now, input);
+        self.carry_out(effects).await
+    }
+
+    /// Starts work at once and submits the rest as one batch.
+    async fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), Stopping> {
+        let mut batch = Vec::with_capacity(effects.len());
+        for effect in effects {
+            match effect {
+                Effect::Work(job) => self.work(job),
+                Effect::Verify { from, envelopes, bodies, carriage } => {
+                    self.verify(from, envelopes, bodies, carriage);
+                }
+                other => batch.push(other),
+            }
+        }
+        self.commit.submit(batch).await
+    }
+
+    fn work(&self, job: Job) {
+        let (workshop, doors) = (self.workshop.clone(), self.doors.clone());
+        let class = job.class();
+        let urgency = match class {
+            Class::Urgent => Urgency::Urgent,
+            Class::Normal => Urgency::Normal,
+        };
+        let work = move || {
+            let crashed = Workshop::crashed(&job);
+            let input =
+                std::panic::catch_unwind(AssertUnwindSafe(|| workshop.run(job))).unwrap_or_else(|_| {
+                    tracing::error!("a piece of cryptography panicked; its input is refused");
+                    crashed
+                });
+            doors.hand_in(class, Input::Relay(input));
+        };
+        // The machine bounds its own work, so the pool takes it always.
+        if self.pool.submit(Source::Own, urgency, work).is_err() {
+            tracing::error!("the pool refused the node's own work");
+        }
+    }
+
+    fn verify(
+        &self,
+        from: refpoint_protocol::ids::NodeKey,
+        envelopes: Vec<refpoint_protocol::document::Envelope>,
+        bodies: Vec<Vec<u8>>,
+        carriage: Carriage,
+    ) {
+        let (verifier, doors) = (self.verifier.clone(), self.doors.clone());
+        let empty = Batch { from: Some(from), documents: Vec::new(), bodies: Vec::new(), carriage };
+        let work = move || {
+            let documents = envelopes.into_iter().map(|envelope| verifier.verify(envelope)).collect();
+            let batch = Batch { from: Some(from), documents, bodies, carriage };
+            doors.hand_in(Class::Normal, Input::Documents(batch));
+        };
+        if self.pool.submit(Source::Peer(from), Urgency::Background, work).is_err() {
+            // What was left out is still missing, and comes with the next repair.
+            let order = Order::Input(Input::Documents(empty));
+            if self.doors.inner.send(order).is_err() {
+                tracing::debug!("the machine had stopped");
+            }
+        }
+    }
+}
+
+/// Orders that may wait at one door: with this many the network's readers wait too.
+const DOOR_MAX: usize = 1_024;
+
+/// Urgent orders taken before a waiting normal one has its turn.
+const URGENT_IN_A_ROW_MAX: u32 = 7;
+
+/// How long to sleep when the machine waits for nothing.
+const IDLE: std::time::Duration = std::time::Duration::from_secs(3_600);

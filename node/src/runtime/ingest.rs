@@ -1,0 +1,281 @@
+//! What the network brings, verified before the machine's door.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use refpoint_protocol::{
+    document::{Envelope, Unverified, VerifyError, encode},
+    evidence::{AnyDocument, push::Pushed, verify_any},
+    ids::{ContentHash, FederationId, NodeKey},
+    introduction::LearnedDocument,
+    machine::{AnswerToken, AskTicket, Batch, Carriage, Input, PushToken},
+    relay::{exchange::RelayInput, frame::RelayFrame, parcel::Class, receipt::Receipt},
+    storage::{Change, Table},
+};
+use sha2::{Digest, Sha256};
+
+use super::{
+    carry::Parcels,
+    core::{Doors, Order},
+    pool::{Pool, Source, Urgency},
+    tokens::Tokens,
+};
+use crate::{
+    network::{
+        self, Direction, GossipToken, InboundFrame, Network, NetworkEvent, NetworkEvents, ResponseToken,
+    },
+    store::Store,
+};
+
+/// Opens and verifies documents, and isolates those that make our own code fail.
+#[derive(Clone)]
+pub(crate) struct Verifier {
+    federation: FederationId,
+    quarantine: Arc<Mutex<Quarantine>>,
+    store: Arc<dyn Store>,
+}
+
+#[derive(Default)]
+struct Quarantine {
+    hashes: BTreeSet<ContentHash>,
+    order: VecDeque<ContentHash>,
+}
+
+impl Verifier {
+    /// Starts with the hashes that storage kept.
+    pub(super) fn new(
+        federation: FederationId,
+        kept: impl IntoIterator<Item = ContentHash>,
+        store: Arc<dyn Store>,
+    ) -> Self {
+        let mut quarantine = Quarantine::default();
+        for hash in kept {
+            quarantine.add(hash);
+        }
+        Self { federation, quarantine: Arc::new(Mutex::new(quarantine)), store }
+    }
+
+    /// Opens and verifies one envelope. One that makes the decoder panic is put in quarantine: 196 nodes run
+    /// this program, and one poison record must not stop them all.
+    pub(super) fn verify(&self, envelope: Envelope) -> Result<AnyDocument, VerifyError> {
+        let hash = hash_of(&envelope);
+        let poison = || VerifyError::Newer { kind: "quarantined".to_owned(), version: 0 };
+        if self.lock().hashes.contains(&hash) {
+            return Err(poison());
+        }
+        let federation = self.federation;
+        std::panic::catch_unwind(AssertUnwindSafe(|| verify_any(envelope, federation))).unwrap_or_else(|_| {
+            tracing::error!(document = %hash.short(), "a document makes the decoder fail: quarantined");
+            self.isolate(hash);
+            Err(poison())
+        })
+    }
+
+    /// Remembers a poison document by its hash, over restarts too.
+    fn isolate(&self, hash: ContentHash) {
+        let mut changes = vec![Change::put(Table::Quarantine, *hash.as_bytes(), Vec::new())];
+        let forgotten = self.lock().add(hash);
+        changes.extend(forgotten.map(|oldest| Change::delete(Table::Quarantine, *oldest.as_bytes())));
+        if let Err(error) = self.store.apply(&changes) {
+            tracing::error!(%error, "the quarantine was not stored");
+        }
+    }
+
+    /// How many documents are in quarantine.
+    pub(super) fn quarantined(&self) -> usize {
+        self.lock().hashes.len()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Quarantine> {
+        self.quarantine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Quarantine {
+    /// Adds a hash; returns the one that leaves for it.
+    fn add(&mut self, hash: ContentHash) -> Option<ContentHash> {
+        if self.hashes.insert(hash) {
+            self.order.push_back(hash);
+        }
+        if self.order.len() <= QUARANTINE_MAX {
+            return None;
+        }
+        let oldest = self.order.pop_front()?;
+        self.hashes.remove(&oldest);
+        Some(oldest)
+    }
+}
+
+/// The task that reads the network's events.
+pub(super) struct Ingest {
+    pub(super) network: Network,
+    pub(super) doors: Doors,
+    pub(super) pool: Pool,
+    pub(super) verifier: Verifier,
+    pub(super) pushes: Tokens<PushToken, GossipToken>,
+    pub(super) answers: Tokens<AnswerToken, ResponseToken>,
+    pub(super) parcels: Parcels,
+}
+
+impl Ingest {
+    /// Runs until the network has stopped.
+    pub(super) async fn run(self, mut events: NetworkEvents) {
+        while let Some(event) = events.next().await {
+            self.take(event).await;
+        }
+    }
+
+    async fn take(&self, event: NetworkEvent) {
+        match event {
+            NetworkEvent::Connected(connected) => {
+                tracing::info!(
+                    member = %connected.member, node = %connected.node.short(), direction = %connected.direction,
+                    group = %connected.group, "connected"
+                );
+                let dialled = connected.direction == Direction::Outbound;
+                let (node, member, remote_time) = (connected.node, connected.member, connected.remote_time);
+                self.hand_in(Class::Normal, Input::Connected { node, member, remote_time, dialled }).await;
+            }
+            NetworkEvent::Disconnected { node, member, why } => {
+                tracing::info!(%member, node = %node.short(), %why, "disconnected");
+                self.hand_in(Class::Normal, Input::Disconnected { node }).await;
+            }
+            NetworkEvent::Frame(frame) => self.take_frame(frame).await,
+            NetworkEvent::Gossip { source, token, data } => self.take_gossip(source, token, data).await,
+            NetworkEvent::RepairRequested { from, token, request } => {
+                let token = self.answers.hold(token);
+                self.hand_in(Class::Normal, Input::RepairRequested { from, token, request }).await;
+            }
+            NetworkEvent::RepairAnswered { from, ticket, result } => {
+                if let Err(why) = &result {
+                    tracing::debug!(peer = %from.short(), %why, "a repair request was not answered");
+                }
+                let input = Input::RepairAnswered { from, ticket: AskTicket(ticket.0), answer: result.ok() };
+                self.hand_in(Class::Normal, input).await;
+            }
+            NetworkEvent::SendFailed { to, ticket, why } => self.take_failed(to, ticket, &why).await,
+            NetworkEvent::Learned { from, documents } => self.take_learned(from, documents),
+            NetworkEvent::Listening(address) => tracing::info!(%address, "listening"),
+            NetworkEvent::ListenerLost { why } => {
+                tracing::error!(%why, "this node cannot be dialled any more")
+            }
+            NetworkEvent::DialFailed { address, why, .. } => tracing::debug!(%address, %why, "a dial failed"),
+            NetworkEvent::PublishFailed { why } => tracing::warn!(%why, "nobody was told: repair will"),
+            NetworkEvent::Fault { node, address, fault } => {
+                let (rule, peer) = (fault.rule(), node.map(|node| node.short()));
+                let address = address.map(|address| address.to_string());
+                tracing::warn!(rule, %fault, ?peer, ?address, "a peer broke a rule of the wire");
+                if let Some(from) = node {
+                    self.hand_in(Class::Normal, Input::Fault { from, rule, push: None }).await;
+                }
+            }
+            NetworkEvent::Latency { .. } => {}
+        }
+    }
+
+    async fn take_frame(&self, inbound: InboundFrame) {
+        let InboundFrame { from, class, frame, room } = inbound;
+        let input = match frame {
+            RelayFrame::Parcel(parcel) => RelayInput::ParcelReceived { from, parcel },
+            RelayFrame::Receipt(envelope) => return self.take_receipt(from, class, envelope, room).await,
+            RelayFrame::Offer(offer) => RelayInput::OfferReceived { from, offer },
+            RelayFrame::OfferUnknown(offer) => RelayInput::OfferUnknownReceived { from, offer },
+            RelayFrame::OfferIds(ids) => RelayInput::OfferIdsReceived { from, ids },
+            RelayFrame::Lacking(lacking) => RelayInput::LackingReceived { from, lacking },
+        };
+        self.hand_in(class, Input::Relay(input)).await;
+        drop(room);
+    }
+
+    async fn take_receipt(&self, from: NodeKey, class: Class, envelope: Envelope, room: network::Room) {
+        let (doors, federation) = (self.doors.clone(), self.verifier.federation);
+        let urgency = match class {
+            Class::Urgent => Urgency::Urgent,
+            Class::Normal => Urgency::Normal,
+        };
+        let work = move || {
+            let verify = || Unverified::<Receipt>::open(envelope).and_then(|open| open.verify(federation));
+            let input = match std::panic::catch_unwind(AssertUnwindSafe(verify)) {
+                Ok(Ok(receipt)) => Input::Relay(RelayInput::ReceiptReceived { from, receipt }),
+                Ok(Err(VerifyError::Newer { .. })) => return,
+                Ok(Err(error)) => Input::Fault { from, rule: error.rule(), push: None },
+                Err(_) => return tracing::error!(peer = %from.short(), "a receipt makes the decoder fail"),
+            };
+            doors.hand_in(class, input);
+            drop(room);
+        };
+        if self.pool.submit(Source::Peer(from), urgency, work).is_err() {
+            // The sender of the message asks again; the receipt is made anew.
+            tracing::debug!(peer = %from.short(), "a receipt was left out: too much of this peer waits");
+        }
+    }
+
+    async fn take_gossip(&self, source: NodeKey, token: GossipToken, data: Vec<u8>) {
+        let (doors, verifier, pushes, held) =
+            (self.doors.clone(), self.verifier.clone(), self.pushes.clone(), token.clone());
+        let work = move || {
+            let push = pushes.hold(held);
+            let input = match Pushed::from_bytes(&data) {
+                Ok(Pushed { document, body }) => Input::Documents(Batch {
+                    from: Some(source),
+                    documents: vec![verifier.verify(document)],
+                    bodies: body.into_iter().map(serde_bytes::ByteBuf::into_vec).collect(),
+                    carriage: Carriage::Push(push),
+                }),
+                Err(_) => Input::Fault { from: source, rule: "PU-01", push: Some(push) },
+            };
+            doors.hand_in(Class::Normal, input);
+        };
+        if self.pool.submit(Source::Peer(source), Urgency::Background, work).is_err()
+            && self.network.verdict(token, network::Verdict::Ignore).await.is_err()
+        {
+            tracing::debug!("the network had stopped");
+        }
+    }
+
+    async fn take_failed(&self, to: NodeKey, ticket: network::Ticket, why: &network::SendFailure) {
+        tracing::debug!(peer = %to.short(), %why, "a frame did not go out");
+        let message = self.parcels.lock().unwrap_or_else(PoisonError::into_inner).take(ticket.0);
+        if let Some(message) = message {
+            self.hand_in(Class::Urgent, Input::Relay(RelayInput::SendFailed { to, message })).await;
+        }
+    }
+
+    fn take_learned(&self, from: NodeKey, learned: Vec<LearnedDocument>) {
+        let (verifier, doors) = (self.verifier.clone(), self.doors.clone());
+        let work = move || {
+            let mut bodies = Vec::new();
+            let verify = |document| match document {
+                LearnedDocument::Charter(charter) => Ok(AnyDocument::Charter(charter)),
+                LearnedDocument::KeySet(key_set) => Ok(AnyDocument::KeySet(key_set)),
+                LearnedDocument::Record { header, body } => {
+                    bodies.push(body);
+                    verifier.verify(header)
+                }
+            };
+            let documents = learned.into_iter().map(verify).collect();
+            let batch = Batch { from: Some(from), documents, bodies, carriage: Carriage::Hand };
+            doors.hand_in(Class::Normal, Input::Documents(batch));
+        };
+        if self.pool.submit(Source::Peer(from), Urgency::Background, work).is_err() {
+            tracing::debug!(peer = %from.short(), "what an introduction brought was left to repair");
+        }
+    }
+
+    async fn hand_in(&self, class: Class, input: Input) {
+        if self.doors.of(class).send(Order::Input(input)).await.is_err() {
+            tracing::debug!("the machine had stopped");
+        }
+    }
+}
+
+fn hash_of(envelope: &Envelope) -> ContentHash {
+    let bytes = encode(envelope).unwrap_or_default();
+    ContentHash::from_bytes(Sha256::digest(bytes).into())
+}
+
+/// Documents in quarantine: a ring, so that a flood of poison cannot fill memory.
+const QUARANTINE_MAX: usize = 1_024;

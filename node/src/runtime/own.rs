@@ -1,0 +1,78 @@
+//! What the machine cannot do itself about this node's own records: sign with the node key, draw a sealing key.
+
+use refpoint_protocol::{
+    crypto::SealingSeed,
+    directory::header::{ChainKind, Header, NodeRecordHeader, ReferencePointHeader},
+    document::sign,
+    machine::{Input, Target, sealing_seed_row},
+    storage::{Change, Table},
+    time::Timestamp,
+};
+
+use super::jobs::{Identity, Workshop, drawn};
+use crate::{
+    network::{self, Address},
+    store::StoreError,
+};
+
+/// Why no sealing key was made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SealingKeyError {
+    /// The operating system gives no random bytes.
+    #[error("{0}")]
+    Random(String),
+    /// The seed could not be stored.
+    #[error("the seed could not be stored: {0}")]
+    Store(#[from] StoreError),
+    /// Its row cannot be encoded: a broken invariant of ours.
+    #[error("the seed's row: {0}")]
+    Row(String),
+}
+
+/// Signs a header of this node's own chain.
+pub(super) fn sign_header(
+    identity: &Identity,
+    kind: ChainKind,
+    header: Header,
+    body: Option<Vec<u8>>,
+) -> Result<Input, String> {
+    let (federation, keys) = (Some(identity.federation), [&identity.signing]);
+    let envelope = match kind {
+        ChainKind::NodeRecord => sign(&NodeRecordHeader(header), federation, &keys),
+        ChainKind::ReferencePoint => sign(&ReferencePointHeader(header), federation, &keys),
+    };
+    let envelope = envelope.map_err(|error| format!("a header cannot be encoded: {error}"))?;
+    Ok(Input::HeaderSigned { kind, envelope, body })
+}
+
+/// Draws a sealing key and returns only when its seed is on the device: a key whose seed could be lost in a
+/// crash must never be published.
+pub(super) fn make_sealing_key(
+    workshop: &Workshop,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<Input, SealingKeyError> {
+    let seed = SealingSeed::from_bytes(drawn().map_err(SealingKeyError::Random)?);
+    let entry = seed.expand().entry(from, until);
+    let row =
+        sealing_seed_row(&seed, from, until).map_err(|error| SealingKeyError::Row(error.to_string()))?;
+    let key = entry.id().as_bytes().to_vec();
+    workshop.store.apply(&[Change { table: Table::SealingSeeds, key, value: Some(row.to_vec()) }])?;
+    workshop.store.sync()?;
+    workshop.seeds.add(&seed);
+    Ok(Input::SealingKeyMade(entry))
+}
+
+/// A target as the network takes it. Addresses that cannot be dialled are left out and logged.
+pub(super) fn network_target(target: Target) -> Option<network::Target> {
+    let Target { node, member, group, addresses } = target;
+    let parse = |text: String| match text.parse::<Address>() {
+        Ok(address) => Some(address),
+        Err(error) => {
+            tracing::warn!(%member, %error, "a published address cannot be dialled");
+            None
+        }
+    };
+    let addresses = addresses.into_iter().filter_map(parse).collect();
+    Some(network::Target { node, member, group: Some(group), addresses })
+}
