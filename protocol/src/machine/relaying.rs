@@ -34,10 +34,10 @@ impl Machine {
             RelayEffect::FetchKeySet { from, member: _ } => self.start_repair(now, from, effects),
             RelayEffect::Emit(event) => self.on_relay_event(now, event, effects),
             RelayEffect::Fault { from, fault } => {
+                // The rest is what networks and lagging directories do, and nobody's fault.
                 if fault.is_penalised() {
-                    self.penalise(now, from, fault.rule());
+                    self.fault(now, Some(from), fault.rule(), &fault.to_string(), effects);
                 }
-                effects.push(Effect::Report { from, rule: fault.rule(), what: fault.to_string() });
             }
         }
     }
