@@ -10,6 +10,7 @@
 //! waits for the machine, so the ring cannot stand still.
 
 mod alert;
+mod backend;
 mod carry;
 mod commit;
 mod core;
@@ -35,7 +36,6 @@ use refpoint_protocol::{
 use tokio::{sync::oneshot, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-pub use self::carry::CommandResult;
 use self::{
     alert::AlertHealth,
     carry::{Carrier, SentParcels, Waiting},
@@ -46,6 +46,10 @@ use self::{
     jobs::{Identity, Seeds, Workshop, drawn},
     pool::Pool,
     tokens::Tokens,
+};
+pub use self::{
+    backend::{NodeBackend, Operator},
+    carry::CommandResult,
 };
 use crate::{
     clock::Clock,
@@ -101,7 +105,6 @@ pub struct Handle {
     pub(crate) network: Network,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) alert: AlertHealth,
-    pub(crate) clock: Clock,
     pub(crate) damaged: Arc<Vec<String>>,
     pub(crate) verifier: Verifier,
     pub(crate) identity: Arc<Identity>,
@@ -200,7 +203,6 @@ impl Node {
             network: network.clone(),
             store: Arc::clone(&store),
             alert: alert.clone(),
-            clock,
             damaged: Arc::new(damaged),
             verifier: verifier.clone(),
             identity,

@@ -12,13 +12,15 @@ use super::{
     output::Output,
 };
 use crate::{
-    api::socket::Socket,
+    api::{self, socket::Socket},
     clock::Clock,
-    config::Config,
+    config::{Config, NEXT_ROOT_KEY, ROOT_KEY},
     founding::{joined_federation, joined_hints},
     network::{Address, NetworkConfig},
-    runtime::{Node, Parts, RuntimeError},
-    shutdown, telemetry,
+    runtime::{Node, NodeBackend, Operator, Parts, RuntimeError},
+    shutdown,
+    store::Opened,
+    telemetry,
 };
 
 /// Run this country's node.
@@ -92,8 +94,13 @@ async fn serve(config: Config) -> Result<(), Failure> {
     .map_err(|error| failed(&config, error))?;
     tracing::info!(member = %config.member, federation = %federation.short(), "the node is running");
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(async { Ok::<(), std::io::Error>(()) });
-    drop(socket);
+    let operator = Operator {
+        root_keys: [ROOT_KEY, NEXT_ROOT_KEY].map(|file| config.folder().join(file)).to_vec(),
+        alert_configured: !config.alert_command.is_empty(),
+        storage_notes: notes(&opened),
+    };
+    let backend = Arc::new(NodeBackend::new(node.handle().clone(), operator));
+    let serving = tokio::spawn(api::serve(socket, backend, stop.clone()));
     let signals = tokio::spawn(shutdown::on_signal(stop.clone()));
     let ended = node.run_until(stop.clone()).await;
     stop.cancel();
@@ -116,4 +123,19 @@ fn failed(config: &Config, error: RuntimeError) -> Failure {
         RuntimeError::System(_) => "start it again; if this comes back, report the log",
     };
     Failure::error(format!("the node of {} stopped", config.member), error, remedy)
+}
+
+/// What storage did when it was opened, for `status`.
+fn notes(opened: &Opened) -> Vec<String> {
+    let recovered = opened.recovered.as_ref().map(|recovered| {
+        format!(
+            "the database was recovered ({}); {} acknowledged batches may be lost; it lies as it was in {}",
+            recovered.cause,
+            recovered.lost,
+            recovered.copy.display()
+        )
+    });
+    let set_aside = (opened.set_aside > 0)
+        .then(|| format!("{} damaged records were set aside and are fetched again", opened.set_aside));
+    recovered.into_iter().chain(set_aside).collect()
 }

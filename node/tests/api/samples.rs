@@ -67,6 +67,7 @@ pub(crate) fn facts() -> StatusFacts {
         announced: vec!["node.ke.example:4001".into()],
         peers: PeerCounts { connected: 2, known: 2, members_connected: 2, ever_dialled_in: true },
         directory: DirectoryCounts { members: 3, entries: 3, stale: 0, disputed: 0 },
+        directory_digest: "9f".repeat(32),
         charter: CharterStatus {
             version: CharterVersion(1),
             tips: vec![CharterId::from_bytes([7; 32])],

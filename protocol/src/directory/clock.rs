@@ -42,6 +42,12 @@ impl ClockWitnesses {
         if offsets.len() < WITNESSES { None } else { offsets.get((offsets.len() - 1) / 2).copied() }
     }
 
+    /// How many members' clocks were heard lately.
+    #[must_use]
+    pub fn witnesses(&self, now: Timestamp) -> usize {
+        self.words.values().filter(|word| is_recent(word, now)).count()
+    }
+
     /// Whether the clock is further than [`CLOCK_SKEW_MAX`] from the median: then this node signs no
     /// record and applies no expiry.
     #[must_use]

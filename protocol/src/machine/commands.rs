@@ -68,7 +68,10 @@ pub enum CommandRefused {
         "this node's clock is {0} ms behind the members' median: set the clock, then start the node again"
     )]
     ClockWrong(i64),
-    /// A document is wrong or waits for one that is not held.
+    /// A document builds on one that is not held here: it waits, bounded, and is neither refused nor believed.
+    #[error("a document that it builds on is not held here")]
+    Pending,
+    /// A document is wrong in every state.
     #[error("the documents were not taken: {0}")]
     Documents(String),
 }

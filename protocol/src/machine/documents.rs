@@ -47,13 +47,12 @@ impl Machine {
     /// Takes in what the operator hands over, and says what came of it.
     pub(super) fn import(&mut self, now: Timestamp, id: CommandId, batch: Batch, effects: &mut Vec<Effect>) {
         let outcome = self.take_in(now, batch, effects);
-        let rejected =
-            outcome.rejected.first().map(|rejection| format!("{}: {}", rejection.rule, rejection.reason));
-        let waiting = (!outcome.missing.is_empty())
-            .then(|| "a document that they build on is not held here: import that first".to_owned());
-        let reply = match rejected.or(waiting) {
-            Some(why) if outcome.accepted.is_empty() => Err(CommandRefused::Documents(why)),
-            _ => Ok(Reply::Imported { accepted: outcome.accepted.len() as u64, known: outcome.known }),
+        let reply = match outcome.rejected.first() {
+            Some(wrong) => Err(CommandRefused::Documents(format!("{}: {}", wrong.rule, wrong.reason))),
+            None if outcome.accepted.is_empty() && !outcome.missing.is_empty() => {
+                Err(CommandRefused::Pending)
+            }
+            None => Ok(Reply::Imported { accepted: outcome.accepted.len() as u64, known: outcome.known }),
         };
         for accepted in &outcome.accepted {
             effects.push(Effect::Push { document: Arc::clone(accepted.document.envelope()), body: None });

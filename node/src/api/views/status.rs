@@ -110,6 +110,8 @@ pub struct StatusFacts {
     pub peers: PeerCounts,
     /// The directory.
     pub directory: DirectoryCounts,
+    /// One value that is equal on two nodes exactly if they hold the same directory.
+    pub directory_digest: String,
     /// The charter.
     pub charter: CharterStatus,
     /// This node's own chain.

@@ -1,0 +1,206 @@
+//! The directory and the peers as the API shows them.
+
+use std::collections::BTreeMap;
+
+use refpoint_protocol::{
+    directory::{
+        own_chain::{Standing, StopReason},
+        view::{Age, BodyMark, MemberView as Entry},
+    },
+    evidence::Evidence,
+    ids::{MemberCode, NodeKey},
+    machine::Machine,
+    membership::{KeyState, MemberView as Listed, key_set::NodeState},
+    time::Timestamp,
+};
+
+use crate::{
+    api::views::{
+        directory::{
+            DirectoryEntryView, DirectoryNodeView, DirectoryRow, Freshness, ReferencePointView, local_time,
+        },
+        instant::Instant,
+        names::MemberNames,
+        peer::{Direction, PeerView},
+        status::ChainState,
+    },
+    fingerprint::spoken,
+    network::{self, PeerRow, TransportKind},
+};
+
+/// Every member's line, by code.
+pub(super) fn rows(machine: &Machine, now: Timestamp) -> Vec<DirectoryRow> {
+    let membership = machine.evidence().membership();
+    membership
+        .members()
+        .map(|member| row(machine, member, entry(machine.evidence(), member, now).as_ref(), now))
+        .collect()
+}
+
+/// All about one member; `None` if the charter does not list it.
+pub(super) fn entry_view(machine: &Machine, code: &MemberCode, now: Timestamp) -> Option<DirectoryEntryView> {
+    let evidence = machine.evidence();
+    let membership = evidence.membership();
+    let member = membership.member(code)?;
+    let held = entry(evidence, member, now);
+    let point = held.as_ref().and_then(|entry| entry.reference_point.as_ref());
+    let nodes = membership.nodes().filter(|(_, standing)| standing.member == *code);
+    let nodes = nodes.map(|(node, standing)| {
+        let listing = evidence.listing(*node);
+        let record = listing.and_then(|listing| evidence.directory().record(listing));
+        DirectoryNodeView {
+            node: *node,
+            rank: standing.rank,
+            state: node_state(standing.state),
+            addresses: record.map(|record| record.addresses.clone()).unwrap_or_default(),
+            connected: machine.connected().contains_key(node) || *node == machine.config().node,
+            last_contact: None,
+            can_be_sealed_to: listing
+                .is_some_and(|listing| evidence.directory().sealing_key(listing, now).is_some()),
+        }
+    });
+    Some(DirectoryEntryView {
+        row: row(machine, member, held.as_ref(), now),
+        reference_point: point.and_then(|point| point.entry.as_deref()).map(ReferencePointView::from),
+        fresh_until: point.map(|point| point.header.fresh_until.into()),
+        sequence: point.map(|point| point.header.sequence),
+        key_set_epoch: member.epoch,
+        key_set_review: member.review.map(Into::into),
+        root_fingerprint: member.root.map_or_else(|| "disputed".to_owned(), |root| spoken(root.as_bytes())),
+        nodes: nodes.collect(),
+    })
+}
+
+/// The nodes of others, joined with what the network knows of them.
+pub(super) fn peers(machine: &Machine, network: Vec<PeerRow>, now: Timestamp) -> Vec<PeerView> {
+    let evidence = machine.evidence();
+    let mut known: BTreeMap<(MemberCode, NodeKey), PeerView> = BTreeMap::new();
+    for listing in evidence.listings().iter().filter(|listing| listing.node != machine.config().node) {
+        let record = evidence.directory().record(listing);
+        let addresses = record.map(|record| record.addresses.clone()).unwrap_or_default();
+        let reason = if addresses.is_empty() { "it publishes no address" } else { "not dialled yet" };
+        let view = PeerView {
+            member: listing.member.clone(),
+            names: MemberNames::of(&listing.member),
+            node: listing.node,
+            connected: false,
+            direction: None,
+            transport: None,
+            group: None,
+            addresses,
+            latency_us: None,
+            since: None,
+            last_contact: None,
+            reason: Some(reason.to_owned()),
+            next_dial: None,
+        };
+        known.insert((listing.member.clone(), listing.node), view);
+    }
+    for peer in network {
+        let Some(view) = known.get_mut(&(peer.member.clone(), peer.node)) else { continue };
+        view.last_contact = peer.last_contact.map(Into::into);
+        view.next_dial = peer.next_dial_in.map(|wait| now.after(wait).into());
+        if let Some(connection) = peer.connection {
+            view.connected = true;
+            view.reason = None;
+            view.direction = Some(match connection.direction {
+                network::Direction::Inbound => Direction::Inbound,
+                network::Direction::Outbound => Direction::Outbound,
+            });
+            view.transport = Some(match connection.transport {
+                TransportKind::Tcp => "tcp/tls1.3/yamux".to_owned(),
+                TransportKind::Memory => "memory/tls1.3/yamux".to_owned(),
+            });
+            view.group = Some(connection.group.to_string());
+            view.addresses = vec![connection.address.to_string()];
+            view.latency_us = connection.latency.and_then(|latency| u64::try_from(latency.as_micros()).ok());
+            view.since = Some(connection.since.into());
+        } else {
+            view.since = view.last_contact;
+            if let Some(reason) = peer.reason {
+                view.reason = Some(reason);
+            }
+        }
+    }
+    known.into_values().collect()
+}
+
+/// Whether this node signs its own chain, in the API's words.
+pub(super) fn chain_state(machine: &Machine, now: Timestamp) -> ChainState {
+    let waiting = |witnesses: usize| ChainState::Waiting {
+        repairs: witnesses as u64,
+        needed: refpoint_protocol::limits::WITNESSES as u64,
+    };
+    let stopped = |why: String| ChainState::Stopped { why };
+    match machine.standing(now) {
+        Standing::Signing => ChainState::Publishing { last: last_published(machine).map(Into::into) },
+        Standing::Waiting { witnesses, .. } => waiting(witnesses.len()),
+        Standing::NotListed => stopped("no current key set lists this node's key".to_owned()),
+        Standing::ClockWrong { offset_ms } => {
+            stopped(format!("this node's clock is {offset_ms} ms behind the members' median"))
+        }
+        Standing::Stopped(StopReason::Twin { .. }) => {
+            stopped("another machine signs with this node's key: find it and stop it".to_owned())
+        }
+        Standing::Stopped(StopReason::Forked { sequence, .. }) => {
+            stopped(format!("its chain is forked at {sequence}: only a new key set ends that"))
+        }
+        Standing::Stopped(StopReason::Full { .. }) => {
+            stopped("its chain is full: a new key set begins another".to_owned())
+        }
+    }
+}
+
+/// When this node last signed a header.
+fn last_published(machine: &Machine) -> Option<Timestamp> {
+    let chains = machine.evidence().chains().of_node(machine.config().node);
+    chains.filter_map(|(_, chain)| chain.newest()).map(|header| header.issued).max()
+}
+
+fn entry(evidence: &Evidence, member: &Listed, now: Timestamp) -> Option<Entry> {
+    evidence.directory().member(&member.code, now)
+}
+
+fn row(machine: &Machine, member: &Listed, entry: Option<&Entry>, now: Timestamp) -> DirectoryRow {
+    let view = entry.and_then(|entry| entry.reference_point.as_ref());
+    let point = view.and_then(|view| view.entry.as_deref());
+    let connected = machine.connected().values().any(|connection| connection.member == member.code);
+    DirectoryRow {
+        member: member.code.clone(),
+        names: MemberNames::of(&member.code),
+        status: member.status,
+        group: member.group,
+        unit: point.and_then(|point| point.names.first()).map(|name| name.text.clone()),
+        languages: point.map(|point| point.languages.clone()).unwrap_or_default(),
+        on_duty: point.and_then(|point| point.on_duty.clone()),
+        time_zone: point.map(|point| point.time_zone.clone()),
+        local_time: point.and_then(|point| local_time(&point.time_zone, Instant::from(now))),
+        freshness: view.map_or(Freshness::Missing, |view| match (view.header.body, view.header.age) {
+            (BodyMark::Erased, _) => Freshness::Erased,
+            (BodyMark::Missing | BodyMark::Unreadable, _) => Freshness::BodyMissing,
+            (BodyMark::Held, Age::Fresh) => Freshness::Fresh,
+            (BodyMark::Held, Age::Stale) => Freshness::Stale,
+            (BodyMark::Held, Age::Future) => Freshness::Future,
+        }),
+        issued: view.map(|view| view.header.issued.into()),
+        age_seconds: view.map(|view| view.header.age_at(now).as_secs()),
+        disputed: view.is_some_and(|view| view.header.disputed_from.is_some()),
+        sample: point.is_some_and(|point| point.sample),
+        connected: connected || member.code == machine.config().member,
+    }
+}
+
+fn node_state(state: KeyState) -> NodeState {
+    match state {
+        KeyState::Active => NodeState::Active,
+        KeyState::Compromised { .. } => NodeState::Compromised,
+        KeyState::Retired { .. }
+        | KeyState::LeftOut { .. }
+        | KeyState::Disputed
+        | KeyState::MemberSuspended
+        | KeyState::MemberWithdrawn
+        | KeyState::RootReplaced
+        | KeyState::RootDisputed
+        | KeyState::AwaitingAdmission => NodeState::Retired,
+    }
+}

@@ -1,0 +1,125 @@
+//! The facts of `status`.
+
+use std::path::PathBuf;
+
+use refpoint_protocol::{
+    directory::view::Age, machine::Machine, message::header::Precedence, time::Timestamp,
+};
+
+use super::{Operator, directory::chain_state};
+use crate::{
+    api::views::{
+        names::MemberNames,
+        status::{
+            CharterStatus, ClockStatus, DirectoryCounts, KeySetStatus, PeerCounts, StatusFacts,
+            Unacknowledged,
+        },
+    },
+    fingerprint::spoken,
+    network::Summary,
+};
+
+/// What the machine does not know.
+pub(super) struct Around {
+    pub(super) summary: Summary,
+    pub(super) started: Timestamp,
+    pub(super) disk_free_bytes: u64,
+    pub(super) storage_notes: Vec<String>,
+    pub(super) alert_failure: Option<String>,
+    pub(super) ever_dialled_in: bool,
+}
+
+/// Gathers the facts.
+pub(super) fn facts(machine: &Machine, now: Timestamp, operator: &Operator, around: Around) -> StatusFacts {
+    let Around { summary, started, disk_free_bytes, storage_notes, alert_failure, ever_dialled_in } = around;
+    let config = machine.config();
+    let evidence = machine.evidence();
+    let membership = evidence.membership();
+    let own = membership.member(&config.member);
+    let entries = evidence.directory().members(now);
+    let points = || entries.iter().filter_map(|entry| entry.reference_point.as_ref());
+    let unit = entries.iter().find(|entry| entry.member == config.member);
+    let unit = unit.and_then(|entry| entry.reference_point.as_ref()).and_then(|point| point.entry.as_ref());
+    let counts = machine.messages().counts();
+    let members_connected: std::collections::BTreeSet<_> =
+        machine.connected().values().map(|connection| &connection.member).collect();
+    StatusFacts {
+        member: config.member.clone(),
+        names: MemberNames::of(&config.member),
+        unit: unit.and_then(|entry| entry.names.first()).map(|name| name.text.clone()),
+        federation_fingerprint: spoken(config.federation.as_bytes()),
+        node_fingerprint: spoken(config.node.as_bytes()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        now: now.into(),
+        started: started.into(),
+        key_set: KeySetStatus {
+            epoch: own.filter(|own| !own.is_disputed()).and_then(|own| own.epoch),
+            review: own.and_then(|own| own.review).map(Into::into),
+            lists_this_node: membership.is_active_node(&config.node),
+        },
+        root_keys_here: operator
+            .root_keys
+            .iter()
+            .filter(|file| file.exists())
+            .cloned()
+            .collect::<Vec<PathBuf>>(),
+        clock: ClockStatus {
+            offset_ms: machine.clocks().median_offset(now),
+            witnesses: machine.clocks().witnesses(now) as u64,
+            wrong: machine.clocks().is_wrong(now),
+        },
+        listening: summary.listening.iter().map(ToString::to_string).collect(),
+        announced: config.addresses.clone(),
+        peers: PeerCounts {
+            connected: machine.connected().len() as u64,
+            known: evidence.listings().iter().filter(|listing| listing.node != config.node).count() as u64,
+            members_connected: members_connected.len() as u64,
+            ever_dialled_in,
+        },
+        directory: DirectoryCounts {
+            members: membership.members().filter(|member| member.is_active()).count() as u64,
+            entries: points().count() as u64,
+            stale: points().filter(|point| point.header.age == Age::Stale).count() as u64,
+            disputed: points().filter(|point| point.header.disputed_from.is_some()).count() as u64,
+        },
+        directory_digest: digest(machine),
+        charter: CharterStatus {
+            version: membership.version(),
+            tips: membership.tips().to_vec(),
+            this_member_active: own.is_some_and(refpoint_protocol::membership::MemberView::is_active),
+        },
+        chain: chain_state(machine, now),
+        unacknowledged: unacknowledged(machine),
+        outbox_waiting: counts.waiting as u64,
+        outbox_oldest: counts.waiting_since.map(Into::into),
+        disk_free_bytes,
+        storage_notes,
+        alert_failure,
+        alert_configured: operator.alert_configured,
+        newer_documents: machine.newer(),
+    }
+}
+
+/// One value that is equal on two nodes exactly if they hold the same directory: SHA-256 over the roots that
+/// repair compares.
+fn digest(machine: &Machine) -> String {
+    use sha2::{Digest as _, Sha256};
+    let roots = machine.evidence().roots().unwrap_or_default();
+    let mut hash = Sha256::new();
+    for root in &roots {
+        hash.update(root.root.as_bytes());
+    }
+    refpoint_protocol::ids::ContentHash::from_bytes(hash.finalize().into()).to_string()
+}
+
+fn unacknowledged(machine: &Machine) -> Vec<Unacknowledged> {
+    let inbox = machine.messages().inbox();
+    let waiting = |precedence: Precedence| {
+        let rows = inbox.iter().filter(|row| row.precedence == precedence && !row.drill && !row.withdrawn);
+        let rows: Vec<_> = rows.filter(|row| row.acknowledged.is_none()).collect();
+        let oldest = rows.iter().min_by_key(|row| (row.received, row.id))?;
+        let (count, oldest_id, oldest) = (rows.len() as u64, oldest.id, oldest.received.into());
+        Some(Unacknowledged { precedence, count, oldest, oldest_id })
+    };
+    Precedence::ALL.into_iter().filter_map(waiting).collect()
+}
