@@ -124,7 +124,7 @@ fn holding(cast: &Cast, documents: &Documents, held: &[&str]) -> Trust {
         match document {
             AnyDocument::Charter(charter) => trust.accept_charter(Arc::clone(charter)).map(drop).unwrap(),
             AnyDocument::KeySet(set) => trust.accept_key_set(Arc::clone(set)).map(drop).unwrap(),
-            AnyDocument::NodeRecord(_) | AnyDocument::ReferencePoint(_) => unreachable!("no headers here"),
+            AnyDocument::NodeRecord(_) | AnyDocument::ReferencePoint(_) => panic!("no headers here"),
         }
     }
     trust
