@@ -5,6 +5,7 @@
 
 mod charter;
 mod config;
+mod demo;
 mod directory;
 pub mod failure;
 mod folder;
@@ -58,6 +59,7 @@ enum Command {
     Config(config::Command),
     Sample(sample::Arguments),
     Run(run::Arguments),
+    Demo(demo::Arguments),
     Status(status::Arguments),
     Peers(peers::Arguments),
     #[command(subcommand)]
@@ -76,6 +78,7 @@ impl Command {
             Self::Config(command) => config::run(command, output),
             Self::Sample(arguments) => sample::run(arguments, output),
             Self::Run(arguments) => run::run(arguments, output),
+            Self::Demo(arguments) => demo::run(arguments, output),
             Self::Status(arguments) => status::run(arguments, output),
             Self::Peers(arguments) => peers::run(arguments, output),
             Self::Directory(command) => directory::run(command, output),

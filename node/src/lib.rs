@@ -10,6 +10,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod countries;
+pub mod demo;
 pub mod fingerprint;
 pub mod founding;
 pub mod keyfile;

@@ -241,8 +241,9 @@ impl Node {
             Ok(())
         });
         tasks.spawn(carrier.run(batches));
+        let token = stop.clone();
         tasks.spawn(async move {
-            ingest.run(network_events).await;
+            ingest.run(network_events, token).await;
             Ok(())
         });
         if !alert_command.is_empty() {

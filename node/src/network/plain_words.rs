@@ -132,8 +132,27 @@ fn io_words(error: &io::Error) -> String {
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
             "no route to that address".to_owned()
         }
+        // Yamux and TLS wrap the end of a stream in their own words.
+        _ if ends_with_eof(error) => "the other side closed the connection".to_owned(),
         _ => error.to_string(),
     }
+}
+
+fn ends_with_eof(error: &io::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| {
+            matches!(
+                io.kind(),
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+            )
+        }) {
+            return true;
+        }
+        cause = error.source();
+    }
+    error.to_string().contains("without sending TLS close_notify")
 }
 
 fn cause_words(cause: &libp2p::swarm::ConnectionDenied) -> String {

@@ -16,6 +16,7 @@ use refpoint_protocol::{
     storage::{Change, Table},
 };
 use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     carry::Parcels,
@@ -121,9 +122,15 @@ pub(super) struct Ingest {
 }
 
 impl Ingest {
-    /// Runs until the network has stopped.
-    pub(super) async fn run(self, mut events: NetworkEvents) {
-        while let Some(event) = events.next().await {
+    /// Runs until the network has stopped or `stop` is cancelled: what comes after that is not taken in, and
+    /// whoever sent it has no receipt for it.
+    pub(super) async fn run(self, mut events: NetworkEvents, stop: CancellationToken) {
+        loop {
+            let event = tokio::select! {
+                () = stop.cancelled() => return,
+                event = events.next() => event,
+            };
+            let Some(event) = event else { return };
             self.take(event).await;
         }
     }

@@ -291,6 +291,27 @@ fn late_truth_about_keys_counts_from_when_they_ended() {
 }
 
 #[test]
+fn leaving_out_a_stolen_or_retired_key_does_not_bring_it_back() {
+    let line = Line::new();
+    let at = FOUNDED.after(Duration::from_secs(60));
+    for (state, late) in [
+        (NodeState::Compromised, SignerStanding::Unproven(UnprovenSigner::Compromised { since: at })),
+        (NodeState::Retired, SignerStanding::Rejected(RejectedSigner::AfterRetirement { at })),
+    ] {
+        let ended = line.next(&[&line.first], |set| {
+            set.nodes = vec![line.entry(0), line.entry(1)];
+            set.nodes[0].state = state;
+            set.nodes[0].since = Some(at);
+        });
+        let silent =
+            line.next(&[&line.first, &ended], |set| set.nodes.retain(|node| node.key != line.node(0)));
+        let view = line.trust(&[&ended, &silent]).membership();
+        assert_eq!(view.signer_standing(&line.code, &line.node(0), at.after(Duration::from_secs(1))), late);
+        assert!(!view.is_active_node(&line.node(0)));
+    }
+}
+
+#[test]
 fn a_claim_to_anothers_node_key_touches_nobody() {
     let federation = Federation::new(1, &CODES, 1);
     let [br, ke] = ["BR", "KE"].map(|code| federation.unit(code));

@@ -124,6 +124,8 @@ fn standing(key: &NodeKey, sets: &[Held], tips: &[&Held]) -> Option<NodeStanding
     let state = match agreed_entry(key, tips) {
         Agreement::Listed(entry) => state_of(entry),
         Agreement::Differ => KeyState::Disputed,
+        // What was retired or stolen stays so: leaving it out must not make a thief's signatures count again.
+        Agreement::Absent if entry.state != NodeState::Active => state_of(entry),
         Agreement::Absent => KeyState::LeftOut { at: left_out_at(key, sets)? },
     };
     let ended_by =
