@@ -12,16 +12,18 @@ use refpoint_protocol::storage::Table;
 use serde_json::Value;
 
 /// A unit's machine: a folder of its own, its passphrase in a file.
-struct Unit {
-    code: &'static str,
-    folder: PathBuf,
+pub(crate) struct Unit {
+    pub(crate) code: &'static str,
+    pub(crate) folder: PathBuf,
+    /// Where it listens on loopback, if it is to run.
+    port: Option<u16>,
 }
 
 /// Three units and the folder in which files are handed over.
-struct Founding {
+pub(crate) struct Founding {
     _root: tempfile::TempDir,
-    units: [Unit; 3],
-    desk: PathBuf,
+    pub(crate) units: [Unit; 3],
+    pub(crate) desk: PathBuf,
 }
 
 #[test]
@@ -85,7 +87,7 @@ fn init_overwrites_nothing_and_takes_back_what_it_began() {
     let folder = founding.desk.join("other");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("refpoint.toml"), "member = \"KE\"\n").unwrap();
-    let other = Unit { code: "KE", folder: folder.clone() };
+    let other = Unit { code: "KE", folder: folder.clone(), port: None };
     other.write_passphrase("a passphrase of Kenya");
     assert_failed(&other.init(&[]), 1, "refpoint.toml exists already");
     assert!(!folder.join("keys").exists());
@@ -94,7 +96,7 @@ fn init_overwrites_nothing_and_takes_back_what_it_began() {
 #[test]
 fn init_refuses_what_it_cannot_use_and_makes_nothing() {
     let root = tempfile::tempdir().unwrap();
-    let unit = Unit { code: "KE", folder: root.path().join("ke") };
+    let unit = Unit { code: "KE", folder: root.path().join("ke"), port: None };
     fs::create_dir(&unit.folder).unwrap();
     unit.write_passphrase("short");
     assert_failed(&unit.init(&[]), 1, "at least 12");
@@ -326,17 +328,26 @@ fn a_folder_that_cannot_be_used_is_named() {
 #[test]
 fn a_missing_configuration_says_what_to_do() {
     let root = tempfile::tempdir().unwrap();
-    let unit = Unit { code: "KE", folder: root.path().to_owned() };
+    let unit = Unit { code: "KE", folder: root.path().to_owned(), port: None };
     assert_failed(&unit.run(&["config", "show", "--config", "none.toml"]), 1, "refpoint init");
 }
 
 impl Founding {
     /// Three folders after `init`, with the requests handed over.
     fn prepared() -> Self {
+        Self::prepared_at([None; 3])
+    }
+
+    /// The same, with the ports on loopback where the nodes are to run.
+    pub(crate) fn prepared_at(ports: [Option<u16>; 3]) -> Self {
         let root = tempfile::tempdir().unwrap();
         let desk = root.path().join("desk");
         fs::create_dir(&desk).unwrap();
-        let units = ["FR", "SG", "BR"].map(|code| Unit { code, folder: root.path().join(code) });
+        let mut ports = ports.into_iter();
+        let units = ["FR", "SG", "BR"].map(|code| {
+            let port = ports.next().flatten();
+            Unit { code, folder: root.path().join(code), port }
+        });
         for unit in &units {
             fs::create_dir(&unit.folder).unwrap();
             unit.write_passphrase(&unit.secret());
@@ -365,7 +376,7 @@ impl Founding {
     }
 
     /// Drafts, signs on each machine and combines; gives the fingerprint to read aloud.
-    fn combined(&self) -> String {
+    pub(crate) fn combined(&self) -> String {
         self.draft("charter.draft");
         let draft = self.desk.join("charter.draft");
         for unit in &self.units {
@@ -385,8 +396,13 @@ impl Founding {
 
 impl Unit {
     fn init(&self, more: &[&str]) -> Output {
-        let announce = format!("node.{}.example:4001", self.code.to_lowercase());
+        let loopback = self.port.map(|port| format!("127.0.0.1:{port}"));
+        let named = format!("node.{}.example:4001", self.code.to_lowercase());
+        let announce = loopback.clone().unwrap_or(named);
         let mut arguments = vec!["init", "--member", self.code, "--announce", &announce];
+        if let Some(listen) = &loopback {
+            arguments.extend(["--listen", listen]);
+        }
         // Guessing must be costly in earnest and quick in tests; release builds know no other way.
         if cfg!(debug_assertions) {
             arguments.extend(["--work-factor", "4"]);
@@ -408,15 +424,15 @@ impl Unit {
         fs::set_permissions(self.passphrase(), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    fn root_key(&self) -> PathBuf {
+    pub(crate) fn root_key(&self) -> PathBuf {
         self.folder.join("keys/root.key")
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         run_in(&self.folder, Some(&self.passphrase()), arguments)
     }
 
-    fn run_ok(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn run_ok(&self, arguments: &[&str]) -> Value {
         parsed(&self.run(arguments))
     }
 
@@ -443,13 +459,13 @@ fn run_in(folder: &Path, passphrase: Option<&Path>, arguments: &[&str]) -> Outpu
     command.output().unwrap()
 }
 
-fn parsed(output: &Output) -> Value {
+pub(crate) fn parsed(output: &Output) -> Value {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// The command failed with this code, said this on standard error, and printed no result.
-fn assert_failed(output: &Output, code: i32, told: &str) {
+pub(crate) fn assert_failed(output: &Output, code: i32, told: &str) {
     let errors = String::from_utf8_lossy(&output.stderr).replace("\\\"", "\"");
     assert_eq!(output.status.code(), Some(code), "{errors}");
     assert!(errors.contains(told), "{told:?} is not in: {errors}");
@@ -464,6 +480,6 @@ fn tampered(file: &str) -> String {
     refpoint::armor::armor(label, &[], &bytes)
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }

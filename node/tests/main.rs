@@ -12,5 +12,6 @@ mod cli;
 mod demo;
 mod founding;
 mod network;
+mod processes;
 mod settings;
 mod store;

@@ -34,8 +34,11 @@ pub(super) enum Order {
         answer: oneshot::Sender<CommandResult>,
     },
     /// Somebody looks at the machine's views.
-    Query(Box<dyn FnOnce(&mut Machine, Timestamp) + Send>),
+    Query(Look),
 }
+
+/// A look at the machine between two inputs.
+pub(super) type Look = Box<dyn FnOnce(&mut Machine, Timestamp) + Send>;
 
 /// The ways into the loop, the most urgent first.
 #[derive(Clone)]

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use refpoint_protocol::evidence::repair::RepairRequest;
 use tokio::sync::mpsc;
 
 use crate::network::event::NetworkEvent;
@@ -83,12 +84,9 @@ fn weight(event: &NetworkEvent) -> usize {
     match event {
         NetworkEvent::Gossip { data, .. } => data.len(),
         // A request was bounded by the codec; its largest form carries documents.
-        NetworkEvent::RepairRequested { request, .. } => match request {
-            refpoint_protocol::evidence::repair::RepairRequest::Give(documents) => {
-                documents.envelopes.iter().map(|envelope| envelope.payload.len()).sum()
-            }
-            _ => 0,
-        },
+        NetworkEvent::RepairRequested { request: RepairRequest::Give(documents), .. } => {
+            documents.envelopes.iter().map(|envelope| envelope.payload.len()).sum()
+        }
         _ => 0,
     }
 }

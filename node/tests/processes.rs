@@ -1,0 +1,275 @@
+//! Whole nodes as processes on loopback: founded by command, run, killed, brought back.
+
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use refpoint::reference_point_file::text_of;
+use refpoint_protocol::testing::chains;
+use serde_json::Value;
+
+use crate::founding::{Founding, Unit, assert_failed, parsed, text};
+
+/// Longer than any step takes on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Words that stand in messages and entries, and must stand in no log.
+const MARKERS: [&str; 5] = ["ZEBRA-TEXT", "ZEBRA-REFERENCE", "ZEBRA-ROLE", "ZEBRA-FILE", "+254 5550"];
+
+/// Three members that founded a federation, ready to run.
+struct Federation {
+    founding: Founding,
+    nodes: Vec<Option<Child>>,
+}
+
+impl Federation {
+    fn founded() -> Self {
+        // Held until all are known, so that no port is given twice.
+        let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let ports = [0, 1, 2].map(|at: usize| Some(held[at].local_addr().unwrap().port()));
+        let founding = Founding::prepared_at(ports);
+        let fingerprint = founding.combined();
+        let join = founding.desk.join("federation.join");
+        for unit in &founding.units {
+            let root = unit.root_key();
+            unit.run_ok(&["join", text(&join), "--fingerprint", &fingerprint, "--root-key", text(&root)]);
+            let config = unit.folder.join("refpoint.toml");
+            let settings = fs::read_to_string(&config).unwrap();
+            fs::write(config, format!("{settings}\nallow_private_addresses = true\n")).unwrap();
+        }
+        drop(held);
+        Self { founding, nodes: vec![None, None, None] }
+    }
+
+    fn running() -> Self {
+        let mut federation = Self::founded();
+        (0..3).for_each(|at| federation.start(at));
+        for at in 0..3 {
+            federation.until(at, "a mesh of three", |status| status["peers"]["connected"] == 2);
+        }
+        federation
+    }
+
+    fn unit(&self, at: usize) -> &Unit {
+        &self.founding.units[at]
+    }
+
+    fn log(&self, at: usize) -> PathBuf {
+        self.unit(at).folder.join("node.log")
+    }
+
+    fn start(&mut self, at: usize) {
+        let log = File::options().create(true).append(true).open(self.log(at)).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_refpoint"))
+            .arg("run")
+            .current_dir(&self.unit(at).folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn();
+        self.nodes[at] = Some(child.unwrap());
+    }
+
+    fn kill(&mut self, at: usize) {
+        let mut child = self.nodes[at].take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn terminate(&mut self, at: usize) -> Option<i32> {
+        let mut child = self.nodes[at].take().unwrap();
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(8) {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        child.kill().unwrap();
+        None
+    }
+
+    /// Asks for the status until it is as expected.
+    fn until(&self, at: usize, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        self.ask_until(at, &["status"], what, holds)
+    }
+
+    fn ask_until(&self, at: usize, arguments: &[&str], what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
+        loop {
+            let output = self.unit(at).run(arguments);
+            if output.status.success() {
+                let value = serde_json::from_slice(&output.stdout).unwrap();
+                if holds(&value) {
+                    return value;
+                }
+            }
+            let log = || fs::read_to_string(self.log(at)).unwrap_or_default();
+            assert!(began.elapsed() < DEADLINE, "{what} did not happen; the log:\n{}", log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn send(&self, at: usize, to: &str, more: &[&str]) -> std::process::Output {
+        let file = self.unit(at).folder.join("message.txt");
+        fs::write(&file, "ZEBRA-TEXT: preserve the logs of 203.0.113.7\n").unwrap();
+        let mut arguments = vec!["message", "send", to, "--precedence", "flash", "--tlp", "amber"];
+        arguments.extend(["--file", text(&file), "--yes"]);
+        arguments.extend(more);
+        self.unit(at).run(&arguments)
+    }
+
+    fn inbox(&self, at: usize) -> Vec<Value> {
+        let value = self.unit(at).run_ok(&["message", "inbox", "--all"]);
+        let rows = value.as_array().or_else(|| value["messages"].as_array());
+        rows.unwrap().clone()
+    }
+}
+
+impl Drop for Federation {
+    fn drop(&mut self) {
+        for child in self.nodes.iter_mut().flatten() {
+            // It may have ended by itself.
+            let _gone = child.kill();
+            let _gone = child.wait();
+        }
+    }
+}
+
+#[test]
+fn three_units_run_what_they_founded_and_a_request_is_answered() {
+    let federation = Federation::running();
+    let digest = federation.unit(0).run_ok(&["status"])["directory_digest"].clone();
+    federation.until(2, "the same directory", |status| status["directory_digest"] == digest);
+
+    let entry = federation.unit(1).folder.join("entry.toml");
+    fs::write(&entry, text_of(&chains::reference_point(7))).unwrap();
+    federation.unit(1).run_ok(&["directory", "publish", text(&entry), "--yes"]);
+    let shown = |value: &Value| value["freshness"] == "fresh";
+    federation.ask_until(0, &["directory", "show", "SG"], "Singapore's entry at France", shown);
+
+    let reference = federation.unit(0).folder.join("reference.txt");
+    fs::write(&reference, "ZEBRA-REFERENCE").unwrap();
+    let attachment = federation.unit(0).folder.join("ZEBRA-FILE.bin");
+    fs::write(&attachment, vec![0xA5; 1024 * 1024]).unwrap();
+    let wait = ["--wait", "delivered", "--timeout", "30s"];
+    let more = ["--reference-file", text(&reference), "--attach", text(&attachment)];
+    let sent = parsed(&federation.send(0, "BR,SG", &[&wait[..], &more[..]].concat()));
+    let id = sent["sent"]["id"].as_str().unwrap();
+    for at in [1, 2] {
+        let message = federation.unit(at).run_ok(&["message", "show", id]);
+        assert_eq!(message["text"], "ZEBRA-TEXT: preserve the logs of 203.0.113.7\n");
+        assert_eq!(message["files"][0]["bytes"], 1024 * 1024);
+    }
+    // Nobody has acknowledged: the wait ends with the code that says so.
+    let unread = federation.send(0, "BR", &["--wait", "acknowledged", "--timeout", "2s"]);
+    assert_eq!(unread.status.code(), Some(6), "{}", String::from_utf8_lossy(&unread.stderr));
+
+    federation.unit(2).run_ok(&["message", "ack", id, "--as", "ZEBRA-ROLE", "--will", "yes", "--by", "+8h"]);
+    let acknowledged = |value: &Value| {
+        let recipients = value["recipients"].as_array().unwrap();
+        recipients.iter().any(|it| it["member"] == "BR" && it["person"]["word"] == "acknowledged")
+            && recipients.iter().any(|it| it["member"] == "SG" && it["person"].is_null())
+    };
+    federation.ask_until(0, &["message", "receipts", id], "the acknowledgement", acknowledged);
+
+    for at in 0..3 {
+        let log = fs::read_to_string(federation.log(at)).unwrap();
+        for marker in MARKERS {
+            assert!(!log.contains(marker), "{marker} stands in the log of {}", federation.unit(at).code);
+        }
+    }
+}
+
+#[test]
+fn what_is_written_to_a_killed_node_arrives_once_and_the_alarm_rings_once() {
+    let mut federation = Federation::founded();
+    let rang = federation.unit(2).folder.join("rang");
+    let config = federation.unit(2).folder.join("refpoint.toml");
+    let settings = fs::read_to_string(&config).unwrap();
+    let command = format!("alert_command = [\"sh\", \"-c\", \"cat >> {}\"]", text(&rang));
+    fs::write(&config, format!("{settings}{command}\n")).unwrap();
+    (0..3).for_each(|at| federation.start(at));
+    for at in 0..3 {
+        federation.until(at, "a mesh of three", |status| status["peers"]["connected"] == 2);
+    }
+    assert!(federation.send(0, "BR", &["--wait", "delivered", "--timeout", "30s"]).status.success());
+
+    federation.kill(2);
+    let away = federation.send(0, "BR", &["--wait", "delivered", "--timeout", "1s"]);
+    assert_eq!(away.status.code(), Some(5), "{}", String::from_utf8_lossy(&away.stderr));
+    // The sender dies too, with the message in its outbox alone.
+    federation.kill(0);
+    federation.start(2);
+    federation.start(0);
+    let both = |value: &Value| {
+        let rows = value.as_array().or_else(|| value["messages"].as_array()).unwrap();
+        rows.len() == 2
+    };
+    federation.ask_until(2, &["message", "inbox", "--all"], "the second message at Brazil", both);
+    federation.until(0, "an empty outbox at France", |status| status["outbox_waiting"] == 0);
+
+    federation.kill(2);
+    federation.start(2);
+    federation.until(2, "Brazil's return", |status| status["peers"]["connected"] == 2);
+    assert_eq!(federation.inbox(2).len(), 2);
+    let alarms = fs::read_to_string(&rang).unwrap();
+    assert_eq!(alarms.lines().count(), 2, "{alarms}");
+    let alarm: Value = serde_json::from_str(alarms.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&alarm["country"], &alarm["precedence"], &alarm["tlp"]),
+        (&"FR".into(), &"flash".into(), &"AMBER".into())
+    );
+    assert!(!alarms.contains("ZEBRA-TEXT"));
+}
+
+#[test]
+fn a_node_stops_in_order_and_refuses_to_run_twice() {
+    let mut federation = Federation::running();
+    let twice = federation.unit(0).run(&["run"]);
+    assert_failed(&twice, 1, "in use by another node");
+    assert_eq!(federation.terminate(1), Some(0), "SIGTERM");
+    // Its port is taken by somebody else now.
+    let status = federation.unit(0).run_ok(&["status"]);
+    let listening = status["listening"][0].as_str().unwrap().to_owned();
+    let config = federation.unit(1).folder.join("refpoint.toml");
+    let settings = fs::read_to_string(&config).unwrap();
+    let own = settings.lines().find(|line| line.starts_with("listen")).unwrap().to_owned();
+    fs::write(&config, settings.replace(&own, &format!("listen = \"{listening}\""))).unwrap();
+    assert_failed(&federation.unit(1).run(&["run"]), 1, "cannot listen on");
+    fs::write(&config, settings).unwrap();
+    federation.start(1);
+    federation.until(1, "its return", |status| status["peers"]["connected"] == 2);
+    // What the commands say when nobody runs.
+    federation.kill(2);
+    assert_failed(&federation.unit(2).run(&["status"]), 3, "not running");
+}
+
+#[test]
+fn garbage_at_the_door_stops_nobody() {
+    use std::io::{Read as _, Write as _};
+    let federation = Federation::running();
+    let status = federation.unit(0).run_ok(&["status"]);
+    let listening = status["listening"][0].as_str().unwrap().to_owned();
+    let socket = federation.unit(0).folder.join("data/refpoint.sock");
+    for round in 0..20_u8 {
+        let mut caller = std::net::TcpStream::connect(&listening).unwrap();
+        let bytes: Vec<u8> =
+            (0..2_000_u32).map(|at| (at as u8).wrapping_mul(31).wrapping_add(round)).collect();
+        // The node may close before it has read everything.
+        let _cut = caller.write_all(&bytes);
+        let mut api = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+        api.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let _cut = api.write_all(&bytes);
+        let mut answer = Vec::new();
+        let _ended = api.read_to_end(&mut answer);
+    }
+    assert!(federation.send(1, "FR", &["--wait", "delivered", "--timeout", "30s"]).status.success());
+    federation.until(0, "the mesh after the garbage", |status| status["peers"]["connected"] == 2);
+}
