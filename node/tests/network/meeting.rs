@@ -262,7 +262,7 @@ async fn a_lost_node_is_dialled_again_and_shown_with_the_reason() {
     let reason = stays
         .until_rows(|rows| {
             let row = rows.into_iter().next().unwrap();
-            row.connection.is_none().then_some((row.reason.unwrap(), row.last_contact))
+            row.connection.is_none().then(|| (row.reason.unwrap(), row.last_contact))
         })
         .await;
     assert!(reason.1.is_some(), "{reason:?}");
