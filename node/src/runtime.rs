@@ -89,7 +89,7 @@ pub enum RuntimeError {
     System(String),
 }
 
-/// A running node. Dropping it stops it hard; [`Node::stop`] stops it in order.
+/// A running node. Dropping it stops it hard; [`Node::run_until`] stops it in order.
 pub struct Node {
     handle: Handle,
     stop: CancellationToken,

@@ -92,6 +92,7 @@ impl Federation {
             std::thread::sleep(Duration::from_millis(20));
         }
         child.kill().unwrap();
+        child.wait().unwrap();
         None
     }
 

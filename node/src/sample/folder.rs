@@ -132,7 +132,10 @@ impl Sample {
     }
 
     /// What every running member holds from the start: the evidence of all, and where the running ones are.
-    fn changes(&self, hints: &[Hint]) -> Result<Vec<Change>, EncodeError> {
+    ///
+    /// # Errors
+    /// [`EncodeError`]: an invariant of ours is broken.
+    pub fn changes(&self, hints: &[Hint]) -> Result<Vec<Change>, EncodeError> {
         let mut changes = vec![
             Change::put(
                 Table::Charters,

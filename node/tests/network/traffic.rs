@@ -181,9 +181,9 @@ async fn repair_requests_are_answered_and_failures_have_their_ticket() {
     let request = RepairRequest::Fetch(Fetch { documents: vec![], bodies: vec![], broken: vec![] });
     first.network.request(second.key, request.clone(), Ticket(7)).await.unwrap();
     let (from, token, asked) = loop {
-        match tokio::time::timeout(super::DEADLINE, second.events.next()).await.unwrap().unwrap() {
-            NetworkEvent::RepairRequested { from, token, request } => break (from, token, request),
-            _ => {}
+        let event = tokio::time::timeout(super::DEADLINE, second.events.next()).await.unwrap().unwrap();
+        if let NetworkEvent::RepairRequested { from, token, request } = event {
+            break (from, token, request);
         }
     };
     assert_eq!((from, &asked), (first.key, &request));

@@ -1,0 +1,97 @@
+//! Measures whole nodes against the floor; run it by `scripts/bench`.
+//!
+//! Everything is measured in this one run. A ratio is a figure over the same work without the program around it.
+
+mod floor;
+mod mesh;
+mod process;
+mod relay;
+
+use std::{fs::File, io::Write as _, path::PathBuf};
+
+/// One figure.
+struct Figure {
+    name: &'static str,
+    value: f64,
+    unit: &'static str,
+    /// Against the floor, where there is one.
+    ratio: Option<f64>,
+    /// What is aimed at.
+    aim: &'static str,
+}
+
+/// What is asked of the bench.
+struct Arguments {
+    program: PathBuf,
+    json: Option<PathBuf>,
+    short: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = arguments()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut figures = Vec::new();
+    say("the floor");
+    let floor = runtime.block_on(floor::measure())?;
+    figures.extend([
+        Figure { name: "floor_p50", value: floor.p50_ms, unit: "ms", ratio: None, aim: "" },
+        Figure { name: "floor_p99", value: floor.p99_ms, unit: "ms", ratio: None, aim: "" },
+        Figure { name: "floor_rate_64", value: floor.rate_64, unit: "1/s", ratio: None, aim: "" },
+    ]);
+    say("the relay between two nodes over TCP on loopback, in this process");
+    figures.extend(runtime.block_on(relay::measure(&floor))?);
+    say("single processes");
+    figures.extend(process::measure(&arguments.program)?);
+    if !arguments.short {
+        say("196 nodes in this process, all connected (some minutes)");
+        figures.extend(runtime.block_on(mesh::measure(&arguments.program))?);
+    }
+    table(&figures);
+    if let Some(file) = arguments.json {
+        let mut file = File::create(file)?;
+        for Figure { name, value, unit, ratio, .. } in &figures {
+            writeln!(
+                file,
+                "{}",
+                serde_json::json!({ "name": name, "value": value, "unit": unit, "ratio": ratio })
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn arguments() -> anyhow::Result<Arguments> {
+    let mut arguments = Arguments { program: "target/release/refpoint".into(), json: None, short: false };
+    let mut given = std::env::args().skip(1);
+    while let Some(argument) = given.next() {
+        let mut value = || given.next().ok_or_else(|| anyhow::anyhow!("{argument} wants a file"));
+        match argument.as_str() {
+            "--program" => arguments.program = value()?.into(),
+            "--json" => arguments.json = Some(value()?.into()),
+            "--short" => arguments.short = true,
+            other => anyhow::bail!("unknown argument {other}; see scripts/bench --help"),
+        }
+    }
+    Ok(arguments)
+}
+
+#[expect(clippy::print_stderr, reason = "progress is talk, not a result")]
+fn say(what: &str) {
+    eprintln!("measuring {what} ...");
+}
+
+#[expect(clippy::print_stdout, reason = "the table is what this program is for")]
+fn table(figures: &[Figure]) {
+    println!("{:<24} {:>12} {:<5} {:>8}  aim", "figure", "value", "unit", "x floor");
+    for Figure { name, value, unit, ratio, aim } in figures {
+        let ratio = ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
+        println!("{name:<24} {value:>12.3} {unit:<5} {ratio:>8}  {aim}");
+    }
+}
+
+/// The value below which this part of the times lies.
+fn percentile(times: &mut [f64], part: usize) -> f64 {
+    times.sort_by(f64::total_cmp);
+    let at = (times.len() * part / 100).min(times.len().saturating_sub(1));
+    times.get(at).copied().unwrap_or_default()
+}

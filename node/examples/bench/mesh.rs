@@ -1,0 +1,134 @@
+//! 196 whole nodes in this process over libp2p's memory transport, every one connected with every other.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use refpoint::{
+    clock::Clock,
+    network::{Address, NetworkConfig, TransportKind},
+    runtime::{Node, Parts},
+    sample::{Draw, Sample},
+    store::{MemoryStore, Store as _},
+};
+use refpoint_protocol::{
+    ids::{ContentHash, MemberCode},
+    machine::{self, Command, Machine, Reply},
+};
+
+use super::{Figure, process::resident_mb, say};
+
+/// Measures the mesh.
+pub(super) async fn measure(_program: &Path) -> anyhow::Result<Vec<Figure>> {
+    let before = resident_mb(std::process::id())?;
+    let clock = Clock::start(0);
+    let sample = Sample::found(&mut Draw::Seeded { seed: 3, drawn: 0 }, &[], clock.now(), || {})?;
+    let changes = sample.changes(&[])?;
+    let addresses: Vec<Address> =
+        (1..=sample.members.len() as u64).map(|at| Address::memory(BASE + at)).collect();
+    let mut nodes = Vec::new();
+    for (member, address) in sample.members.iter().zip(&addresses) {
+        let store = MemoryStore::new();
+        store.apply(&changes)?;
+        let mut network = NetworkConfig::new(sample.federation, vec![address.clone()]);
+        network.transport = TransportKind::Memory;
+        network.allow_private = true;
+        network.memory_bytes_max = usize::MAX;
+        let hints = addresses.iter().filter(|other| *other != address).cloned().collect();
+        let node = Node::start(Parts {
+            machine: machine::Config {
+                federation: sample.federation,
+                member: member.country.code.clone(),
+                node: member.node.key(),
+                addresses: Vec::new(),
+                software: "bench".to_owned(),
+                connections_max: 256,
+            },
+            signing: member.node.signing_key().clone(),
+            store: Arc::new(store),
+            network,
+            hints,
+            alert_command: Vec::new(),
+            clock,
+        });
+        nodes.push(node.await?);
+    }
+    let others = nodes.len().saturating_sub(1);
+    let begun = Instant::now();
+    let mut told = Instant::now();
+    loop {
+        let mut connected = 0;
+        for node in &nodes {
+            connected += node.handle().query(|machine, _| machine.connected().len()).await?;
+        }
+        if connected == others * nodes.len() {
+            break;
+        }
+        if told.elapsed() > Duration::from_secs(15) {
+            say(&format!("196 nodes: {connected} of {} connections", others * nodes.len()));
+            told = Instant::now();
+        }
+        anyhow::ensure!(begun.elapsed() < Duration::from_secs(600), "only {connected} connections came up");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let meshed = begun.elapsed().as_secs_f64();
+    let memory = (resident_mb(std::process::id())? - before) / nodes.len() as f64;
+    say("how fast a change reaches all");
+    // What each node signs of itself on its first minute is over before anything is timed.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let mut times = Vec::new();
+    for round in 0..ROUNDS {
+        times.push(spread(&nodes, &sample, round).await?);
+    }
+    let ms = |name, value, aim| Figure { name, value, unit: "ms", ratio: None, aim };
+    Ok(vec![
+        ms("gossip_196_p50", super::percentile(&mut times.clone(), 50), "<= 250"),
+        ms("gossip_196_worst", super::percentile(&mut times, 100), "<= 250"),
+        Figure { name: "gossip_196_memory", value: memory, unit: "MB", ratio: None, aim: "<= 12 a node" },
+        Figure { name: "mesh_196", value: meshed, unit: "s", ratio: None, aim: "" },
+    ])
+}
+
+/// Publishes a changed entry at one node. Returns the milliseconds until the last node shows it.
+async fn spread(nodes: &[Node], sample: &Sample, round: usize) -> anyhow::Result<f64> {
+    let at = round * 7 % nodes.len();
+    let (node, member) =
+        nodes.get(at).zip(sample.members.get(at)).ok_or_else(|| anyhow::anyhow!("a node"))?;
+    let mut entry = member.entry.clone();
+    entry.agency = Some(format!("round {round}"));
+    let begun = Instant::now();
+    let reply = node.handle().command(Command::Publish(Box::new(entry))).await??;
+    anyhow::ensure!(matches!(reply, Reply::Published { sequence: Some(_) }), "not published: {reply:?}");
+    let code = member.country.code.clone();
+    let new = loop {
+        if let Some(shown) = shown(node, &code, round).await? {
+            break shown;
+        }
+        tokio::task::yield_now().await;
+    };
+    for node in nodes {
+        while shown(node, &code, round).await? != Some(new) {
+            anyhow::ensure!(begun.elapsed() < Duration::from_secs(60), "a node never showed the change");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    Ok(begun.elapsed().as_secs_f64() * 1e3)
+}
+
+/// The body that a node shows of a member, once it is that of this round.
+async fn shown(node: &Node, code: &MemberCode, round: usize) -> anyhow::Result<Option<ContentHash>> {
+    let code = code.clone();
+    let look = move |machine: &Machine, now| {
+        let entry = machine.evidence().directory().member(&code, now)?;
+        let point = entry.reference_point?;
+        let is_new = point.entry?.agency.as_deref() == Some(format!("round {round}").as_str());
+        is_new.then_some(ContentHash::from_bytes(*point.header.id.as_bytes()))
+    };
+    Ok(node.handle().query(look).await?)
+}
+
+const ROUNDS: usize = 20;
+/// Above what tests use.
+const BASE: u64 = 7_000_000;

@@ -1,0 +1,248 @@
+//! Two whole nodes over TCP on loopback, each with its database on a disk: from the command to the verified
+//! `delivered`.
+
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Instant};
+
+use refpoint::{
+    clock::Clock,
+    network::{Address, NetworkConfig},
+    runtime::{Handle, Node, Parts, events::Subscription},
+    sample::{Draw, Sample},
+    store::{Options, SledStore, StorageKey, Store},
+};
+use refpoint_protocol::{
+    ids::{MemberCode, MessageId},
+    machine::{self, Command, Event, Reply},
+    message::{
+        body::{Body, Tlp},
+        draft::Draft,
+        header::Precedence,
+    },
+    redact::Redacted,
+    relay::event::RelayEvent,
+};
+use tokio::sync::Semaphore;
+
+use super::{Figure, floor::Floor, percentile};
+
+/// Measures the relay.
+pub(super) async fn measure(floor: &Floor) -> anyhow::Result<Vec<Figure>> {
+    let pair = Pair::start().await?;
+    for _ in 0..50 {
+        pair.one(1_024).await?;
+    }
+    let mut small = Vec::new();
+    for _ in 0..ONE_BY_ONE {
+        small.push(pair.one(1_024).await?);
+    }
+    let mut large = Vec::new();
+    for _ in 0..ONE_BY_ONE / 5 {
+        large.push(pair.one(64 * 1_024).await?);
+    }
+    let rate = pair.rate(MANY).await?;
+    let (p50, p99) = (percentile(&mut small, 50), percentile(&mut small, 99));
+    let (large_p50, large_p99) = (percentile(&mut large, 50), percentile(&mut large, 99));
+    let ms = |name, value, ratio, aim| Figure { name, value, unit: "ms", ratio, aim };
+    Ok(vec![
+        ms("relay_p50", p50, Some(p50 / floor.p50_ms), "<= 2 x floor"),
+        ms("relay_p99", p99, Some(p99 / floor.p99_ms), ""),
+        ms("relay_64k_p50", large_p50, None, "no 40 ms step"),
+        ms("relay_64k_p99", large_p99, None, ""),
+        Figure {
+            name: "relay_rate_64",
+            value: rate,
+            unit: "1/s",
+            ratio: Some(rate / floor.rate_64),
+            aim: ">= 0.6 x floor, >= 2000",
+        },
+    ])
+}
+
+struct Pair {
+    sender: Handle,
+    to: MemberCode,
+    nodes: [Node; 2],
+    _folders: [tempfile::TempDir; 2],
+}
+
+impl Pair {
+    async fn start() -> anyhow::Result<Self> {
+        let codes: Vec<MemberCode> =
+            ["FR", "SG"].iter().map(|code| code.parse()).collect::<Result<_, _>>()?;
+        let clock = Clock::start(0);
+        let sample = Sample::found(&mut Draw::Seeded { seed: 1, drawn: 0 }, &codes, clock.now(), || {})?;
+        let listeners = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0"));
+        let mut addresses = Vec::new();
+        for listener in &listeners {
+            let listener = listener.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
+            addresses.push(listener.local_addr()?);
+        }
+        drop(listeners);
+        let changes = sample.changes(&[])?;
+        let (mut nodes, mut folders) = (Vec::new(), Vec::new());
+        for (code, address) in codes.iter().zip(&addresses) {
+            let folder = tempfile::tempdir_in(".")?;
+            let store = SledStore::open(
+                &folder.path().join("data"),
+                &StorageKey::from_bytes(&[7; 32]),
+                &Options::default(),
+            )?
+            .0;
+            store.apply(&changes)?;
+            store.sync()?;
+            let others =
+                addresses.iter().filter(|other| *other != address).map(|other| Address::from(*other));
+            nodes.push(start(&sample, code, *address, Arc::new(store), others.collect(), clock).await?);
+            folders.push(folder);
+        }
+        let [to, sender]: [Node; 2] = [nodes.pop(), nodes.pop()]
+            .map(|node| node.ok_or(()))
+            .into_iter()
+            .collect::<Result<Vec<_>, ()>>()
+            .ok()
+            .and_then(|nodes| nodes.try_into().ok())
+            .ok_or_else(|| anyhow::anyhow!("two nodes"))?;
+        let handle = sender.handle().clone();
+        let pair = Self {
+            sender: handle,
+            to: codes.last().cloned().ok_or_else(|| anyhow::anyhow!("a recipient"))?,
+            nodes: [sender, to],
+            _folders: folders.try_into().map_err(|_| anyhow::anyhow!("two folders"))?,
+        };
+        // The sample's nodes have an entry already, and two cannot be each other's three witnesses: their
+        // operators let them sign.
+        for node in &pair.nodes {
+            node.handle().command(Command::Resume).await??;
+        }
+        // The two learn each other's sealing keys before anything is timed.
+        let begun = Instant::now();
+        loop {
+            anyhow::ensure!(begun.elapsed().as_secs() < 60, "the two nodes did not learn each other's keys");
+            let code = pair.to.clone();
+            let ready = pair.sender.query(move |machine, now| {
+                let evidence = machine.evidence();
+                let mut listings = evidence.listings().iter().filter(|listing| listing.member == code);
+                listings.any(|listing| evidence.directory().sealing_key(listing, now).is_some())
+            });
+            if ready.await? {
+                return Ok(pair);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
+    fn draft(&self, bytes: usize) -> Command {
+        let text = "x".repeat(bytes.saturating_sub(64));
+        Command::Send(Box::new(Draft {
+            recipients: vec![self.to.clone()],
+            precedence: Precedence::Flash,
+            lifetime: None,
+            body: Body {
+                tlp: Tlp::Amber,
+                text: Some(Redacted(text)),
+                reference: None,
+                attachments: Vec::new(),
+                statement: None,
+                drill: false,
+                form: None,
+            },
+        }))
+    }
+
+    /// One message. Returns the milliseconds from the command to the event.
+    async fn one(&self, bytes: usize) -> anyhow::Result<f64> {
+        let command = self.draft(bytes);
+        let mut live = self.sender.events().subscribe(None).live;
+        let begun = Instant::now();
+        let reply = self.sender.command(command).await??;
+        let Reply::Queued { message } = reply else { anyhow::bail!("not queued") };
+        loop {
+            if delivered(&live.recv().await?.event) == Some(message) {
+                return Ok(begun.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+    }
+
+    /// So many messages with 64 in flight. Returns messages a second.
+    async fn rate(&self, messages: usize) -> anyhow::Result<f64> {
+        let room = Arc::new(Semaphore::new(64));
+        let (events, done) = (self.sender.events().clone(), Arc::clone(&room));
+        let mut number = events.newest();
+        let counting = tokio::spawn(async move {
+            let mut seen = BTreeSet::new();
+            loop {
+                let Subscription { missed, mut live, .. } = events.subscribe(Some(number));
+                let mut take = |event: &machine::NumberedEvent| {
+                    number = event.number;
+                    if let Some(id) = delivered(&event.event)
+                        && seen.insert(id)
+                    {
+                        done.add_permits(1);
+                    }
+                    seen.len() >= messages
+                };
+                if missed.iter().any(|event| take(event)) {
+                    return;
+                }
+                while let Ok(event) = live.recv().await {
+                    if take(&event) {
+                        return;
+                    }
+                }
+            }
+        });
+        let begun = Instant::now();
+        let mut sending = tokio::task::JoinSet::new();
+        for _ in 0..messages {
+            room.acquire().await?.forget();
+            let (sender, command) = (self.sender.clone(), self.draft(1_024));
+            sending.spawn(async move { sender.command(command).await });
+        }
+        counting.await?;
+        let rate = messages as f64 / begun.elapsed().as_secs_f64();
+        while let Some(sent) = sending.join_next().await {
+            sent???;
+        }
+        Ok(rate)
+    }
+}
+
+async fn start(
+    sample: &Sample,
+    code: &MemberCode,
+    address: SocketAddr,
+    store: Arc<dyn Store>,
+    hints: Vec<Address>,
+    clock: Clock,
+) -> anyhow::Result<Node> {
+    let member = sample.member(code).ok_or_else(|| anyhow::anyhow!("{code} is no sample"))?;
+    let mut network = NetworkConfig::new(sample.federation, vec![Address::from(address)]);
+    network.allow_private = true;
+    let node = Node::start(Parts {
+        machine: machine::Config {
+            federation: sample.federation,
+            member: code.clone(),
+            node: member.node.key(),
+            addresses: vec![address.to_string()],
+            software: "bench".to_owned(),
+            connections_max: 256,
+        },
+        signing: member.node.signing_key().clone(),
+        store,
+        network,
+        hints,
+        alert_command: Vec::new(),
+        clock,
+    });
+    Ok(node.await?)
+}
+
+fn delivered(event: &Event) -> Option<MessageId> {
+    match event {
+        Event::Relay(RelayEvent::MessageDelivered { step, .. }) => Some(step.message),
+        _ => None,
+    }
+}
+
+const ONE_BY_ONE: usize = 1_000;
+const MANY: usize = 10_000;
