@@ -86,7 +86,7 @@ fn router<B: Backend>(request_timeout: Duration, backend: Arc<B>, stop: Cancella
         .route("/messages/{id}/receipts", get(messages::receipts::<B>))
         .route("/messages/{id}/statements", post(messages::state::<B>))
         .route("/messages/{id}/attachments/{number}", get(messages::attachment::<B>))
-        .route("/documents", post(documents::import::<B>))
+        .route("/documents", get(documents::own::<B>).post(documents::import::<B>))
         .route("/events", get(events::stream::<B>))
         .layer(middleware::from_fn_with_state(shared.clone(), bounded::<B>))
         .with_state(shared);

@@ -24,7 +24,7 @@ use crate::api::{
             DirectoryEntryView, DirectoryRow, PublishReply, PublishRequest, PublishedReferencePoint,
             ResumeReply,
         },
-        document::{ImportReply, ImportRequest},
+        document::{ImportReply, ImportRequest, OwnDocuments},
         message::{AttachmentData, MessageBox, MessageRow, MessageView},
         peer::PeerView,
         problem::Problem,
@@ -151,6 +151,14 @@ impl Client {
     /// [`ClientError`].
     pub async fn resume(&self) -> Result<ResumeReply, ClientError> {
         self.write("/v1/directory/resume", &()).await
+    }
+
+    /// What the member's next key set is made from.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn own_documents(&self) -> Result<OwnDocuments, ClientError> {
+        self.read("/v1/documents").await
     }
 
     /// Hands signed documents in.

@@ -12,7 +12,7 @@ use refpoint_protocol::{
         DecodeError, EncodeError, Envelope, EnvelopeError, Payload as _, Signature, VerifyError, decode,
         encode, sign,
     },
-    evidence::{Evidence, Rejection, verify_any},
+    evidence::{AnyDocument, Evidence, Rejection, verify_any},
     ids::{CharterId, DocumentId, Epoch, FederationId, Generation, KeySetId, MemberCode, NodeKey},
     limits::{KEY_SET_REVIEW_DEFAULT, REPAIR_BYTES_MAX},
     membership::{
@@ -183,6 +183,14 @@ pub fn stored_evidence(store: &dyn Store, member: &MemberCode) -> Result<Evidenc
             }
         }
     }
+    evidence_of(federation, documents)
+}
+
+/// Takes verified documents for the evidence of a next key set.
+///
+/// # Errors
+/// [`EvidenceError::Rejected`] if one of them breaks a rule.
+pub fn evidence_of(federation: FederationId, documents: Vec<AnyDocument>) -> Result<Evidence, EvidenceError> {
     let (evidence, outcome) = Evidence::restore(federation, documents, std::iter::empty::<&[u8]>());
     match outcome.rejected.first() {
         None => Ok(evidence),

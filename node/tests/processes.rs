@@ -253,6 +253,19 @@ fn a_node_stops_in_order_and_refuses_to_run_twice() {
 }
 
 #[test]
+fn a_running_node_takes_its_next_key_set_and_goes_on() {
+    let federation = Federation::running();
+    let unit = federation.unit(2);
+    let issued = unit.run_ok(&["keys", "issue", "--root-key", text(&unit.root_key()), "--yes"]);
+    assert_eq!(issued["epoch"], 1);
+    federation.until(2, "the new epoch", |status| status["key_set"]["epoch"] == 1);
+    let newer = |value: &Value| value["key_set_epoch"] == 1;
+    federation.ask_until(0, &["directory", "show", "BR"], "Brazil's new key set at France", newer);
+    let sent = federation.send(0, "BR", &["--wait", "delivered", "--timeout", "30s"]);
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+}
+
+#[test]
 fn garbage_at_the_door_stops_nobody() {
     use std::io::{Read as _, Write as _};
     let federation = Federation::running();

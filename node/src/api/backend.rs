@@ -9,7 +9,7 @@ use super::views::{
     directory::{
         DirectoryEntryView, DirectoryRow, PublishReply, PublishRequest, PublishedReferencePoint, ResumeReply,
     },
-    document::{ImportReply, ImportRequest},
+    document::{ImportReply, ImportRequest, OwnDocuments},
     event::EventView,
     message::{AttachmentData, MessageBox, MessageRow, MessageView},
     peer::PeerView,
@@ -50,6 +50,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Lets this node sign its own chain without waiting for other members; logged.
     fn resume(&self) -> impl Future<Output = Result<ResumeReply, BackendError>> + Send;
+
+    /// What this member's next key set is made from.
+    fn own_documents(&self) -> impl Future<Output = Result<OwnDocuments, BackendError>> + Send;
 
     /// Takes in signed documents.
     fn import(

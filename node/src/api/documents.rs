@@ -1,4 +1,4 @@
-//! The route by which signed documents come in from files.
+//! The routes by which signed documents come in from files, and those for the next key set go out.
 
 use axum::{Json, extract::State};
 
@@ -7,8 +7,12 @@ use super::{
     backend::Backend,
     error::ApiError,
     request::Body,
-    views::document::{DOCUMENTS_MAX, ImportReply, ImportRequest},
+    views::document::{DOCUMENTS_MAX, ImportReply, ImportRequest, OwnDocuments},
 };
+
+pub(super) async fn own<B: Backend>(State(shared): State<Shared<B>>) -> Result<Json<OwnDocuments>, ApiError> {
+    Ok(Json(shared.backend.own_documents().await?))
+}
 
 pub(super) async fn import<B: Backend>(
     State(shared): State<Shared<B>>,

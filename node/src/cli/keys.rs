@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use refpoint_protocol::{
+    document::{Envelope, encode},
+    evidence::{Evidence, verify_any},
     ids::NodeKey,
     membership::key_set::{KeySet, NodeState},
 };
@@ -13,11 +15,19 @@ use super::{
     ConfigFile, RootPassphrase,
     failure::Failure,
     folder::{OpenFolder, node_secret},
+    node::converse,
     output::{Consent, Output},
 };
 use crate::{
+    api::views::{
+        bytes::Base64,
+        document::{ImportOutcome, ImportRequest, OwnDocuments},
+    },
+    client::{Client, ClientError},
     clock::Clock,
-    founding::{Succession, key_set_change, key_set_place, next_key_set, sign_key_set, stored_evidence},
+    founding::{
+        Succession, evidence_of, key_set_change, key_set_place, next_key_set, sign_key_set, stored_evidence,
+    },
     keyfile::{
         KeyKind, PassphrasePurpose, RootSecret, SignedRecord, obtain_passphrase, read_header, read_key,
     },
@@ -27,7 +37,7 @@ use crate::{
 /// Issue the list of this member's node keys anew.
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Sign the next key set with the root key; the node must be stopped.
+    /// Sign the next key set with the root key; the node may be running or stopped.
     Issue(Arguments),
 }
 
@@ -53,10 +63,16 @@ pub(super) fn run(Command::Issue(arguments): &Command, output: &Output) -> Resul
     let config = arguments.config.load()?;
     let node = node_secret(&config)?;
     let header = read_header(&arguments.root_key, KeyKind::Root)?;
-    let folder = OpenFolder::open(&config)?;
-    let store: &dyn Store = &*folder.store;
-    let evidence =
-        stored_evidence(store, &config.member).map_err(|error| Failure::from(error).during(what))?;
+    let client = Client::new(&config.socket);
+    let (place, evidence) = match converse(async { Ok(client.own_documents().await) })? {
+        Ok(documents) => (Place::Running(client), evidence_from(documents).map_err(|why| why.during(what))?),
+        Err(ClientError::NotRunning { .. }) => {
+            let folder = OpenFolder::open(&config)?;
+            let evidence = stored_evidence(&*folder.store, &config.member);
+            (Place::Stopped(folder), evidence.map_err(|error| Failure::from(error).during(what))?)
+        }
+        Err(error) => return Err(Failure::from(error).during(what)),
+    };
     let federation = evidence.federation();
     let replaced = match &arguments.replace {
         Some(text) => Some(find_node(text, &evidence.membership().active_nodes(&config.member))?),
@@ -93,15 +109,61 @@ pub(super) fn run(Command::Issue(arguments): &Command, output: &Output) -> Resul
     let id = envelope.id(Some(federation));
     let places = [key_set_place(&set)];
     record.check(&places, id)?;
-    store.apply(&[key_set_change(federation, &envelope).map_err(broken)?])?;
-    store.sync()?;
+    let next = match &place {
+        Place::Stopped(folder) => {
+            folder.store.apply(&[key_set_change(federation, &envelope).map_err(broken)?])?;
+            folder.store.sync()?;
+            "refpoint run"
+        }
+        Place::Running(client) => {
+            let bytes = encode(&envelope).map_err(broken)?;
+            converse(hand_in(client, bytes)).map_err(|why| why.during(what))?;
+            "refpoint status"
+        }
+    };
     record.enter(&places, id)?;
     let human = format!(
-        "{}stored; the node publishes it when it runs. Take the root key offline again. Next:\n  refpoint run",
+        "{}stored; the node publishes it as soon as it runs. Take the root key offline again. Next:\n  {next}",
         shown(&set)
     );
-    let machine = json!({ "key_set": id, "epoch": set.epoch, "member": set.member, "nodes": set.nodes, "review": set.review, "next": ["refpoint run"] });
+    let machine = json!({ "key_set": id, "epoch": set.epoch, "member": set.member, "nodes": set.nodes, "review": set.review, "next": [next] });
     output.result(human, &machine)
+}
+
+/// Where the member's documents lie.
+enum Place {
+    /// In a folder that no node has open.
+    Stopped(OpenFolder),
+    /// With the running node.
+    Running(Client),
+}
+
+/// The evidence out of what the running node hands over; nothing of it is believed unverified.
+fn evidence_from(documents: OwnDocuments) -> Result<Evidence, Failure> {
+    let OwnDocuments { federation, envelopes } = documents;
+    let verified = envelopes.iter().map(|bytes| {
+        let wrong = |error: String| {
+            let remedy = "look at `refpoint status`: storage may be damaged";
+            Failure::unverified("a document of the running node is not used", error, remedy)
+        };
+        let envelope = Envelope::from_bytes(bytes.as_slice()).map_err(|error| wrong(error.to_string()))?;
+        verify_any(envelope, federation).map_err(|error| wrong(error.to_string()))
+    });
+    Ok(evidence_of(federation, verified.collect::<Result<_, Failure>>()?)?)
+}
+
+/// Hands the running node its next key set.
+async fn hand_in(client: &Client, envelope: Vec<u8>) -> Result<(), Failure> {
+    let request = ImportRequest { envelopes: vec![Base64::from(envelope)] };
+    let reply = client.import(&request).await?;
+    match reply.documents.first() {
+        Some(told) if matches!(told.outcome, ImportOutcome::Accepted | ImportOutcome::Known) => Ok(()),
+        told => {
+            let why =
+                told.and_then(|told| told.reason.clone()).unwrap_or_else(|| "no reason given".to_owned());
+            Err(Failure::unverified("the node did not take the key set", why, "look at `refpoint status`"))
+        }
+    }
 }
 
 fn shown(set: &KeySet) -> String {

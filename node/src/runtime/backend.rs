@@ -11,8 +11,8 @@ use std::{path::PathBuf, time::Duration};
 
 use refpoint_protocol::{
     directory::header::ChainKind,
-    document::Envelope,
-    ids::{MemberCode, MessageId, Sequence},
+    document::{Envelope, encode},
+    ids::{DocumentId, MemberCode, MessageId, Sequence},
     machine::{Batch, Carriage, Command, CommandRefused, Event, Reply},
     message::body::Body,
     relay::{
@@ -28,11 +28,12 @@ use super::{CommandResult, Handle, Stopping, jobs::drawn};
 use crate::api::{
     backend::{Backend, BackendError, EventSubscription, IdPrefix},
     views::{
+        bytes::Base64,
         directory::{
             DirectoryEntryView, DirectoryRow, PublishReply, PublishRequest, PublishedReferencePoint,
             ReferencePointView, ResumeReply,
         },
-        document::{ImportOutcome, ImportReply, ImportRequest, ImportedDocument},
+        document::{ImportOutcome, ImportReply, ImportRequest, ImportedDocument, OwnDocuments},
         message::{AttachmentData, MessageBox, MessageRow, MessageView},
         peer::PeerView,
         receipt::ReceiptsView,
@@ -251,6 +252,32 @@ impl Backend for NodeBackend {
         tracing::warn!("the operator had this node sign its records without asking others first");
         let now = self.look(directory::chain_state).await?;
         Ok(ResumeReply { before, now })
+    }
+
+    async fn own_documents(&self) -> Result<OwnDocuments, BackendError> {
+        let own = self.own.member.clone();
+        let ids = self.look(move |machine, _| {
+            let evidence = machine.evidence();
+            let trust = evidence.trust();
+            let charters = trust.charters().map(|charter| charter.id());
+            let sets: Vec<_> = trust.key_sets().filter(|set| set.payload().member == own).collect();
+            let nodes: Vec<_> =
+                sets.iter().flat_map(|set| &set.payload().nodes).map(|node| node.key).collect();
+            let chains = nodes.into_iter().flat_map(|node| evidence.chains().of_node(node));
+            let headers = chains.filter_map(|(_, chain)| chain.newest()).map(|header| header.id.into());
+            let ids: Vec<DocumentId> =
+                charters.chain(sets.iter().map(|set| set.id())).chain(headers).collect();
+            (evidence.federation(), ids)
+        });
+        let (federation, ids) = ids.await?;
+        let mut envelopes = Vec::with_capacity(ids.len());
+        for id in ids {
+            let held = super::load::envelope(self.handle.store.as_ref(), &id);
+            let why = || BackendError::Storage { why: format!("document {} cannot be read", id.short()) };
+            let bytes = held.and_then(|envelope| encode(&envelope).ok()).ok_or_else(why)?;
+            envelopes.push(Base64::from(bytes));
+        }
+        Ok(OwnDocuments { federation, envelopes })
     }
 
     async fn import(&self, request: ImportRequest) -> Result<ImportReply, BackendError> {

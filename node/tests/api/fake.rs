@@ -17,7 +17,7 @@ use refpoint::{
                 DirectoryEntryView, DirectoryRow, PublishReply, PublishRequest, PublishedReferencePoint,
                 ResumeReply,
             },
-            document::{ImportOutcome, ImportReply, ImportRequest, ImportedDocument},
+            document::{ImportOutcome, ImportReply, ImportRequest, ImportedDocument, OwnDocuments},
             event::{Event, EventView},
             message::{AttachmentData, MessageBox, MessageRow, MessageView, RecipientState},
             peer::PeerView,
@@ -167,6 +167,14 @@ impl Backend for Fake {
         self.guard(|state| {
             let before = std::mem::replace(&mut state.facts.chain, ChainState::Publishing { last: None });
             Ok(ResumeReply { before, now: state.facts.chain.clone() })
+        })
+        .await
+    }
+
+    async fn own_documents(&self) -> Result<OwnDocuments, BackendError> {
+        self.guard(|_| {
+            let federation = refpoint_protocol::ids::FederationId::from_bytes([7; 32]);
+            Ok(OwnDocuments { federation, envelopes: Vec::new() })
         })
         .await
     }

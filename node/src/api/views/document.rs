@@ -1,9 +1,18 @@
-//! Import of signed documents, such as the key set that `keys issue` made.
+//! What the next key set is made from, and the import of signed documents such as it.
 
-use refpoint_protocol::ids::DocumentId;
+use refpoint_protocol::ids::{DocumentId, FederationId};
 use serde::{Deserialize, Serialize};
 
 use super::bytes::Base64;
+
+/// What a next key set is made from: the charters, this member's key sets and its nodes' chains, as they are held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnDocuments {
+    /// The federation.
+    pub federation: FederationId,
+    /// Envelopes as bytes of their canonical form, ancestors first.
+    pub envelopes: Vec<Base64>,
+}
 
 /// Signed envelopes to take in, as bytes of their canonical form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
