@@ -24,7 +24,7 @@ struct Figure {
 struct Arguments {
     program: PathBuf,
     json: Option<PathBuf>,
-    short: bool,
+    mesh: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -42,9 +42,9 @@ fn main() -> anyhow::Result<()> {
     figures.extend(runtime.block_on(relay::measure(&floor))?);
     say("single processes");
     figures.extend(process::measure(&arguments.program)?);
-    if !arguments.short {
-        say("196 nodes in this process, all connected (some minutes)");
-        figures.extend(runtime.block_on(mesh::measure(&arguments.program))?);
+    if arguments.mesh {
+        say("196 nodes in this process, all connected (ten minutes and more on two cores)");
+        figures.extend(runtime.block_on(mesh::measure())?);
     }
     table(&figures);
     if let Some(file) = arguments.json {
@@ -61,14 +61,14 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn arguments() -> anyhow::Result<Arguments> {
-    let mut arguments = Arguments { program: "target/release/refpoint".into(), json: None, short: false };
+    let mut arguments = Arguments { program: "target/release/refpoint".into(), json: None, mesh: false };
     let mut given = std::env::args().skip(1);
     while let Some(argument) = given.next() {
         let mut value = || given.next().ok_or_else(|| anyhow::anyhow!("{argument} wants a file"));
         match argument.as_str() {
             "--program" => arguments.program = value()?.into(),
             "--json" => arguments.json = Some(value()?.into()),
-            "--short" => arguments.short = true,
+            "--mesh" => arguments.mesh = true,
             other => anyhow::bail!("unknown argument {other}; see scripts/bench --help"),
         }
     }
