@@ -38,6 +38,7 @@ use super::{
     identity::{keypair, node_key, peer_id},
     names,
     relay_stream::{INBOUND_NORMAL_BYTES_MAX, INBOUND_URGENT_BYTES_MAX, Inbox, Lanes, Notice},
+    repair::Asked,
     transport,
     upgrade::{Admissions, Learned, Upgrade},
 };
@@ -103,8 +104,7 @@ impl Actor {
             learned: learned_by,
             admissions: admissions.clone(),
         };
-        let transport = transport::build(config.transport, config.allow_private, Arc::new(upgrade))
-            .map_err(|error| StartError::Setup(format!("the system's resolver: {error}")))?;
+        let transport = transport::build(config.transport, config.allow_private, Arc::new(upgrade));
         let behaviour = Behaviour::new(&config).map_err(StartError::Setup)?;
         let settings = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
         let mut swarm = Swarm::new(transport, behaviour, keypair.public().to_peer_id(), settings);
@@ -277,7 +277,7 @@ impl Actor {
         };
         match (failed, peer_id(to)) {
             (None, Some(peer)) => {
-                let id = self.swarm.behaviour_mut().repair.send_request(&peer, request);
+                let id = self.swarm.behaviour_mut().repair.send_request(&peer, Asked::Request(request));
                 self.requests.insert(id, (to, ticket));
             }
             (failed, _) => {

@@ -17,6 +17,16 @@ use super::framing::{FrameError, read_only_frame, write_frame};
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RepairCodec;
 
+/// What came on a request's stream. libp2p reports a request that cannot be read to nobody, so what broke
+/// a rule passes as a request too, and names its sender.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// A request.
+    Request(RepairRequest),
+    /// Bytes that are none; never written.
+    Broken(RepairFault),
+}
+
 /// The bytes broke a rule: found inside the `io::Error` that libp2p carries.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RepairFault {
@@ -35,33 +45,38 @@ impl RepairFault {
 
 impl Codec for RepairCodec {
     type Protocol = StreamProtocol;
-    type Request = RepairRequest;
+    type Request = Asked;
     type Response = RepairResponse;
 
-    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<RepairRequest>
+    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Asked>
     where
         T: AsyncRead + Unpin + Send,
     {
-        read(io).await
+        match read(io).await {
+            Ok(request) => Ok(Asked::Request(request)),
+            Err(ReadError::Broken(fault)) => Ok(Asked::Broken(fault)),
+            Err(ReadError::Io(error)) => Err(error),
+        }
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<RepairResponse>
     where
         T: AsyncRead + Unpin + Send,
     {
-        read(io).await
+        read(io).await.map_err(|error| match error {
+            ReadError::Broken(fault) => io::Error::new(io::ErrorKind::InvalidData, fault),
+            ReadError::Io(error) => error,
+        })
     }
 
-    async fn write_request<T>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-        request: RepairRequest,
-    ) -> io::Result<()>
+    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Asked) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write(io, &request).await
+        match request {
+            Asked::Request(request) => write(io, &request).await,
+            Asked::Broken(fault) => Err(io::Error::new(io::ErrorKind::InvalidInput, fault)),
+        }
     }
 
     async fn write_response<T>(
@@ -77,14 +92,19 @@ impl Codec for RepairCodec {
     }
 }
 
-async fn read<T: DeserializeOwned>(io: &mut (impl AsyncRead + Unpin + Send)) -> io::Result<T> {
-    let fault = |fault| io::Error::new(io::ErrorKind::InvalidData, fault);
+/// Why nothing was read.
+enum ReadError {
+    Broken(RepairFault),
+    Io(io::Error),
+}
+
+async fn read<T: DeserializeOwned>(io: &mut (impl AsyncRead + Unpin + Send)) -> Result<T, ReadError> {
     let bytes = read_only_frame(io, REPAIR_BYTES_MAX).await.map_err(|error| match error {
-        FrameError::Io(error) => error,
-        FrameError::Truncated => io::ErrorKind::UnexpectedEof.into(),
-        other => fault(RepairFault::Frame(other)),
+        FrameError::Io(error) => ReadError::Io(error),
+        FrameError::Truncated => ReadError::Io(io::ErrorKind::UnexpectedEof.into()),
+        other => ReadError::Broken(RepairFault::Frame(other)),
     })?;
-    decode(&bytes, REPAIR_BYTES_MAX).map_err(|error| fault(RepairFault::Content(error)))
+    decode(&bytes, REPAIR_BYTES_MAX).map_err(|error| ReadError::Broken(RepairFault::Content(error)))
 }
 
 async fn write<T: Serialize>(io: &mut (impl AsyncWrite + Unpin + Send), value: &T) -> io::Result<()> {
@@ -107,24 +127,26 @@ mod tests {
 
     fn written(request: RepairRequest) -> Vec<u8> {
         let mut io = Cursor::new(Vec::new());
+        let request = Asked::Request(request);
         block_on(RepairCodec.write_request(&StreamProtocol::new("/x"), &mut io, request)).unwrap();
         io.into_inner()
     }
 
-    fn read_request(bytes: Vec<u8>) -> io::Result<RepairRequest> {
+    fn read_request(bytes: Vec<u8>) -> io::Result<Asked> {
         block_on(RepairCodec.read_request(&StreamProtocol::new("/x"), &mut Cursor::new(bytes)))
     }
 
     #[test]
     fn a_request_round_trips() {
         let request = RepairRequest::Fetch(Fetch { documents: vec![], bodies: vec![], broken: vec![] });
-        assert_eq!(read_request(written(request.clone())).unwrap(), request);
+        let Asked::Request(read) = read_request(written(request.clone())).unwrap() else { panic!() };
+        assert_eq!(read, request);
     }
 
     #[test]
     fn what_breaks_a_rule_is_a_fault_and_what_ends_early_is_not() {
         let good = written(RepairRequest::Fetch(Fetch { documents: vec![], bodies: vec![], broken: vec![] }));
-        let fault = |bytes: Vec<u8>| RepairFault::find(&read_request(bytes).unwrap_err()).is_some();
+        let fault = |bytes: Vec<u8>| matches!(read_request(bytes), Ok(Asked::Broken(_)));
         let mut trailing = good.clone();
         trailing.push(0);
         assert!(fault(trailing));
@@ -134,8 +156,15 @@ mod tests {
         let response = encode(&RepairResponse::Taken(Taken {})).unwrap();
         assert!(fault([length_prefix(response.len()), response].concat()), "another type's bytes");
         for end in 0..good.len() {
-            assert!(!fault(good[..end].to_vec()), "cut after {end}");
+            assert!(read_request(good[..end].to_vec()).is_err(), "cut after {end}");
         }
+    }
+
+    #[test]
+    fn a_broken_response_carries_its_fault() {
+        let bytes = vec![0x02, 0xF6, 0xF6];
+        let read = block_on(RepairCodec.read_response(&StreamProtocol::new("/x"), &mut Cursor::new(bytes)));
+        assert!(RepairFault::find(&read.unwrap_err()).is_some());
     }
 
     #[test]

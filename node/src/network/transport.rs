@@ -82,21 +82,23 @@ pub enum LineError {
     All(Box<LineError>),
 }
 
-/// Builds the transport.
-///
-/// # Errors
-/// Where the system's resolver cannot be set up.
+/// Builds the transport. Where the system's resolver cannot be set up, names fail and addresses work.
 pub(super) fn build(
     kind: TransportKind,
     allow_private: bool,
     upgrade: Arc<Upgrade>,
-) -> Result<Boxed<(PeerId, StreamMuxerBox)>, io::Error> {
+) -> Boxed<(PeerId, StreamMuxerBox)> {
     match kind {
-        TransportKind::Memory => Ok(assemble(MemoryTransport::default(), upgrade)),
+        TransportKind::Memory => assemble(MemoryTransport::default(), upgrade),
         TransportKind::Tcp => {
-            let tcp = tcp::tokio::Transport::new(tcp::Config::default());
-            let filtered = Filtered { inner: tcp, allow_private };
-            Ok(assemble(dns::tokio::Transport::system(filtered)?, upgrade))
+            let filtered =
+                || Filtered { inner: tcp::tokio::Transport::new(tcp::Config::default()), allow_private };
+            let named = dns::tokio::Transport::system(filtered()).unwrap_or_else(|error| {
+                tracing::warn!(%error, "no resolver: node addresses that are names cannot be dialled");
+                let nobody = dns::ResolverConfig::default();
+                dns::tokio::Transport::custom(filtered(), nobody, dns::ResolverOpts::default())
+            });
+            assemble(named, upgrade)
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Callers who are nobody, or break the rules: they cost little and change nothing.
 
+mod member;
+
 use std::{io, sync::Arc, time::Duration};
 
 use ed25519_dalek::SigningKey;
@@ -12,7 +14,10 @@ use libp2p::{
 use multistream_select::{Negotiated, Version, dialer_select_proto};
 use refpoint::network::{Fault, NetworkEvent, TransportKind};
 use refpoint_protocol::{
-    introduction::{FrameReader, Introduction, Presence, Step, encode_frame},
+    introduction::{
+        FrameReader, Introduction, Presence, Step, encode_frame,
+        frame::{Done, IntroductionFrame},
+    },
     testing::{FOUNDED, Federation, key, node_key},
 };
 use tokio::net::TcpStream;
@@ -60,6 +65,29 @@ fn presence(federation: &Federation, signing: &SigningKey) -> Arc<Presence> {
     })
 }
 
+/// Introduces a member's node as far as its last frames, which are handed back unsent.
+async fn introduce(
+    caller: &mut Caller,
+    federation: &Federation,
+    signing: &SigningKey,
+    node: &Node,
+) -> Vec<IntroductionFrame> {
+    let (mut introduction, hello) = Introduction::dial(presence(federation, signing), node.key, FOUNDED);
+    caller.write_all(&encode_frame(&hello).unwrap()).await.unwrap();
+    caller.flush().await.unwrap();
+    let mut reader = FrameReader::new();
+    let step = loop {
+        let mut bytes = vec![0; reader.wants()];
+        let read = caller.read(&mut bytes).await.unwrap();
+        assert!(read > 0);
+        if let Some(frame) = reader.push(&bytes[..read]).unwrap() {
+            break introduction.handle(frame);
+        }
+    };
+    let Step::Admit(frames, _) = step else { panic!("{step:?}") };
+    frames
+}
+
 async fn assert_untouched(node: &Node) {
     let summary = node.network.summary().await.unwrap();
     assert_eq!((summary.admitted, summary.connected), (0, 0));
@@ -88,9 +116,7 @@ async fn a_strangers_bytes_never_reach_the_multiplexer() {
     // One that knows the federation, says everything at once, and waits for nothing.
     let mut caller = call(&node, &stranger).await;
     let (_, hello) = Introduction::dial(presence(&federation, &stranger), node.key, FOUNDED);
-    let done = refpoint_protocol::introduction::frame::IntroductionFrame::Done(
-        refpoint_protocol::introduction::frame::Done {},
-    );
+    let done = IntroductionFrame::Done(Done {});
     let bytes = [encode_frame(&hello).unwrap(), encode_frame(&done).unwrap(), MULTIPLEXER.to_vec()].concat();
     caller.write_all(&bytes).await.unwrap();
     caller.flush().await.unwrap();
@@ -132,19 +158,7 @@ async fn the_listener_says_nothing_of_the_multiplexer_before_done() {
     let mut node = start(&federation).await;
     let signing = &federation.unit("SG").nodes[0];
     let mut caller = call(&node, signing).await;
-    let (mut introduction, hello) = Introduction::dial(presence(&federation, signing), node.key, FOUNDED);
-    caller.write_all(&encode_frame(&hello).unwrap()).await.unwrap();
-    caller.flush().await.unwrap();
-    let mut reader = FrameReader::new();
-    let step = loop {
-        let mut bytes = vec![0; reader.wants()];
-        let read = caller.read(&mut bytes).await.unwrap();
-        assert!(read > 0);
-        if let Some(frame) = reader.push(&bytes[..read]).unwrap() {
-            break introduction.handle(frame);
-        }
-    };
-    let Step::Admit(frames, _) = step else { panic!("{step:?}") };
+    let frames = introduce(&mut caller, &federation, signing, &node).await;
     let early = tokio::time::timeout(Duration::from_millis(300), caller.read(&mut [0])).await;
     assert!(early.is_err(), "a byte before done");
     assert_untouched(&node).await;

@@ -8,10 +8,7 @@ use libp2p::{
     gossipsub, ping, request_response,
     swarm::{ConnectionError, ConnectionId, DialError, ListenError, SwarmEvent},
 };
-use refpoint_protocol::{
-    evidence::repair::{RepairRequest, RepairResponse},
-    ids::NodeKey,
-};
+use refpoint_protocol::{evidence::repair::RepairResponse, ids::NodeKey};
 
 use super::{Actor, draw};
 use crate::network::{
@@ -21,7 +18,7 @@ use crate::network::{
     event::{Direction, Fault, GossipToken, NetworkEvent, RequestFailed, ResponseToken},
     identity::node_key,
     plain_words::{self, Failure},
-    repair::RepairFault,
+    repair::{Asked, RepairFault},
 };
 
 impl Actor {
@@ -210,17 +207,25 @@ impl Actor {
         }
     }
 
-    fn on_repair(&mut self, event: request_response::Event<RepairRequest, RepairResponse>) {
+    fn on_repair(&mut self, event: request_response::Event<Asked, RepairResponse>) {
         match event {
             request_response::Event::Message { peer, message, .. } => match message {
                 request_response::Message::Request { request, channel, .. } => {
                     let Some(from) = node_key(&peer) else {
                         return;
                     };
-                    let token = ResponseToken(channel);
                     // Dropped, the requester sees a failure at once and asks again later.
-                    if self.out.offer(NetworkEvent::RepairRequested { from, token, request }).is_some() {
-                        tracing::debug!(node = %from.short(), "a repair request is not taken: too many wait");
+                    let token = ResponseToken(channel);
+                    match request {
+                        Asked::Request(request) => {
+                            let event = NetworkEvent::RepairRequested { from, token, request };
+                            if self.out.offer(event).is_some() {
+                                tracing::debug!(node = %from.short(), "a repair request is not taken: too many wait");
+                            }
+                        }
+                        Asked::Broken(fault) => {
+                            self.on_fault(Some(from), None, Fault::RepairRequest(fault.to_string()));
+                        }
                     }
                 }
                 request_response::Message::Response { request_id, response } => {
@@ -245,13 +250,7 @@ impl Actor {
                 self.on_answer(request_id, Err(failed));
             }
             request_response::Event::InboundFailure { peer, error, .. } => {
-                if let request_response::InboundFailure::Io(error) = &error
-                    && let Some(fault) = RepairFault::find(error)
-                {
-                    self.on_fault(node_key(&peer), None, Fault::RepairRequest(fault.to_string()));
-                } else {
-                    tracing::debug!(%peer, %error, "a repair request of a peer's was not served");
-                }
+                tracing::debug!(%peer, %error, "a repair request of a peer's was not served");
             }
             request_response::Event::ResponseSent { .. } => {}
         }
