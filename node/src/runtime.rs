@@ -14,6 +14,7 @@ mod backend;
 mod carry;
 mod commit;
 mod core;
+mod dialled_in;
 pub mod events;
 mod ingest;
 mod jobs;
@@ -41,6 +42,7 @@ use self::{
     carry::{Carrier, SentParcels, Waiting},
     commit::Commit,
     core::{Core, Doors, Order},
+    dialled_in::DialledIn,
     events::EventLog,
     ingest::{Ingest, Verifier},
     jobs::{Identity, Seeds, Workshop, drawn},
@@ -106,6 +108,7 @@ pub struct Handle {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) alert: AlertHealth,
     pub(crate) damaged: Arc<Vec<String>>,
+    pub(crate) dialled_in: DialledIn,
     pub(crate) verifier: Verifier,
     pub(crate) identity: Arc<Identity>,
     pub(crate) started: Timestamp,
@@ -176,7 +179,8 @@ impl Node {
         }
         let rng = drawn::<32>().map_err(RuntimeError::System)?;
         let restored = Machine::restore(config.clone(), loaded.stored, now, rng);
-        let identity = Arc::new(Identity { federation, member: config.member, node: config.node, signing });
+        let identity =
+            Arc::new(Identity { federation, member: config.member.clone(), node: config.node, signing });
         let workshop = Workshop { identity: Arc::clone(&identity), seeds, store: Arc::clone(&store) };
         let system = |error: std::io::Error| RuntimeError::System(error.to_string());
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -197,6 +201,7 @@ impl Node {
         let answers = Tokens::new(machine::AnswerToken);
         let stop = CancellationToken::new();
         let alert = AlertHealth::default();
+        let dialled_in = DialledIn::restore(Arc::clone(&store))?;
         let handle = Handle {
             doors: doors.clone(),
             events: events.clone(),
@@ -204,6 +209,7 @@ impl Node {
             store: Arc::clone(&store),
             alert: alert.clone(),
             damaged: Arc::new(damaged),
+            dialled_in: dialled_in.clone(),
             verifier: verifier.clone(),
             identity,
             started: now,
@@ -233,7 +239,17 @@ impl Node {
             hints,
             refused: std::collections::BTreeSet::new(),
         };
-        let ingest = Ingest { network: network.clone(), doors, pool, verifier, pushes, answers, parcels };
+        let ingest = Ingest {
+            network: network.clone(),
+            own: config.member,
+            doors,
+            pool,
+            verifier,
+            pushes,
+            answers,
+            parcels,
+            dialled_in,
+        };
         let mut tasks = JoinSet::new();
         let token = stop.clone();
         tasks.spawn(async move {

@@ -104,7 +104,7 @@ pub(super) async fn watch(
         None => events.newest(),
     };
     loop {
-        let Subscription { missed, gap, mut live } = events.subscribe(Some(handled));
+        let Subscription { missed, gap, mut live, .. } = events.subscribe(Some(handled));
         if gap {
             tracing::warn!("events are missing: alerts of messages that came meanwhile were not run");
         }

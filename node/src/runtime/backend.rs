@@ -2,44 +2,50 @@
 //!
 //! It decides nothing; what the machine refuses is put into words here.
 
+mod content;
 mod directory;
 mod events;
 mod messages;
+mod publish;
+mod refusals;
 mod status;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use refpoint_protocol::{
-    directory::header::ChainKind,
+    directory::own_chain::Standing,
     document::{Envelope, encode},
-    ids::{DocumentId, MemberCode, MessageId, Sequence},
-    machine::{Batch, Carriage, Command, CommandRefused, Event, Reply},
+    ids::{DocumentId, MemberCode, MessageId},
+    machine::{Batch, Carriage, Command, CommandRefused, Reply},
     message::body::Body,
-    relay::{
-        event::SubmitRefusal,
-        rows::{decode_inbox_content, decode_outbox_content},
-        views::MessageView as Held,
-    },
-    storage::{Change, Table},
+    relay::views::MessageView as Held,
 };
 
-use self::{messages::Own, status::Around};
-use super::{CommandResult, Handle, Stopping, jobs::drawn};
-use crate::api::{
-    backend::{Backend, BackendError, EventSubscription, IdPrefix},
-    views::{
-        bytes::Base64,
-        directory::{
-            DirectoryEntryView, DirectoryRow, PublishReply, PublishRequest, PublishedReferencePoint,
-            ReferencePointView, ResumeReply,
+use self::{
+    content::ContentError,
+    messages::Own,
+    refusals::{refusal, stopping, unavailable},
+    status::Around,
+};
+use super::{CommandResult, Handle, jobs::drawn};
+use crate::{
+    api::{
+        backend::{Backend, BackendError, EventSubscription, IdPrefix},
+        views::{
+            bytes::Base64,
+            directory::{
+                DirectoryEntryView, DirectoryRow, PublishReply, PublishRequest, PublishedReferencePoint,
+                ResumeReply,
+            },
+            document::{ImportOutcome, ImportReply, ImportRequest, ImportedDocument, OwnDocuments},
+            message::{AttachmentData, MessageBox, MessageRow, MessageView},
+            peer::PeerView,
+            receipt::ReceiptsView,
+            send::{RecipientContact, SendReply, SendRequest, StatementReply, StatementRequest},
+            status::StatusFacts,
         },
-        document::{ImportOutcome, ImportReply, ImportRequest, ImportedDocument, OwnDocuments},
-        message::{AttachmentData, MessageBox, MessageRow, MessageView},
-        peer::PeerView,
-        receipt::ReceiptsView,
-        send::{RecipientContact, SendReply, SendRequest, StatementReply, StatementRequest},
-        status::StatusFacts,
     },
+    store::Store,
 };
 
 /// What the operator's configuration says that `status` shows.
@@ -71,7 +77,7 @@ impl NodeBackend {
     async fn command(&self, command: Command) -> Result<Reply, BackendError> {
         match self.handle.command(command).await.map_err(stopping)? {
             Ok(reply) => Ok(reply),
-            Err(refused) => Err(refusal(refused)),
+            Err(refused) => Err(refusal(&refused)),
         }
     }
 
@@ -96,58 +102,36 @@ impl NodeBackend {
         .await?
     }
 
-    /// A message's content from storage, `None` if it is erased.
-    fn content(&self, held: &Held) -> Result<Option<Body>, BackendError> {
-        let storage = |error: String| BackendError::Storage { why: error };
-        let (table, id) = match held {
-            Held::Received(received) => (Table::InboxContent, received.id),
-            Held::Sent(sent) => (Table::OutboxContent, sent.id),
-        };
-        let value =
-            self.handle.store.value(table, id.as_bytes()).map_err(|error| storage(error.to_string()))?;
-        let Some(value) = value.map(zeroize::Zeroizing::new) else { return Ok(None) };
-        let body = match table {
-            Table::InboxContent => decode_inbox_content(&value)
-                .map(|(_, body)| body)
-                .map_err(|error| storage(error.to_string()))?,
-            _ => {
-                let sealable = decode_outbox_content(&value).map_err(|error| storage(error.to_string()))?;
-                sealable.body().map_err(|error| storage(error.to_string()))?
-            }
-        };
-        Ok(Some(body))
+    /// A message with its content, `None` if it is erased. Read on a thread that may wait for the disk.
+    async fn with_content(&self, id: &IdPrefix) -> Result<(Held, Option<Body>), BackendError> {
+        let held = self.held(id).await?;
+        self.read(move |store| content::read(store, &held).map(|body| (held, body))).await
     }
 
-    /// Whether a node of another member ever dialled in, in this run or before.
-    fn ever_dialled_in(&self, now: bool) -> bool {
-        let store = &self.handle.store;
-        let before = matches!(store.value(Table::OwnState, DIALLED_IN), Ok(Some(_)));
-        if now && !before {
-            let change = Change::put(Table::OwnState, DIALLED_IN, [1]);
-            if let Err(error) = store.apply(&[change]) {
-                tracing::warn!(%error, "that a node dialled in was not stored");
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Store) -> Result<T, ContentError> + Send + 'static,
+    ) -> Result<T, BackendError> {
+        let store = Arc::clone(&self.handle.store);
+        let done = tokio::task::spawn_blocking(move || read(store.as_ref())).await;
+        let storage = |why: String| BackendError::Storage { why };
+        done.map_err(|error| storage(error.to_string()))?.map_err(|error| storage(error.to_string()))
+    }
+
+    /// Whether each member can be reached now. The message is durable already, so this never fails.
+    async fn contacts(&self, members: &[MemberCode]) -> Vec<RecipientContact> {
+        match Backend::peers(self).await {
+            Ok(peers) => members.iter().map(|member| directory::contact(member, &peers)).collect(),
+            Err(error) => {
+                let unknown = |member: &MemberCode| RecipientContact {
+                    member: member.clone(),
+                    connected: false,
+                    since: None,
+                    reason: Some(error.to_string()),
+                };
+                members.iter().map(unknown).collect()
             }
         }
-        now || before
-    }
-
-    async fn contacts(&self, members: &[MemberCode]) -> Result<Vec<RecipientContact>, BackendError> {
-        let peers = Backend::peers(self).await?;
-        let contact = |member: &MemberCode| {
-            let mut nodes: Vec<_> = peers.iter().filter(|peer| peer.member == *member).collect();
-            nodes.sort_by_key(|peer| !peer.connected);
-            let best = nodes.first();
-            RecipientContact {
-                member: member.clone(),
-                connected: best.is_some_and(|peer| peer.connected),
-                since: best.and_then(|peer| peer.since),
-                reason: match best {
-                    None => Some("no node of this member is known yet".to_owned()),
-                    Some(peer) => peer.reason.clone(),
-                },
-            }
-        };
-        Ok(members.iter().map(contact).collect())
     }
 }
 
@@ -161,11 +145,15 @@ impl Backend for NodeBackend {
             storage_notes
                 .push(format!("{quarantined} documents that this program cannot read are set aside"));
         }
+        let disk_free_bytes = self.handle.store.free_on_disk().unwrap_or_else(|error| {
+            storage_notes.push(format!("how much of the disk is free cannot be told: {error}"));
+            0
+        });
         let around = Around {
-            ever_dialled_in: self.ever_dialled_in(summary.dialled_in),
+            ever_dialled_in: self.handle.dialled_in.ever(),
             summary,
             started: self.handle.started,
-            disk_free_bytes: self.handle.store.free_on_disk().unwrap_or_default(),
+            disk_free_bytes,
             storage_notes,
             alert_failure: self.handle.alert.failure(),
         };
@@ -183,65 +171,41 @@ impl Backend for NodeBackend {
     }
 
     async fn directory_entry(&self, member: &MemberCode) -> Result<DirectoryEntryView, BackendError> {
+        let network = self.handle.network.peers().await.map_err(|_| unavailable())?;
         let code = member.clone();
-        let entry = self.look(move |machine, now| directory::entry_view(machine, &code, now)).await?;
+        let entry =
+            self.look(move |machine, now| directory::entry_view(machine, &code, &network, now)).await?;
         entry.ok_or_else(|| BackendError::UnknownMember { member: member.clone() })
     }
 
     async fn published(&self) -> Result<PublishedReferencePoint, BackendError> {
-        let own = self.own.clone();
-        self.look(move |machine, now| {
-            let evidence = machine.evidence();
-            let listing = evidence.listing(own.node);
-            let header =
-                listing.and_then(|it| evidence.directory().header(it, ChainKind::ReferencePoint, now));
-            let entry = evidence.directory().member(&own.member, now);
-            let point =
-                entry.and_then(|entry| entry.reference_point).filter(|point| point.source == own.node);
-            PublishedReferencePoint {
-                member: own.member,
-                sequence: header.filter(|header| header.key_set.is_some()).map(|header| header.sequence),
-                reference_point: point
-                    .and_then(|point| point.entry)
-                    .map(|entry| ReferencePointView::from(entry.as_ref())),
-            }
-        })
-        .await
+        self.look(publish::published).await
     }
 
     async fn publish(&self, request: PublishRequest) -> Result<PublishReply, BackendError> {
-        let published = Backend::published(self).await?.sequence;
-        if request.replaces != published {
-            return Err(BackendError::PublishedChanged { expected: request.replaces, published });
+        let PublishRequest { reference_point, replaces } = request;
+        let PublishedReferencePoint { sequence: published, reference_point: before, .. } =
+            Backend::published(self).await?;
+        if replaces != published {
+            return Err(BackendError::PublishedChanged { expected: replaces, published });
         }
+        let is_unchanged = before.is_some_and(|before| before == reference_point);
         let salt = drawn().map_err(|why| BackendError::Unavailable { why })?;
-        let entry = request.reference_point.into_body(salt);
         // Subscribed before the command, so that its event cannot be missed.
-        let mut live = self.handle.events.subscribe(None).live;
-        match self.command(Command::Publish(Box::new(entry))).await? {
+        let signed = publish::Signed::of(&self.handle);
+        let entry = Box::new(reference_point.into_body(salt));
+        match self.command(Command::Publish(entry)).await? {
             Reply::Published { sequence: Some(sequence) } => {
-                let signed = async {
-                    loop {
-                        match live.recv().await {
-                            Ok(event) if is_published(&event.event, sequence) => return Some(event.at),
-                            Ok(_) => {}
-                            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-                            Err(tokio::sync::broadcast::error::RecvError::Closed) => return None,
-                        }
-                    }
-                };
-                let issued = tokio::time::timeout(SIGNING_TIME, signed).await.ok().flatten();
-                let issued = issued.ok_or_else(|| BackendError::Unavailable {
-                    why:
-                        "the entry was taken and is not signed yet; look again with `refpoint directory show`"
-                            .to_owned(),
-                })?;
+                let issued = signed.wait(sequence).await?;
                 let connected = self.look(|machine, _| machine.connected().len() as u64).await?;
                 Ok(PublishReply { sequence, issued: issued.into(), connected })
             }
             _ => {
-                let state = self.look(directory::chain_state).await?;
-                Err(not_signing(&state))
+                let standing = self.look(|machine, now| machine.standing(now)).await?;
+                Err(match standing {
+                    Standing::Signing if is_unchanged => refusals::unchanged(published),
+                    standing => refusals::not_signed(&standing),
+                })
             }
         }
     }
@@ -294,7 +258,6 @@ impl Backend for NodeBackend {
         all: bool,
         limit: usize,
     ) -> Result<Vec<MessageRow>, BackendError> {
-        let own = self.own.clone();
         let held: Vec<Held> = self
             .look(move |machine, _| match folder {
                 MessageBox::Inbox => {
@@ -311,20 +274,22 @@ impl Backend for NodeBackend {
                 }
             })
             .await?;
-        held.iter()
-            .map(|held| {
-                let body = self.content(held)?;
+        let own = self.own.clone();
+        self.read(move |store| {
+            let row = |held: &Held| {
+                let body = content::read_for_row(store, held)?;
                 Ok(match held {
                     Held::Received(received) => messages::received_row(&own, received, body.as_ref()),
                     Held::Sent(sent) => messages::sent_row(&own, sent, body.as_ref()),
                 })
-            })
-            .collect()
+            };
+            held.iter().map(row).collect()
+        })
+        .await
     }
 
     async fn message(&self, id: &IdPrefix) -> Result<MessageView, BackendError> {
-        let held = self.held(id).await?;
-        let body = self.content(&held)?;
+        let (held, body) = self.with_content(id).await?;
         Ok(messages::message_view(&self.own, &held, body))
     }
 
@@ -334,10 +299,9 @@ impl Backend for NodeBackend {
     }
 
     async fn attachment(&self, id: &IdPrefix, number: u64) -> Result<AttachmentData, BackendError> {
-        let held = self.held(id).await?;
         let unknown = |count| BackendError::UnknownAttachment { id: id.to_string(), number, count };
-        let body = self.content(&held)?.ok_or_else(|| unknown(0))?;
-        messages::attachment_data(body, number).map_err(unknown)
+        let (_, body) = self.with_content(id).await?;
+        messages::attachment_data(body.ok_or_else(refusals::erased)?, number).map_err(unknown)
     }
 
     async fn send(&self, request: SendRequest) -> Result<SendReply, BackendError> {
@@ -351,7 +315,7 @@ impl Backend for NodeBackend {
             _ => None,
         });
         let (created, expires) = times.await?.ok_or_else(unavailable)?;
-        let recipients = self.contacts(&members).await?;
+        let recipients = self.contacts(&members).await;
         Ok(SendReply { id: message, created: created.into(), expires: expires.into(), recipients })
     }
 
@@ -379,7 +343,7 @@ impl Backend for NodeBackend {
     }
 
     async fn events(&self, after: Option<u64>) -> Result<EventSubscription, BackendError> {
-        Ok(events::subscribe(&self.handle.events, after))
+        Ok(events::subscribe(&self.handle.events, after, &self.own.member))
     }
 }
 
@@ -419,63 +383,3 @@ impl NodeBackend {
         })
     }
 }
-
-fn is_published(event: &Event, sequence: Sequence) -> bool {
-    matches!(event, Event::Published { kind: ChainKind::ReferencePoint, sequence: at } if *at == sequence)
-}
-
-fn stopping(_: Stopping) -> BackendError {
-    unavailable()
-}
-
-fn unavailable() -> BackendError {
-    BackendError::Unavailable { why: "it is stopping".to_owned() }
-}
-
-fn not_signing(state: &crate::api::views::status::ChainState) -> BackendError {
-    use crate::api::views::status::ChainState;
-    let (message, hint) = match state {
-        ChainState::Publishing { .. } => {
-            ("this entry is published already".to_owned(), "nothing is to be done".to_owned())
-        }
-        ChainState::Waiting { repairs, needed } => (
-            format!("the entry waits: this node asks other members first what it signed before ({repairs} of {needed} have told it)"),
-            "it is published by itself when they have; if no other node can be reached: refpoint directory resume".to_owned(),
-        ),
-        ChainState::Stopped { why } => {
-            (format!("the entry waits: {why}"), "see refpoint status for what to do".to_owned())
-        }
-    };
-    BackendError::Refused { code: "not-signing", message, hint }
-}
-
-/// What the machine refused, with a stable code and what to do.
-fn refusal(refused: CommandRefused) -> BackendError {
-    let message = refused.to_string();
-    let (code, hint) = match &refused {
-        CommandRefused::Submit(SubmitRefusal::UnknownMember(member)) => {
-            return BackendError::UnknownMember { member: member.clone() };
-        }
-        CommandRefused::Submit(SubmitRefusal::UnknownMessage(id)) => {
-            return BackendError::UnknownMessage { id: id.to_string() };
-        }
-        CommandRefused::Submit(SubmitRefusal::NoRoom) => return BackendError::NoRoom { why: message },
-        CommandRefused::Submit(SubmitRefusal::Stopped(..)) => {
-            ("stopped", "the charter decides: see refpoint directory show, and call by telephone")
-        }
-        CommandRefused::Submit(_) => ("not-sendable", "correct the message and send it again"),
-        CommandRefused::Entry(_) => ("entry", "correct reference-point.toml and publish it again"),
-        CommandRefused::NotWaiting => ("not-waiting", "nothing is to be done"),
-        CommandRefused::Twin => ("twin", "see OPERATIONS: another machine signs with this node's key"),
-        CommandRefused::ClockWrong(_) => ("clock", "set the clock, then start the node again"),
-        CommandRefused::Documents(_) => ("documents", "ask whoever made the file for the right one"),
-        CommandRefused::Pending => ("pending", "import the documents that it builds on first"),
-    };
-    BackendError::Refused { code, message, hint: hint.to_owned() }
-}
-
-/// The name in [`Table::OwnState`] that says that somebody once dialled in.
-const DIALLED_IN: &[u8] = b"dialled-in";
-
-/// How long signing an entry may take: a sync of the disk, a signature, and what is before it.
-const SIGNING_TIME: Duration = Duration::from_secs(10);

@@ -23,6 +23,8 @@ struct Shared {
 /// A place in the stream: what was missed first, then what comes.
 #[derive(Debug)]
 pub struct Subscription {
+    /// The newest event's number when this was made, zero before the first: later ones are live.
+    pub newest: u64,
     /// Events after the number asked for, oldest first.
     pub missed: Vec<Arc<NumberedEvent>>,
     /// Whether events between the number asked for and the first of `missed` are no longer kept.
@@ -60,12 +62,13 @@ impl EventLog {
     pub fn subscribe(&self, number: Option<u64>) -> Subscription {
         let recent = self.shared.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let live = self.shared.sender.subscribe();
+        let newest = recent.back().map_or(0, |event| event.number);
         let Some(after) = number else {
-            return Subscription { missed: Vec::new(), gap: false, live };
+            return Subscription { newest, missed: Vec::new(), gap: false, live };
         };
         let missed: Vec<_> = recent.iter().filter(|event| event.number > after).cloned().collect();
         let gap = missed.first().is_some_and(|first| first.number > after + 1);
-        Subscription { missed, gap, live }
+        Subscription { newest, missed, gap, live }
     }
 
     /// The newest event's number, zero before the first.

@@ -9,7 +9,7 @@ use std::{
 use refpoint_protocol::{
     document::{Envelope, Unverified, VerifyError, encode},
     evidence::{AnyDocument, push::Pushed, verify_any},
-    ids::{ContentHash, FederationId, NodeKey},
+    ids::{ContentHash, FederationId, MemberCode, NodeKey},
     introduction::LearnedDocument,
     machine::{AnswerToken, AskTicket, Batch, Carriage, Input, PushToken},
     relay::{exchange::RelayInput, frame::RelayFrame, parcel::Class, receipt::Receipt},
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     carry::Parcels,
     core::{Doors, Order},
+    dialled_in::DialledIn,
     pool::{Pool, Source, Urgency},
     tokens::Tokens,
 };
@@ -113,12 +114,15 @@ impl Quarantine {
 /// The task that reads the network's events.
 pub(super) struct Ingest {
     pub(super) network: Network,
+    /// This node's member.
+    pub(super) own: MemberCode,
     pub(super) doors: Doors,
     pub(super) pool: Pool,
     pub(super) verifier: Verifier,
     pub(super) pushes: Tokens<PushToken, GossipToken>,
     pub(super) answers: Tokens<AnswerToken, ResponseToken>,
     pub(super) parcels: Parcels,
+    pub(super) dialled_in: DialledIn,
 }
 
 impl Ingest {
@@ -143,6 +147,9 @@ impl Ingest {
                     group = %connected.group, "connected"
                 );
                 let dialled = connected.direction == Direction::Outbound;
+                if !dialled && connected.member != self.own {
+                    self.dialled_in.note();
+                }
                 let (node, member, remote_time) = (connected.node, connected.member, connected.remote_time);
                 self.hand_in(Class::Normal, Input::Connected { node, member, remote_time, dialled }).await;
             }

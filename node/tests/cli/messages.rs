@@ -111,7 +111,7 @@ async fn all_recipients_count_and_a_final_refusal_ends_the_wait() {
     let server = Server::start();
     let stopped = Event::MessageStopped {
         message: sent_id(),
-        member: samples::member("BR"),
+        member: Some(samples::member("BR")),
         reason: "suspended by charter version 2".into(),
     };
     server.fake.change(|state| state.on_send = vec![delivered("FR"), stopped]);
@@ -120,6 +120,17 @@ async fn all_recipients_count_and_a_final_refusal_ends_the_wait() {
     let arguments: Vec<&str> =
         arguments.iter().chain(&["--wait", "delivered", "--timeout", "19s"]).copied().collect();
     run_with(&server, &arguments, "x").await.shows(5, &["suspended by charter version 2", "FR delivered"]);
+
+    // One that stops altogether fails for whoever has not got it, and for nobody else.
+    let taken_back =
+        Event::MessageStopped { message: sent_id(), member: None, reason: "taken back by the sender".into() };
+    server.fake.change(|state| state.on_send = vec![delivered("FR"), taken_back]);
+    run_with(&server, &arguments, "x").await.shows(5, &["BR: taken back by the sender", "FR delivered"]);
+
+    let expired =
+        Event::MessageExpired { message: sent_id(), members: ["FR", "BR"].map(samples::member).to_vec() };
+    server.fake.change(|state| state.on_send = vec![expired]);
+    run_with(&server, &arguments, "x").await.shows(5, &["FR: it expired", "BR: it expired"]);
 }
 
 #[tokio::test]

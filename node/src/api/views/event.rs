@@ -72,19 +72,20 @@ pub enum Event {
         /// Whether this node tries again by itself.
         retried: bool,
     },
-    /// Machine: it was not delivered to this recipient in time.
+    /// Machine: it was not delivered to these recipients in time.
     MessageExpired {
         /// The message.
         message: MessageId,
-        /// The recipient.
-        member: MemberCode,
+        /// Who has not got it, as far as known.
+        members: Vec<MemberCode>,
     },
     /// Machine: it stopped, for instance because the charter suspends a member.
     MessageStopped {
         /// The message.
         message: MessageId,
-        /// The recipient.
-        member: MemberCode,
+        /// The recipient; absent if it goes to nobody any more who has not got it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        member: Option<MemberCode>,
         /// Why, in plain words.
         reason: String,
     },

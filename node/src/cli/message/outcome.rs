@@ -116,13 +116,19 @@ impl Outcome {
                 self.change(member, |standing| standing.acknowledged |= is_taken);
             }
             Event::MessageRefused { message, member, reason, retried: false }
-            | Event::MessageStopped { message, member, reason }
+            | Event::MessageStopped { message, member: Some(member), reason }
                 if *message == about =>
             {
                 self.change(member, |standing| standing.failed = Some(reason.clone()));
             }
-            Event::MessageExpired { message, member } if *message == about => {
-                self.change(member, |standing| standing.failed = Some("it expired".to_owned()));
+            Event::MessageStopped { message, member: None, reason } if *message == about => {
+                let missing = self.recipients.values_mut().filter(|standing| !standing.delivered);
+                missing.for_each(|standing| standing.failed = Some(reason.clone()));
+            }
+            Event::MessageExpired { message, members } if *message == about => {
+                for member in members {
+                    self.change(member, |standing| standing.failed = Some("it expired".to_owned()));
+                }
             }
             _ => {}
         }

@@ -22,6 +22,7 @@ use crate::{
         instant::Instant,
         names::MemberNames,
         peer::{Direction, PeerView},
+        send::RecipientContact,
         status::ChainState,
     },
     fingerprint::spoken,
@@ -38,7 +39,12 @@ pub(super) fn rows(machine: &Machine, now: Timestamp) -> Vec<DirectoryRow> {
 }
 
 /// All about one member; `None` if the charter does not list it.
-pub(super) fn entry_view(machine: &Machine, code: &MemberCode, now: Timestamp) -> Option<DirectoryEntryView> {
+pub(super) fn entry_view(
+    machine: &Machine,
+    code: &MemberCode,
+    network: &[PeerRow],
+    now: Timestamp,
+) -> Option<DirectoryEntryView> {
     let evidence = machine.evidence();
     let membership = evidence.membership();
     let member = membership.member(code)?;
@@ -54,7 +60,11 @@ pub(super) fn entry_view(machine: &Machine, code: &MemberCode, now: Timestamp) -
             state: node_state(standing.state),
             addresses: record.map(|record| record.addresses.clone()).unwrap_or_default(),
             connected: machine.connected().contains_key(node) || *node == machine.config().node,
-            last_contact: None,
+            last_contact: network
+                .iter()
+                .find(|peer| peer.node == *node)
+                .and_then(|peer| peer.last_contact)
+                .map(Into::into),
             can_be_sealed_to: listing
                 .is_some_and(|listing| evidence.directory().sealing_key(listing, now).is_some()),
         }
@@ -136,9 +146,7 @@ pub(super) fn chain_state(machine: &Machine, now: Timestamp) -> ChainState {
         Standing::Signing => ChainState::Publishing { last: last_published(machine).map(Into::into) },
         Standing::Waiting { witnesses, .. } => waiting(witnesses.len()),
         Standing::NotListed => stopped("no current key set lists this node's key".to_owned()),
-        Standing::ClockWrong { offset_ms } => {
-            stopped(format!("this node's clock is {offset_ms} ms behind the members' median"))
-        }
+        Standing::ClockWrong { offset_ms } => stopped(clock_words(offset_ms)),
         Standing::Stopped(StopReason::Twin { .. }) => {
             stopped("another machine signs with this node's key: find it and stop it".to_owned())
         }
@@ -148,6 +156,27 @@ pub(super) fn chain_state(machine: &Machine, now: Timestamp) -> ChainState {
         Standing::Stopped(StopReason::Full { .. }) => {
             stopped("its chain is full: a new key set begins another".to_owned())
         }
+    }
+}
+
+/// A clock that is wrong, in words; the offset is the members' clocks less this node's, in milliseconds.
+pub(super) fn clock_words(offset_ms: i64) -> String {
+    let side = if offset_ms < 0 { "ahead of" } else { "behind" };
+    format!("this node's clock is {} s {side} the members' median", offset_ms.unsigned_abs() / 1_000)
+}
+
+/// Whether a member can be reached now, by the best of its nodes.
+pub(super) fn contact(member: &MemberCode, peers: &[PeerView]) -> RecipientContact {
+    let nodes = peers.iter().filter(|peer| peer.member == *member);
+    let best = nodes.max_by_key(|peer| (peer.connected, peer.last_contact));
+    RecipientContact {
+        member: member.clone(),
+        connected: best.is_some_and(|peer| peer.connected),
+        since: best.and_then(|peer| peer.since),
+        reason: match best {
+            None => Some("no node of this member is known yet".to_owned()),
+            Some(peer) => peer.reason.clone(),
+        },
     }
 }
 

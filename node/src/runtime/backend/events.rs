@@ -2,12 +2,13 @@
 
 use futures::{StreamExt as _, stream};
 use refpoint_protocol::{
+    ids::MemberCode,
     machine::{Event as Happened, NumberedEvent},
     relay::event::RelayEvent,
 };
 use tokio::sync::broadcast::error::RecvError;
 
-use super::messages::{is_passing, refusal};
+use super::messages::refusal;
 use crate::{
     api::{
         backend::{EventSubscription, Lagged},
@@ -16,88 +17,33 @@ use crate::{
     runtime::events::{EventLog, Subscription},
 };
 
-/// A place in the stream.
-pub(super) fn subscribe(log: &EventLog, after: Option<u64>) -> EventSubscription {
-    let Subscription { missed, gap, live } = log.subscribe(after);
-    let missed = missed.iter().flat_map(|event| views(event)).collect();
-    let live = stream::unfold(Some(live), |live| async {
+/// A place in the stream. `own` is this node's member: its people's statements are events too.
+pub(super) fn subscribe(log: &EventLog, after: Option<u64>, own: &MemberCode) -> EventSubscription {
+    let Subscription { newest, missed, gap, live } = log.subscribe(after);
+    let missed = missed.iter().filter_map(|event| view(event, own)).collect();
+    let live = stream::unfold((Some(live), own.clone()), |(live, own)| async move {
         let mut live = live?;
         match live.recv().await {
             Ok(event) => {
-                let views: Vec<_> = views(&event).into_iter().map(Ok).collect();
-                Some((views, Some(live)))
+                let told = view(&event, &own).map(Ok);
+                Some((told, (Some(live), own)))
             }
-            Err(RecvError::Lagged(_)) => Some((vec![Err(Lagged)], None)),
+            Err(RecvError::Lagged(_)) => Some((Some(Err(Lagged)), (None, own))),
             Err(RecvError::Closed) => None,
         }
     });
-    EventSubscription { newest: log.newest(), missed, gap, live: live.flat_map(stream::iter).boxed() }
+    EventSubscription { newest, missed, gap, live: live.filter_map(std::future::ready).boxed() }
 }
 
-/// An event in the API's words: none if it is of no use outside, one for each member it is about.
-fn views(event: &NumberedEvent) -> Vec<EventView> {
-    let view = |told| EventView { number: event.number, at: event.at.into(), event: told };
-    match &event.event {
-        Happened::Relay(RelayEvent::MessageExpired { message, members, .. }) => members
-            .iter()
-            .map(|member| view(Event::MessageExpired { message: *message, member: member.clone() }))
-            .collect(),
-        Happened::Relay(relayed) => relayed_event(relayed).map(view).into_iter().collect(),
-        other => vec![view(own_event(other))],
-    }
+/// An event in the API's words, `None` if it is of no use outside. One at most: a number names one event.
+fn view(event: &NumberedEvent, own: &MemberCode) -> Option<EventView> {
+    let told = told(&event.event, own)?;
+    Some(EventView { number: event.number, at: event.at.into(), event: told })
 }
 
-fn relayed_event(event: &RelayEvent) -> Option<Event> {
+fn told(event: &Happened, own: &MemberCode) -> Option<Event> {
     Some(match event {
-        RelayEvent::MessageArrived { message, sender, precedence, tlp, drill, .. } => {
-            Event::MessageReceived {
-                message: *message,
-                sender: sender.clone(),
-                precedence: *precedence,
-                tlp: *tlp,
-                drill: *drill,
-            }
-        }
-        RelayEvent::MessageQueued { message, recipients, precedence, statement: None, .. } => {
-            Event::MessageQueued {
-                message: *message,
-                recipients: recipients.clone(),
-                precedence: *precedence,
-            }
-        }
-        RelayEvent::MessageDelivered { step, late } => Event::MessageDelivered {
-            message: step.message,
-            member: step.member.clone(),
-            node: step.node,
-            late: *late,
-        },
-        RelayEvent::MessageRefused { step, reason, again } => Event::MessageRefused {
-            message: step.message,
-            member: step.member.clone(),
-            reason: refusal(*reason).to_owned(),
-            retried: *again || is_passing(*reason),
-        },
-        RelayEvent::MessageStopped { message, member: Some(member), why, .. } => {
-            Event::MessageStopped { message: *message, member: member.clone(), reason: why.to_string() }
-        }
-        RelayEvent::MessageStopped { message, member: None, why, .. } => Event::Notice {
-            code: "message-stopped".to_owned(),
-            text: format!("message {} goes no further: {why}", message.short()),
-        },
-        RelayEvent::StatementArrived { statement, member, .. } => {
-            Event::StatementMade { message: statement.answers, member: member.clone(), word: statement.word }
-        }
-        // Steps on the way, statements of this node's own, and what the caller is told directly.
-        RelayEvent::MessageQueued { .. }
-        | RelayEvent::MessageSealed(_)
-        | RelayEvent::MessageSent(_)
-        | RelayEvent::MessageExpired { .. }
-        | RelayEvent::SubmitRefused { .. } => return None,
-    })
-}
-
-fn own_event(event: &Happened) -> Event {
-    match event {
+        Happened::Relay(relayed) => return relayed_event(relayed, own),
         Happened::PeerConnected { member, node } => {
             Event::PeerConnected { member: member.clone(), node: *node }
         }
@@ -116,7 +62,167 @@ fn own_event(event: &Happened) -> Event {
         Happened::ClockJudged { right, offset_millis } => {
             Event::ClockJudged { right: *right, offset_ms: *offset_millis }
         }
-        // Told by `relayed_event`.
-        Happened::Relay(_) => Event::Notice { code: "relay".to_owned(), text: String::new() },
+    })
+}
+
+fn relayed_event(event: &RelayEvent, own: &MemberCode) -> Option<Event> {
+    Some(match event {
+        RelayEvent::MessageArrived { message, sender, precedence, tlp, drill, .. } => {
+            Event::MessageReceived {
+                message: *message,
+                sender: sender.clone(),
+                precedence: *precedence,
+                tlp: *tlp,
+                drill: *drill,
+            }
+        }
+        RelayEvent::MessageQueued { message, recipients, precedence, statement: None, .. } => {
+            Event::MessageQueued {
+                message: *message,
+                recipients: recipients.clone(),
+                precedence: *precedence,
+            }
+        }
+        RelayEvent::MessageQueued { statement: Some(label), .. } => {
+            Event::StatementMade { message: label.answers, member: own.clone(), word: label.word }
+        }
+        RelayEvent::MessageDelivered { step, late } => Event::MessageDelivered {
+            message: step.message,
+            member: step.member.clone(),
+            node: step.node,
+            late: *late,
+        },
+        RelayEvent::MessageRefused { step, reason, again } => Event::MessageRefused {
+            message: step.message,
+            member: step.member.clone(),
+            reason: refusal(*reason).to_owned(),
+            retried: *again,
+        },
+        RelayEvent::MessageStopped { message, member, why, .. } => {
+            Event::MessageStopped { message: *message, member: member.clone(), reason: why.to_string() }
+        }
+        RelayEvent::MessageExpired { message, members, .. } => {
+            Event::MessageExpired { message: *message, members: members.clone() }
+        }
+        RelayEvent::StatementArrived { statement, member, .. } => {
+            Event::StatementMade { message: statement.answers, member: member.clone(), word: statement.word }
+        }
+        // Steps on the way, and what the caller is told directly.
+        RelayEvent::MessageSealed(_) | RelayEvent::MessageSent(_) | RelayEvent::SubmitRefused { .. } => {
+            return None;
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use refpoint_protocol::{
+        ids::{MessageId, NodeKey},
+        message::{
+            body::{Tlp, Word},
+            header::Precedence,
+        },
+        relay::{
+            event::{StatementLabel, Step, StopReason},
+            receipt::RefusalReason,
+        },
+        time::Timestamp,
+    };
+
+    use super::*;
+
+    fn own() -> MemberCode {
+        "BR".parse().unwrap()
+    }
+
+    fn message() -> MessageId {
+        MessageId::from_bytes([7; 32])
+    }
+
+    fn members() -> Vec<MemberCode> {
+        vec!["FR".parse().unwrap(), "KE".parse().unwrap()]
+    }
+
+    fn numbered(number: u64, event: RelayEvent) -> NumberedEvent {
+        NumberedEvent { number, at: Timestamp::from_millis(number), event: Happened::Relay(event) }
+    }
+
+    fn told(event: RelayEvent) -> Option<Event> {
+        view(&numbered(1, event), &own()).map(|view| view.event)
+    }
+
+    fn step() -> Step {
+        Step {
+            message: message(),
+            command: None,
+            member: "KE".parse().unwrap(),
+            node: NodeKey::from_bytes([1; 32]),
+        }
+    }
+
+    fn queued(statement: Option<StatementLabel>) -> RelayEvent {
+        RelayEvent::MessageQueued {
+            message: MessageId::from_bytes([9; 32]),
+            command: None,
+            recipients: members(),
+            precedence: Precedence::Flash,
+            tlp: Tlp::Red,
+            statement,
+        }
+    }
+
+    #[test]
+    fn a_number_names_one_event_whatever_it_is_about() {
+        let expired = RelayEvent::MessageExpired { message: message(), command: None, members: members() };
+        assert_eq!(told(expired), Some(Event::MessageExpired { message: message(), members: members() }));
+        let why = StopReason::TakenBack;
+        let stopped = RelayEvent::MessageStopped { message: message(), command: None, member: None, why };
+        let reason = "taken back by the sender".to_owned();
+        assert_eq!(told(stopped), Some(Event::MessageStopped { message: message(), member: None, reason }));
+    }
+
+    #[test]
+    fn a_statement_of_this_side_is_told_as_one_and_a_message_as_a_message() {
+        let label = StatementLabel { answers: message(), word: Word::Acknowledged };
+        let made = Event::StatementMade { message: message(), member: own(), word: Word::Acknowledged };
+        assert_eq!(told(queued(Some(label))), Some(made));
+        assert!(
+            matches!(told(queued(None)), Some(Event::MessageQueued { recipients, .. }) if recipients == members())
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_said_to_be_tried_again_only_if_it_is() {
+        for again in [true, false] {
+            let event = RelayEvent::MessageRefused { step: step(), reason: RefusalReason::NoRoom, again };
+            assert!(matches!(told(event), Some(Event::MessageRefused { retried, .. }) if retried == again));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_told_leaves_its_number_and_what_follows_is_live() {
+        let log =
+            EventLog::restore([numbered(1, queued(None)), numbered(2, RelayEvent::MessageSent(step()))]);
+        let mut place = subscribe(&log, Some(0), &own());
+        assert_eq!((place.newest, place.gap, place.missed.len()), (2, false, 1));
+        log.publish(numbered(3, RelayEvent::MessageSealed(step())));
+        log.publish(numbered(4, RelayEvent::MessageDelivered { step: step(), late: false }));
+        let next = place.live.next().await.unwrap().unwrap();
+        assert_eq!(next.number, 4);
+        let beyond = subscribe(&log, None, &own());
+        assert_eq!((beyond.newest, beyond.missed.len()), (4, 0));
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_is_too_slow_is_told_so() {
+        let log = EventLog::restore([]);
+        let mut place = subscribe(&log, None, &own());
+        let sent = u64::try_from(crate::runtime::events::LISTENER_LAG_MAX).unwrap() + 1;
+        for number in 1..=sent {
+            log.publish(numbered(number, queued(None)));
+        }
+        assert_eq!(place.live.next().await, Some(Err(Lagged)));
+        assert_eq!(place.live.next().await, None);
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn facts(machine: &Machine, now: Timestamp, operator: &Operator, arou
         announced: config.addresses.clone(),
         peers: PeerCounts {
             connected: machine.connected().len() as u64,
-            known: evidence.listings().iter().filter(|listing| listing.node != config.node).count() as u64,
+            known: known_nodes(machine),
             members_connected: members_connected.len() as u64,
             ever_dialled_in,
         },
@@ -98,6 +98,15 @@ pub(super) fn facts(machine: &Machine, now: Timestamp, operator: &Operator, arou
         alert_configured: operator.alert_configured,
         newer_documents: machine.newer(),
     }
+}
+
+/// Active nodes of others that have an address or are connected: those that a message could reach.
+fn known_nodes(machine: &Machine) -> u64 {
+    let (evidence, connected) = (machine.evidence(), machine.connected());
+    let others = evidence.listings().iter().filter(|listing| listing.node != machine.config().node);
+    let has_address =
+        |listing| evidence.directory().record(listing).is_some_and(|it| !it.addresses.is_empty());
+    others.filter(|listing| connected.contains_key(&listing.node) || has_address(listing)).count() as u64
 }
 
 /// One value that is equal on two nodes exactly if they hold the same directory: SHA-256 over the roots that
