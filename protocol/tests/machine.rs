@@ -153,6 +153,19 @@ fn a_restarted_node_signs_nothing_until_others_have_told_it_what_it_said() {
 }
 
 #[test]
+fn repairs_lost_with_a_spare_connection_are_asked_for_again_soon() {
+    let mut world = World::new(8, &["BR", "FR", "KE", "SG"]);
+    world.connect_all();
+    world.run_for(Duration::from_secs(5));
+    world.restart(0);
+    // The first two requests to each of the three others.
+    world.lose_requests(0, 6);
+    world.connect_all();
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(world.machine(0).standing(world.now), Standing::Signing);
+}
+
+#[test]
 fn resume_ends_the_wait_once_and_is_refused_when_nothing_waits() {
     let mut world = World::new(6, &["BR", "FR", "KE"]);
     world.connect_all();

@@ -21,8 +21,10 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Repairs {
     sessions: BTreeMap<NodeKey, Running>,
-    /// When a peer that this node did not start with on connect has its first repair.
+    /// When a peer has its first repair, or the next after one that was not answered.
     due: BTreeMap<NodeKey, Timestamp>,
+    /// Repairs in a row that a connected peer did not answer.
+    unanswered: BTreeMap<NodeKey, u32>,
     /// Single requests for ancestors, outside any repair.
     fetches: BTreeMap<AskTicket, NodeKey>,
     next_random: Timestamp,
@@ -57,10 +59,29 @@ impl Machine {
         self.repairs.due.insert(node, at);
     }
 
+    /// Ends what is under way with a peer that is no longer connected.
     pub(super) fn forget_repair(&mut self, node: NodeKey) {
+        self.end_repair(node);
+        self.repairs.unanswered.remove(&node);
+        self.repairs.fetches.retain(|_, asked| *asked != node);
+    }
+
+    fn end_repair(&mut self, node: NodeKey) {
         self.repairs.sessions.remove(&node);
         self.repairs.due.remove(&node);
-        self.repairs.fetches.retain(|_, asked| *asked != node);
+    }
+
+    /// Tries again soon, then less and less often: a spare connection that closes takes the requests on it
+    /// along, and the wait for [`REPAIR_INTERVAL`] and the right draw is too long for a node that has just
+    /// started. Each peer costs one small request at a time, whatever it does.
+    fn repair_again(&mut self, now: Timestamp, node: NodeKey) {
+        self.end_repair(node);
+        if self.connected.contains_key(&node) {
+            let unanswered = self.repairs.unanswered.entry(node).or_default();
+            let delay = LISTENER_DELAY.saturating_mul(1 << (*unanswered).min(RETRY_DOUBLINGS_MAX));
+            *unanswered = unanswered.saturating_add(1);
+            self.repairs.due.insert(node, now.after(delay));
+        }
     }
 
     /// Asks a node for ancestors of what it brought. When too many such requests wait, the next repair
@@ -78,7 +99,12 @@ impl Machine {
 
     /// Starts what is due and gives up what stalls.
     pub(super) fn drive_repairs(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        self.repairs.sessions.retain(|_, running| running.last_step.after(REPAIR_STALLED) > now);
+        let stalled = self.repairs.sessions.iter();
+        let stalled = stalled.filter(|(_, running)| running.last_step.after(REPAIR_STALLED) <= now);
+        let stalled: Vec<NodeKey> = stalled.map(|(node, _)| *node).collect();
+        for node in stalled {
+            self.repair_again(now, node);
+        }
         let due: Vec<NodeKey> =
             self.repairs.due.iter().filter(|(_, at)| **at <= now).map(|(node, _)| *node).collect();
         for node in due {
@@ -128,7 +154,7 @@ impl Machine {
         };
         running.last_step = now;
         match answer {
-            None => self.forget_repair(from),
+            None => self.repair_again(now, from),
             Some(response) => {
                 let step = running.session.handle(response, &self.evidence);
                 self.carry_step(now, from, step, effects);
@@ -203,7 +229,12 @@ impl Machine {
     }
 
     fn on_repair_done(&mut self, now: Timestamp, report: &Report, effects: &mut Vec<Effect>) {
-        self.forget_repair(report.peer);
+        if report.ending == Ending::Busy {
+            self.repair_again(now, report.peer);
+        } else {
+            self.end_repair(report.peer);
+            self.repairs.unanswered.remove(&report.peer);
+        }
         self.newer += report.newer;
         let Some(member) = self.connected.get(&report.peer).map(|connection| connection.member.clone())
         else {
@@ -242,6 +273,9 @@ fn verify(from: NodeKey, documents: Documents, carriage: Carriage) -> Effect {
 
 /// Requests for ancestors under way: each is one small frame, and repair brings what is left out.
 const FETCHES_MAX: usize = 64;
+
+/// Doublings of [`LISTENER_DELAY`] between repairs that are not answered: 48 s, as good as the random one.
+const RETRY_DOUBLINGS_MAX: u32 = 6;
 
 /// How long the side that was dialled waits with its own repair: the dialler's is over by then as a rule.
 const LISTENER_DELAY: std::time::Duration = std::time::Duration::from_millis(750);

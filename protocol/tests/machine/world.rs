@@ -1,4 +1,6 @@
-//! A few machines joined by a network that loses nothing, with storage that a restart reads back.
+//! A few machines joined by a network that loses nothing unless told to, with storage that a restart reads back.
+
+mod storage;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -16,7 +18,7 @@ use refpoint_protocol::{
         repair::{Documents, KindRoot, RepairRequest, RepairResponse},
         verify_any,
     },
-    ids::{DocumentId, MemberCode, NodeKey, SealingKeyId},
+    ids::{MemberCode, NodeKey, SealingKeyId},
     limits::PARCEL_BYTES_MAX,
     machine::{
         AnswerToken, AskTicket, Batch, Carriage, Command, CommandRefused, Config, Effect, Event, Input,
@@ -46,6 +48,8 @@ pub(crate) struct World {
     asks: BTreeMap<AnswerToken, (usize, AskTicket, usize)>,
     replies: BTreeMap<CommandId, Result<Reply, CommandRefused>>,
     counter: u64,
+    /// Repair requests of a node that are still to be lost, as with a connection that closes under them.
+    requests_to_lose: BTreeMap<usize, u32>,
 }
 
 struct Node {
@@ -72,6 +76,7 @@ impl World {
             asks: BTreeMap::new(),
             replies: BTreeMap::new(),
             counter: 0,
+            requests_to_lose: BTreeMap::new(),
             federation,
         };
         for index in 0..world.federation.units.len() {
@@ -146,6 +151,10 @@ impl World {
             let (node, member, remote_time) = (self.key(other), self.member(other), self.now);
             self.queue.push_back((at, Input::Connected { node, member, remote_time, dialled }));
         }
+    }
+
+    pub(crate) fn lose_requests(&mut self, node: usize, count: u32) {
+        self.requests_to_lose.insert(node, count);
     }
 
     pub(crate) fn cut(&mut self, node: usize) {
@@ -417,7 +426,10 @@ impl World {
 
     fn ask(&mut self, at: usize, to: NodeKey, ticket: AskTicket, request: RepairRequest) {
         let other = self.index(to);
-        if !self.is_connected(at, other) {
+        let to_lose = self.requests_to_lose.entry(at).or_default();
+        let lost = *to_lose > 0;
+        *to_lose = to_lose.saturating_sub(1);
+        if lost || !self.is_connected(at, other) {
             return self.queue.push_back((at, Input::RepairAnswered { from: to, ticket, answer: None }));
         }
         self.counter += 1;
@@ -471,30 +483,3 @@ impl World {
 }
 
 const STEPS_MAX: usize = 200_000;
-
-impl Node {
-    fn apply(&mut self, changes: Vec<Change>) {
-        for change in changes {
-            match change.value {
-                Some(value) => drop(self.store.insert((change.table, change.key), value)),
-                None => drop(self.store.remove(&(change.table, change.key))),
-            }
-        }
-    }
-
-    fn envelopes(&self, ids: &[DocumentId]) -> Vec<Option<Arc<Envelope>>> {
-        let tables = [Table::Charters, Table::KeySets, Table::NodeRecords, Table::ReferencePoints];
-        let load = |id: &DocumentId| {
-            let row = tables.iter().find_map(|table| self.store.get(&(*table, id.as_bytes().to_vec())));
-            row.map(|row| Arc::new(Envelope::from_bytes(row).unwrap()))
-        };
-        ids.iter().map(load).collect()
-    }
-
-    fn bodies(&self, hashes: &[refpoint_protocol::ids::ContentHash]) -> Vec<Option<Vec<u8>>> {
-        hashes
-            .iter()
-            .map(|hash| self.store.get(&(Table::Bodies, hash.as_bytes().to_vec())).cloned())
-            .collect()
-    }
-}
