@@ -56,7 +56,7 @@ pub use self::{
 use crate::{
     clock::Clock,
     network::{Address, Network, NetworkConfig, StartError},
-    store::{Store, StoreError, Writer},
+    store::{Store, StoreError, WaitsForRoom, Writer},
 };
 
 /// What a node is started with.
@@ -112,6 +112,7 @@ pub struct Handle {
     pub(crate) verifier: Verifier,
     pub(crate) identity: Arc<Identity>,
     pub(crate) started: Timestamp,
+    pub(crate) waits_for_room: WaitsForRoom,
 }
 
 /// The node is stopping.
@@ -143,7 +144,7 @@ impl Handle {
             // Whoever asked may have gone.
             let _unheard = answer.send(look(machine, now));
         });
-        self.doors.urgent.send(Order::Query(look)).await.map_err(|_| Stopping)?;
+        self.doors.looks.send(look).await.map_err(|_| Stopping)?;
         answered.await.map_err(|_| Stopping)
     }
 
@@ -213,6 +214,7 @@ impl Node {
             verifier: verifier.clone(),
             identity,
             started: now,
+            waits_for_room: commit.waits_for_room().clone(),
         };
         let core = Core {
             machine: restored.machine,

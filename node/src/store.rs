@@ -38,7 +38,7 @@ pub use self::{
     recovery::{Checked, Opened, Recovered, Remedy},
     schema::Migrated,
     sled::{Options, SledStore},
-    writer::{Completion, Refused, Writer},
+    writer::{Completion, Refused, WaitsForRoom, WhenFull, Writer},
 };
 
 /// What a store offers, whichever backend it has.
@@ -46,11 +46,20 @@ pub use self::{
 /// All calls block and are quick, [`Store::sync`] excepted; asynchronous code goes through [`Writer`].
 pub trait Store: Send + Sync {
     /// Applies a batch over any tables: all of it or nothing, also across a power cut. What is applied is
-    /// visible at once and durable after the next [`Store::sync`]. Later changes of one key win.
+    /// visible at once and durable after the next [`Store::sync`]. Later changes of one key win. The reserve
+    /// is left that the tables ask for ([`Reserve::of`]).
     ///
     /// # Errors
     /// All errors leave everything as it was; those that are [`StoreError::is_fatal`] stop the store.
-    fn apply(&self, changes: &[Change]) -> Result<(), StoreError>;
+    fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
+        self.apply_leaving(changes, Reserve::of(changes))
+    }
+
+    /// Applies a batch like [`Store::apply`], and leaves this reserve whatever the tables.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    fn apply_leaving(&self, changes: &[Change], reserve: Reserve) -> Result<(), StoreError>;
 
     /// Returns once everything applied before this call is on the device.
     ///
@@ -88,6 +97,25 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When the folder cannot be read; this does not stop the store.
     fn free_on_disk(&self) -> Result<u64, StoreError>;
+}
+
+/// How much of the disk a batch must leave free. Whatever only deletes is never refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reserve {
+    /// The smaller one, for the records that keep a node going.
+    Small,
+    /// The larger one, for what fills disks and for what peers hold too.
+    Large,
+}
+
+impl Reserve {
+    /// What the tables of a batch ask for: the larger one as soon as one of them is
+    /// [bulk](Table::is_bulk).
+    #[must_use]
+    pub fn of(changes: &[Change]) -> Self {
+        let is_bulk = |change: &Change| change.value.is_some() && change.table.is_bulk();
+        if changes.iter().any(is_bulk) { Self::Large } else { Self::Small }
+    }
 }
 
 /// Which keys a scan visits.

@@ -13,5 +13,6 @@ mod demo;
 mod founding;
 mod network;
 mod processes;
+mod runtime;
 mod settings;
 mod store;

@@ -75,6 +75,9 @@ impl NodeBackend {
     }
 
     async fn command(&self, command: Command) -> Result<Reply, BackendError> {
+        if self.handle.waits_for_room.now() {
+            return Err(BackendError::NoRoom { why: DISK_FULL.to_owned() });
+        }
         match self.handle.command(command).await.map_err(stopping)? {
             Ok(reply) => Ok(reply),
             Err(refused) => Err(refusal(&refused)),
@@ -144,6 +147,9 @@ impl Backend for NodeBackend {
         if quarantined > 0 {
             storage_notes
                 .push(format!("{quarantined} documents that this program cannot read are set aside"));
+        }
+        if self.handle.waits_for_room.now() {
+            storage_notes.push(DISK_FULL.to_owned());
         }
         let disk_free_bytes = self.handle.store.free_on_disk().unwrap_or_else(|error| {
             storage_notes.push(format!("how much of the disk is free cannot be told: {error}"));
@@ -347,6 +353,9 @@ impl Backend for NodeBackend {
     }
 }
 
+/// What is said while something waits for room.
+const DISK_FULL: &str = "the disk is full: what this node has to say waits until there is room";
+
 impl NodeBackend {
     async fn import_one(&self, bytes: &[u8]) -> Result<ImportedDocument, BackendError> {
         let refused = |id, kind, reason| ImportedDocument {
@@ -367,6 +376,9 @@ impl NodeBackend {
         let id = Some(document.id());
         let batch =
             Batch { from: None, documents: vec![Ok(document)], bodies: Vec::new(), carriage: Carriage::Hand };
+        if self.handle.waits_for_room.now() {
+            return Err(BackendError::NoRoom { why: DISK_FULL.to_owned() });
+        }
         let result: CommandResult = self.handle.command(Command::Import(batch)).await.map_err(stopping)?;
         Ok(match result {
             Ok(Reply::Imported { accepted, .. }) if accepted > 0 => {

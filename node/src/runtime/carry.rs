@@ -97,13 +97,15 @@ impl Carrier {
                         self.carry(effect).await;
                     }
                 }
-                Outcome::NoRoom(ticket) => {
-                    tracing::warn!("the disk is full: a message was refused");
-                    self.refused.insert(ticket);
+                Outcome::NoRoom(tickets) => {
+                    tracing::warn!(messages = tickets.len(), "the disk is full: messages were refused");
+                    self.refused.extend(&tickets);
                     while self.refused.len() > REFUSED_KEPT {
                         self.refused.pop_first();
                     }
-                    self.tell(Input::Relay(RelayInput::StorageRefused { ticket }));
+                    for ticket in tickets {
+                        self.tell(Input::Relay(RelayInput::StorageRefused { ticket }));
+                    }
                 }
                 Outcome::Failed(error) => return Err(error),
             }
@@ -139,9 +141,11 @@ impl Carrier {
             }
             Effect::MakeSealingKey { from, until } => {
                 let (workshop, orders) = (self.workshop.clone(), self.orders.clone());
-                tokio::task::spawn_blocking(move || match own::make_sealing_key(&workshop, from, until) {
-                    Ok(input) => tell(&orders, input),
-                    Err(error) => tracing::error!(%error, "no sealing key was made"),
+                tokio::spawn(async move {
+                    while let Err(error) = own::sealing_key_made(&workshop, &orders, from, until).await {
+                        tracing::error!(%error, "no sealing key was made; it is tried again");
+                        tokio::time::sleep(SEALING_KEY_RETRY).await;
+                    }
                 });
             }
             Effect::DestroySeed(id) => self.workshop.seeds.destroy(id),
@@ -276,7 +280,7 @@ impl Carrier {
     }
 }
 
-fn tell(orders: &mpsc::UnboundedSender<Order>, input: Input) {
+pub(super) fn tell(orders: &mpsc::UnboundedSender<Order>, input: Input) {
     if orders.send(Order::Input(input)).is_err() {
         tracing::debug!("the machine had stopped");
     }
@@ -287,6 +291,9 @@ const SENT_KEPT: usize = 16_384;
 
 /// Refused writes remembered: what rests on one follows within the batches under way.
 const REFUSED_KEPT: usize = 8_192;
+
+/// How long after a failure, such as a full disk, a sealing key is made again.
+const SEALING_KEY_RETRY: Duration = Duration::from_secs(1);
 
 /// How long a peer whose key has ended may read the proof before the connection is closed.
 const PROOF_TIME: Duration = Duration::from_millis(500);

@@ -2,6 +2,9 @@
 //!
 //! Batches leave in the order in which the machine returned them. A batch holds a place from its submission
 //! until it has been carried out; when all places are taken the machine waits, and so do those who feed it.
+//!
+//! On a full disk what can be refused is refused, what peers hold too is left out, and what must be stored waits
+//! for room: unsaid, and everything after it with it.
 
 use std::sync::{
     Arc,
@@ -11,11 +14,11 @@ use std::sync::{
 use refpoint_protocol::{
     machine::Effect,
     relay::exchange::Ticket,
-    storage::{Change, Grade},
+    storage::{Change, Grade, Table},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::store::{StoreError, Writer};
+use crate::store::{StoreError, WaitsForRoom, WhenFull, Writer};
 
 /// The way from the machine to the outside.
 pub(super) struct Commit {
@@ -37,7 +40,7 @@ pub(super) enum Outcome {
     /// Stored: to be carried out in order.
     Stored(Vec<Effect>),
     /// The disk had no room; nothing of it happened.
-    NoRoom(Ticket),
+    NoRoom(Vec<Ticket>),
     /// The node cannot go on.
     Failed(StoreError),
 }
@@ -62,11 +65,12 @@ impl Commit {
             return Ok(());
         }
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Stopping)?;
-        let (mut durable, mut cached, mut said, mut ticket) = (Vec::new(), Vec::new(), Vec::new(), None);
+        let (mut durable, mut cached, mut said, mut tickets) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for effect in effects {
             match effect {
                 Effect::Persist { grade, changes, ticket: about } => {
-                    ticket = ticket.or(about);
+                    tickets.extend(about);
                     match grade {
                         Grade::Durable => durable.extend(changes),
                         Grade::Cached => cached.extend(changes),
@@ -75,8 +79,9 @@ impl Commit {
                 other => said.push(other),
             }
         }
-        if cached.iter().any(|change| change.table.is_bulk()) {
-            self.store_cached(std::mem::take(&mut cached)).await?;
+        let spare: Vec<Change> = cached.extract_if(.., |change| is_spare(change.table)).collect();
+        if !spare.is_empty() {
+            self.store_spare(spare).await?;
         }
         let grade = if durable.is_empty() { Grade::Cached } else { Grade::Durable };
         let mut changes = durable;
@@ -86,40 +91,62 @@ impl Commit {
             let item = Ready { outcome: Outcome::Stored(said), _place: place };
             return self.ready.send(item).map_err(|_| Stopping);
         }
+        let when_full = match grade {
+            Grade::Durable if tickets.is_empty() => WhenFull::Wait,
+            Grade::Durable | Grade::Cached => WhenFull::Refuse,
+        };
         self.storing.fetch_add(1, Ordering::AcqRel);
         let (ready, storing) = (self.ready.clone(), Arc::clone(&self.storing));
         let then = move |stored: Result<(), StoreError>| {
-            let outcome = match (stored, ticket) {
-                (Ok(()), _) => Outcome::Stored(said),
-                (Err(StoreError::DiskFull { .. }), Some(ticket)) => Outcome::NoRoom(ticket),
-                (Err(error @ StoreError::DiskFull { .. }), None) if grade == Grade::Cached => {
-                    tracing::warn!(%error, "what peers hold too was not stored");
-                    Outcome::Stored(said)
+            let outcome = match stored {
+                Ok(()) => Some(Outcome::Stored(said)),
+                Err(error) if !error.is_passing() => Some(Outcome::Failed(error)),
+                Err(_) if !tickets.is_empty() => Some(Outcome::NoRoom(tickets)),
+                Err(error) if grade == Grade::Cached => {
+                    tracing::warn!(%error, "what need not be stored was not");
+                    Some(Outcome::Stored(said))
                 }
-                (Err(error), _) => Outcome::Failed(error),
+                Err(error) => {
+                    tracing::error!(%error, "stopped before there was room: what was not stored is not said");
+                    None
+                }
             };
-            if ready.send(Ready { outcome, _place: place }).is_err() {
+            if let Some(outcome) = outcome
+                && ready.send(Ready { outcome, _place: place }).is_err()
+            {
                 tracing::debug!("a batch was stored after the node had stopped");
             }
             storing.fetch_sub(1, Ordering::AcqRel);
         };
-        self.writer.submit(changes, grade, then).await.map_err(|_| Stopping)
+        self.writer.submit_as(changes, grade, when_full, then).await.map_err(|_| Stopping)
+    }
+
+    /// Says whether something waits for room on the disk.
+    pub(super) const fn waits_for_room(&self) -> &WaitsForRoom {
+        self.writer.waits_for_room()
     }
 
     /// Stores what fills disks and peers hold too, apart from what must be stored: a full disk costs only this.
-    async fn store_cached(&self, changes: Vec<Change>) -> Result<(), Stopping> {
+    async fn store_spare(&self, changes: Vec<Change>) -> Result<(), Stopping> {
         let then = |stored: Result<(), StoreError>| match stored {
             Err(error) if !error.is_fatal() => tracing::warn!(%error, "what peers hold too was not stored"),
             // A fatal error is met by the next batch, which stops the node.
             Err(_) | Ok(()) => {}
         };
-        self.writer.submit(changes, Grade::Cached, then).await.map_err(|_| Stopping)
+        let when_full = WhenFull::RefuseEarly;
+        self.writer.submit_as(changes, Grade::Cached, when_full, then).await.map_err(|_| Stopping)
     }
 
     /// Stores what was submitted and ends the writer.
     pub(super) fn close(self) -> Result<(), StoreError> {
         self.writer.close()
     }
+}
+
+/// Whether what is cached in this table is dropped first: what fills disks, and others' headers, which their
+/// members can make thousands of.
+const fn is_spare(table: Table) -> bool {
+    table.is_bulk() || matches!(table, Table::NodeRecords | Table::ReferencePoints)
 }
 
 /// Batches between submission and the outside: more than 64 messages in flight ever need.

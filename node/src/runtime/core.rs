@@ -45,6 +45,8 @@ pub(super) type Look = Box<dyn FnOnce(&mut Machine, Timestamp) + Send>;
 pub(super) struct Doors {
     /// From the node's own parts; bounded by what they carry out, so that they never wait for the loop.
     pub(super) inner: mpsc::UnboundedSender<Order>,
+    /// Whoever looks: answered also while the machine waits for storage.
+    pub(super) looks: mpsc::Sender<Look>,
     /// Urgent messages, their receipts, and commands.
     pub(super) urgent: mpsc::Sender<Order>,
     /// Everything else.
@@ -54,6 +56,7 @@ pub(super) struct Doors {
 /// The other ends of [`Doors`].
 pub(super) struct Entrance {
     inner: mpsc::UnboundedReceiver<Order>,
+    looks: mpsc::Receiver<Look>,
     urgent: mpsc::Receiver<Order>,
     normal: mpsc::Receiver<Order>,
     urgent_in_a_row: u32,
@@ -63,11 +66,17 @@ impl Doors {
     /// Makes both ends.
     pub(super) fn new() -> (Self, Entrance) {
         let (inner, inner_end) = mpsc::unbounded_channel();
+        let (looks, looks_end) = mpsc::channel(LOOKS_MAX);
         let (urgent, urgent_end) = mpsc::channel(DOOR_MAX);
         let (normal, normal_end) = mpsc::channel(DOOR_MAX);
-        let entrance =
-            Entrance { inner: inner_end, urgent: urgent_end, normal: normal_end, urgent_in_a_row: 0 };
-        (Self { inner, urgent, normal }, entrance)
+        let entrance = Entrance {
+            inner: inner_end,
+            looks: looks_end,
+            urgent: urgent_end,
+            normal: normal_end,
+            urgent_in_a_row: 0,
+        };
+        (Self { inner, looks, urgent, normal }, entrance)
     }
 
     /// The door for a class of message.
@@ -98,6 +107,7 @@ impl Entrance {
         tokio::select! {
             biased;
             Some(order) = self.inner.recv() => Some(order),
+            Some(look) = self.looks.recv() => Some(Order::Query(look)),
             Some(order) = self.urgent.recv() => {
                 self.urgent_in_a_row += 1;
                 Some(order)
@@ -130,7 +140,7 @@ impl Core {
     /// Runs until the token is cancelled; then stores what was submitted.
     pub(super) async fn run(mut self, mut entrance: Entrance, stop: CancellationToken) {
         let first = std::mem::take(&mut self.first);
-        if self.carry_out(first).await.is_err() {
+        if self.carry_out(first, &mut entrance, &stop).await.is_err() {
             return;
         }
         loop {
@@ -143,7 +153,7 @@ impl Core {
                 () = tokio::time::sleep(wakeup) => Some(Order::Input(Input::Woke)),
             };
             let Some(order) = order else { break };
-            if self.take(order).await.is_err() {
+            if self.take(order, &mut entrance, &stop).await.is_err() {
                 break;
             }
         }
@@ -155,7 +165,12 @@ impl Core {
         }
     }
 
-    async fn take(&mut self, order: Order) -> Result<(), Stopping> {
+    async fn take(
+        &mut self,
+        order: Order,
+        entrance: &mut Entrance,
+        stop: &CancellationToken,
+    ) -> Result<(), Stopping> {
         let now = self.clock.now();
         let input = match order {
             Order::Input(input) => input,
@@ -171,11 +186,17 @@ impl Core {
             }
         };
         let effects = self.machine.handle(now, input);
-        self.carry_out(effects).await
+        self.carry_out(effects, entrance, stop).await
     }
 
-    /// Starts work at once and submits the rest as one batch.
-    async fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), Stopping> {
+    /// Starts work at once and submits the rest as one batch. Where that waits, on a full disk for hours, those
+    /// who look are answered meanwhile.
+    async fn carry_out(
+        &mut self,
+        effects: Vec<Effect>,
+        entrance: &mut Entrance,
+        stop: &CancellationToken,
+    ) -> Result<(), Stopping> {
         let mut batch = Vec::with_capacity(effects.len());
         for effect in effects {
             match effect {
@@ -186,7 +207,16 @@ impl Core {
                 other => batch.push(other),
             }
         }
-        self.commit.submit(batch).await
+        let submitted = self.commit.submit(batch);
+        tokio::pin!(submitted);
+        loop {
+            tokio::select! {
+                biased;
+                submitted = &mut submitted => return submitted,
+                () = stop.cancelled() => return Err(Stopping),
+                Some(look) = entrance.looks.recv() => look(&mut self.machine, self.clock.now()),
+            }
+        }
     }
 
     fn work(&self, job: Job) {
@@ -237,6 +267,9 @@ impl Core {
 
 /// Orders that may wait at one door: with this many the network's readers wait too.
 const DOOR_MAX: usize = 1_024;
+
+/// People and programs who may wait for a look at once.
+const LOOKS_MAX: usize = 64;
 
 /// Urgent orders taken before a waiting normal one has its turn.
 const URGENT_IN_A_ROW_MAX: u32 = 7;

@@ -9,7 +9,13 @@ use refpoint_protocol::{
     time::Timestamp,
 };
 
-use super::jobs::{Identity, Workshop, drawn};
+use tokio::sync::mpsc;
+
+use super::{
+    carry::tell,
+    core::Order,
+    jobs::{Identity, Workshop, drawn},
+};
 use crate::{
     network::{self, Address},
     store::StoreError,
@@ -45,9 +51,32 @@ pub(super) fn sign_header(
     Ok(Input::HeaderSigned { kind, envelope, body })
 }
 
+/// Makes a sealing key on a thread that may wait, and hands it in.
+///
+/// # Errors
+/// [`SealingKeyError`] if it is worth another try. Once storage has stopped the node does too.
+pub(super) async fn sealing_key_made(
+    workshop: &Workshop,
+    orders: &mpsc::UnboundedSender<Order>,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<(), SealingKeyError> {
+    let workshop = workshop.clone();
+    let made = tokio::task::spawn_blocking(move || make_sealing_key(&workshop, from, until)).await;
+    match made {
+        Ok(Ok(input)) => tell(orders, input),
+        Ok(Err(SealingKeyError::Store(error))) if error.is_fatal() => {
+            tracing::error!(%error, "no sealing key was made");
+        }
+        Ok(Err(error)) => return Err(error),
+        Err(error) => tracing::error!(%error, "no sealing key was made"),
+    }
+    Ok(())
+}
+
 /// Draws a sealing key and returns only when its seed is on the device: a key whose seed could be lost in a
 /// crash must never be published.
-pub(super) fn make_sealing_key(
+fn make_sealing_key(
     workshop: &Workshop,
     from: Timestamp,
     until: Timestamp,

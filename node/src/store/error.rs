@@ -100,6 +100,12 @@ impl StoreError {
             | Self::Closed => false,
         }
     }
+
+    /// Says whether the same batch can be stored later, once there is room on the disk or a handle is free.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::DiskFull { .. } | Self::Unwritable { .. })
+    }
 }
 
 /// What is wrong with a damaged record.

@@ -10,7 +10,7 @@ use std::{
 
 use refpoint_protocol::storage::{Change, Table};
 
-use super::{Damage, Keys, Row, Rows, SetAside, Store, StoreError, check_bounds};
+use super::{Damage, Keys, Reserve, Row, Rows, SetAside, Store, StoreError, check_bounds};
 
 /// A store that forgets what was not synced when it is told to [`MemoryStore::crash`].
 #[derive(Default)]
@@ -83,17 +83,24 @@ pub enum Fullness {
     /// There is space.
     #[default]
     Space,
+    /// The larger reserve is used up: what fills disks is refused.
+    Low,
     /// Nothing more can be stored; deleting works.
     Full,
 }
 
 impl Store for MemoryStore {
-    fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
+    fn apply_leaving(&self, changes: &[Change], reserve: Reserve) -> Result<(), StoreError> {
         let mut state = self.running()?;
         check_bounds(changes)?;
         let needed: usize =
             changes.iter().filter_map(|change| change.value.as_ref()).map(|value| value.len().max(1)).sum();
-        if state.fullness == Fullness::Full && needed > 0 {
+        let is_refused = match state.fullness {
+            Fullness::Space => false,
+            Fullness::Low => reserve == Reserve::Large,
+            Fullness::Full => true,
+        };
+        if is_refused && needed > 0 {
             return Err(StoreError::DiskFull {
                 folder: "memory".to_owned(),
                 available: 0,
@@ -168,6 +175,7 @@ impl Store for MemoryStore {
     fn free_on_disk(&self) -> Result<u64, StoreError> {
         Ok(match self.state().fullness {
             Fullness::Space => u64::MAX,
+            Fullness::Low => LOW_BYTES,
             Fullness::Full => 0,
         })
     }
@@ -217,6 +225,9 @@ impl Default for Record {
         Self::Whole(Vec::new())
     }
 }
+
+/// What is said to be free when the larger reserve is used up.
+const LOW_BYTES: u64 = 128 * 1024 * 1024;
 
 fn put(records: &mut Records, changes: &[Change]) {
     for change in changes {

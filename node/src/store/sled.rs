@@ -24,7 +24,7 @@ use refpoint_protocol::storage::{Change, Table};
 pub(super) use self::keys::{FOUNDING, SET_ASIDE, row_key};
 use self::{batch::last_of_each, keys::aside_key, rows::SledRows};
 use super::{
-    Damage, Keys, Row, Rows, SetAside, Store, StoreError, check_bounds,
+    Damage, Keys, Reserve, Row, Rows, SetAside, Store, StoreError, check_bounds,
     content::{self, ContentFolder, Unread},
     folder::{self, Layout, Lock},
     progress::Progress,
@@ -236,7 +236,7 @@ impl SledStore {
 }
 
 impl Store for SledStore {
-    fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
+    fn apply_leaving(&self, changes: &[Change], reserve: Reserve) -> Result<(), StoreError> {
         check_bounds(changes)?;
         let last = last_of_each(changes);
         let mut writing = self.writing();
@@ -244,7 +244,7 @@ impl Store for SledStore {
         if last.is_empty() {
             return Ok(());
         }
-        self.check_space(&last)?;
+        self.check_space(&last, reserve)?;
         let prepared = self.prepare(&last)?;
         let number = writing.sequence.saturating_add(1);
         // In the log's order: the number is there only if the batch is.

@@ -6,7 +6,9 @@ use std::sync::{
     mpsc,
 };
 
-use refpoint::store::{Fullness, Keys, MemoryStore, Refused, Rows, SetAside, Store, StoreError, Writer};
+use refpoint::store::{
+    Fullness, Keys, MemoryStore, Refused, Reserve, Rows, SetAside, Store, StoreError, WhenFull, Writer,
+};
 use refpoint_protocol::storage::{Change, Grade, Table};
 
 use super::{open, put, value};
@@ -21,8 +23,8 @@ struct Watched {
 }
 
 impl Store for Watched {
-    fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
-        self.store.apply(changes)
+    fn apply_leaving(&self, changes: &[Change], reserve: Reserve) -> Result<(), StoreError> {
+        self.store.apply_leaving(changes, reserve)
     }
     fn sync(&self) -> Result<(), StoreError> {
         self.syncs.fetch_add(1, Ordering::SeqCst);
@@ -179,6 +181,73 @@ fn a_full_disk_is_told_and_the_writer_goes_on() {
     assert!(matches!(commit(one(1)), Err(StoreError::DiskFull { .. })));
     store.fill_disk(Fullness::Space);
     commit(one(1)).unwrap();
+}
+
+/// Submits one row that must be stored, whose number is told when it is.
+fn submit_waiting(writer: &Writer, number: u64, done: &mpsc::Sender<(u64, Result<(), StoreError>)>) {
+    let done = done.clone();
+    let then = move |result| done.send((number, result)).unwrap();
+    let submitted = writer.submit_as(one(number), Grade::Durable, WhenFull::Wait, then);
+    futures::executor::block_on(submitted).unwrap();
+}
+
+#[test]
+fn what_must_be_stored_waits_for_room_and_all_after_it_comes_in_order() {
+    let store = Arc::new(MemoryStore::new());
+    let writer = Writer::start(store.clone()).unwrap();
+    let (done, completions) = mpsc::channel();
+    store.fill_disk(Fullness::Full);
+    submit_waiting(&writer, 1, &done);
+    let told = done.clone();
+    writer.submit_blocking(one(2), Grade::Durable, move |result| told.send((2, result)).unwrap()).unwrap();
+    let told = done.clone();
+    writer
+        .submit_blocking(Vec::new(), Grade::Durable, move |result| told.send((3, result)).unwrap())
+        .unwrap();
+    while !writer.waits_for_room().now() {
+        std::thread::yield_now();
+    }
+    assert!(completions.try_recv().is_err(), "nothing overtakes what waits");
+    store.fill_disk(Fullness::Space);
+    let all: Vec<_> = completions.iter().take(3).collect();
+    assert_eq!(all, [(1, Ok(())), (2, Ok(())), (3, Ok(()))]);
+    writer.close().unwrap();
+    assert_eq!(store.scan(Table::Inbox, Keys::All).count(), 2);
+}
+
+#[test]
+fn closing_does_not_wait_for_room_that_never_comes() {
+    let store = Arc::new(MemoryStore::new());
+    let writer = Writer::start(store.clone()).unwrap();
+    let (done, completions) = mpsc::channel();
+    store.fill_disk(Fullness::Full);
+    submit_waiting(&writer, 1, &done);
+    submit_waiting(&writer, 2, &done);
+    writer.close().unwrap();
+    drop(done);
+    let answers: Vec<_> = completions.iter().collect();
+    let refused = |(_, result): &(u64, _)| matches!(result, Err(StoreError::DiskFull { .. }));
+    assert!(answers.len() == 2 && answers.iter().all(refused), "{answers:?}");
+}
+
+#[test]
+fn what_peers_hold_too_leaves_the_larger_reserve_and_what_must_be_stored_uses_it() {
+    let store = Arc::new(MemoryStore::new());
+    let writer = Writer::start(store.clone()).unwrap();
+    let (done, completions) = mpsc::channel();
+    store.fill_disk(Fullness::Low);
+    for (number, when_full) in [(1, WhenFull::RefuseEarly), (2, WhenFull::Refuse), (3, WhenFull::Wait)] {
+        let batch = match when_full {
+            WhenFull::RefuseEarly => vec![put(Table::NodeRecords, b"header", b"1")],
+            _ => vec![put(Table::Bodies, &[number], b"1")],
+        };
+        let done = done.clone();
+        let then = move |result: Result<(), StoreError>| done.send((number, result.is_ok())).unwrap();
+        futures::executor::block_on(writer.submit_as(batch, Grade::Durable, when_full, then)).unwrap();
+    }
+    writer.close().unwrap();
+    drop(done);
+    assert_eq!(completions.iter().collect::<Vec<_>>(), [(1, false), (2, false), (3, true)]);
 }
 
 #[test]

@@ -90,7 +90,9 @@ impl Machine {
             invalid |= rejection.bearer == bearer;
         }
         let changed = self.persist_accepted(&outcome, effects);
-        self.take_in_bodies(&bodies, effects);
+        // What only this node has must be as durable as the header that names it.
+        let grade = if from.is_none() { Grade::Durable } else { Grade::Cached };
+        self.take_in_bodies(&bodies, grade, effects);
         self.on_forks(now, &outcome, effects);
         self.judge(push, invalid, &outcome, effects);
         self.follow(now, &changed, effects);
@@ -118,6 +120,8 @@ impl Machine {
                         changed.chains.insert((header.member.clone(), kind, header.node));
                         if header.node == self.config.node {
                             changed.own.push((document.id().into(), header.issued));
+                            durable.push(change);
+                            continue;
                         }
                     }
                     cached.push(change);
@@ -153,7 +157,7 @@ impl Machine {
         }
     }
 
-    fn take_in_bodies(&mut self, bodies: &[Vec<u8>], effects: &mut Vec<Effect>) {
+    fn take_in_bodies(&mut self, bodies: &[Vec<u8>], grade: Grade, effects: &mut Vec<Effect>) {
         let mut changes = Vec::new();
         for body in bodies {
             if let BodyAcceptance::New(hash) = self.evidence.accept_body(body) {
@@ -161,7 +165,7 @@ impl Machine {
             }
         }
         if !changes.is_empty() {
-            effects.push(Effect::Persist { grade: Grade::Cached, changes, ticket: None });
+            effects.push(Effect::Persist { grade, changes, ticket: None });
         }
     }
 

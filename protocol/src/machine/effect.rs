@@ -161,7 +161,7 @@ pub enum Effect {
         /// All or nothing.
         changes: Vec<Change>,
         /// Returns as [`RelayInput::StorageRefused`] if the disk has no room: then nothing of the batch was
-        /// stored or carried out. Without a ticket the node cannot go on.
+        /// stored or carried out. Without a ticket what is durable waits for room, and all that comes after it.
         ticket: Option<Ticket>,
     },
     /// Send on the peer's relay stream.

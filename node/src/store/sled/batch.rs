@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, io, sync::atomic::Ordering};
 use refpoint_protocol::storage::{Change, Table};
 
 use super::{
-    SET_ASIDE, SledStore, Store, StoreError, aside_key,
+    Reserve, SET_ASIDE, SledStore, Store, StoreError, aside_key,
     content::ContentError,
     record::{self, FileReference, Place, RECORD_OVERHEAD_MAX, Shape},
     row_key,
@@ -39,15 +39,16 @@ impl Prepared {
 }
 
 impl SledStore {
-    pub(super) fn check_space(&self, changes: &Changes<'_>) -> Result<(), StoreError> {
-        let stored = || changes.iter().filter_map(|((table, _), value)| value.map(|value| (table, value)));
-        let reserve = match (stored().next(), stored().any(|(table, _)| table.is_bulk())) {
-            (None, _) => return Ok(()),
-            (Some(_), true) => self.options.bulk_reserve_bytes,
-            (Some(_), false) => self.options.reserve_bytes,
+    pub(super) fn check_space(&self, changes: &Changes<'_>, reserve: Reserve) -> Result<(), StoreError> {
+        let stored = || changes.values().flatten();
+        if stored().next().is_none() {
+            return Ok(());
+        }
+        let reserve = match reserve {
+            Reserve::Small => self.options.reserve_bytes,
+            Reserve::Large => self.options.bulk_reserve_bytes,
         };
-        let bytes =
-            stored().fold(0, |sum: u64, (_, value)| sum.saturating_add(ROW_SPACE + value.len() as u64));
+        let bytes = stored().fold(0, |sum: u64, value| sum.saturating_add(ROW_SPACE + value.len() as u64));
         let needed = reserve.saturating_add(bytes);
         let available = self.free_on_disk()?;
         if available < needed { Err(self.disk_full(available, needed)) } else { Ok(()) }

@@ -1,0 +1,76 @@
+//! A disk without room: nothing is said that is not stored, nobody is cut off, and the node goes on by itself.
+
+use refpoint::{
+    api::backend::{Backend as _, BackendError},
+    store::Fullness,
+};
+
+use super::*;
+
+#[tokio::test]
+async fn a_receipt_that_finds_no_room_stops_no_node_and_counts_once_there_is_room() {
+    let federation = Federation::new(70, &CODES, 1);
+    let sg = Running::start(&federation, "SG", &[]).await;
+    let br = Running::start(&federation, "BR", &[&sg]).await;
+    br.until_knows(&sg).await;
+    let message = br.send(&sg, Precedence::Flash, "before").await.unwrap();
+    br.until_delivered(message).await;
+
+    // The recipient's disk is full first, so that the next message waits at the sender for its receipt.
+    sg.store.fill_disk(Fullness::Full);
+    let message = br.send(&sg, Precedence::Flash, "meanwhile").await.unwrap();
+    br.store.fill_disk(Fullness::Full);
+    sg.store.fill_disk(Fullness::Space);
+    let note = wait_for(async || {
+        let notes = br.backend().status().await.unwrap().storage_notes;
+        notes.into_iter().find(|note| note.contains("the disk is full"))
+    });
+    assert!(note.await.contains("waits until there is room"));
+    let refused = br.backend().resume().await.unwrap_err();
+    assert!(matches!(refused, BackendError::NoRoom { .. }), "{refused}");
+
+    br.store.fill_disk(Fullness::Space);
+    br.until_delivered(message).await;
+    let message = br.send(&sg, Precedence::Flash, "after").await.unwrap();
+    br.until_delivered(message).await;
+    assert!(br.stop().await.is_ok() && sg.stop().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_node_whose_disk_stays_full_stops_in_order_and_says_nothing_that_it_did_not_store() {
+    let federation = Federation::new(71, &CODES, 1);
+    let sg = Running::start(&federation, "SG", &[]).await;
+    let br = Running::start(&federation, "BR", &[&sg]).await;
+    br.until_knows(&sg).await;
+    sg.store.fill_disk(Fullness::Full);
+    let message = br.send(&sg, Precedence::Flash, "waits").await.unwrap();
+    br.store.fill_disk(Fullness::Full);
+    sg.store.fill_disk(Fullness::Space);
+    wait_for(async || {
+        let notes = br.backend().status().await.unwrap().storage_notes;
+        notes.iter().any(|note| note.contains("the disk is full")).then_some(())
+    })
+    .await;
+    let store = br.store.clone();
+    assert!(br.stop().await.is_ok());
+    store.fill_disk(Fullness::Space);
+    // What was not stored was not done: the receipt comes again.
+    let br = Running::start_on(&federation, "BR", &[&sg], store, Vec::new()).await;
+    br.until_delivered(message).await;
+    assert!(br.stop().await.is_ok() && sg.stop().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_sealing_key_that_finds_no_room_is_made_once_there_is_some() {
+    let federation = Federation::new(72, &CODES, 1);
+    let store = Arc::new(MemoryStore::new());
+    store.apply(&founding(&federation)).unwrap();
+    store.fill_disk(Fullness::Full);
+    let sg = Running::start_on(&federation, "SG", &[], store, Vec::new()).await;
+    let br = Running::start(&federation, "BR", &[&sg]).await;
+    let node = node_key(&sg.unit.nodes[0]);
+    br.until(move |machine, _| machine.connected().contains_key(&node).then_some(())).await;
+    sg.store.fill_disk(Fullness::Space);
+    br.until_knows(&sg).await;
+    assert!(br.stop().await.is_ok() && sg.stop().await.is_ok());
+}
