@@ -14,4 +14,4 @@ mod verified;
 pub use canonical::{CanonicalError, check_canonical};
 pub use codec::{DecodeError, EncodeError, decode, encode};
 pub use envelope::{Envelope, EnvelopeError, Kind, Signature, signed_bytes};
-pub use verified::{FormError, Payload, Unverified, Verified, VerifyError, sign};
+pub use verified::{FormError, Payload, SignatureBounds, Unverified, Verified, VerifyError, sign};

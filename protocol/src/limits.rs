@@ -35,6 +35,21 @@ pub const SIGNATURES_MAX: usize = 512;
 /// Bytes of one verification key or signature of any algorithm: room for a post-quantum signature.
 pub const SIGNATURE_BYTES_MAX: usize = 8 * 1024;
 
+/// Signatures of a document, unless its kind says otherwise: its signer's, and a second one of another algorithm.
+pub const DOCUMENT_SIGNATURES_MAX: usize = 2;
+
+/// Bytes of their keys and signatures: Ed25519, and ML-DSA-87 (FIPS 204: 2,592 and 4,627) with room.
+pub const DOCUMENT_SIGNATURES_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes of a charter's keys and signatures: each of [`SIGNATURES_MAX`] with the 96 of Ed25519.
+pub const CHARTER_SIGNATURES_BYTES_MAX: usize = SIGNATURES_MAX * 96;
+
+/// Signatures of a key set: the present root's, in a rotation the next root's, both doubled for a second algorithm.
+pub const KEY_SET_SIGNATURES_MAX: usize = 4;
+
+/// Bytes of a key set's keys and signatures: Ed25519 twice, and ML-DSA-65 (FIPS 204: 1,952 and 3,309) twice.
+pub const KEY_SET_SIGNATURES_BYTES_MAX: usize = 12 * 1024;
+
 /// Bytes of a document kind's name.
 pub const KIND_BYTES_MAX: usize = 32;
 
@@ -341,6 +356,10 @@ pub const CLOCK_WITNESS_AGE: Duration = Duration::from_secs(3_600);
 
 /// Signatures of one chain header: the node key's, and its second one of a post-quantum algorithm.
 pub const HEADER_SIGNATURES_MAX: usize = 2;
+
+/// Bytes of a chain header's keys and signatures: Ed25519, and ML-DSA-44 (FIPS 204: 1,312 and 2,420), the
+/// smallest of its kind. No more, since anybody can wrap a header anew and everybody keeps it for ever.
+pub const HEADER_SIGNATURES_BYTES_MAX: usize = 4 * 1024;
 
 /// Bodies kept of one chain, the newest included: what a person needs to see of recent changes.
 pub const BODIES_PER_CHAIN_MAX: usize = 5;

@@ -4,7 +4,7 @@ use ed25519_dalek::SigningKey;
 use refpoint_protocol::{
     document::{
         CanonicalError, DecodeError, Envelope, EnvelopeError, FormError, Kind, Payload, Signature,
-        Unverified, VerifyError, check_canonical, decode, encode, sign,
+        SignatureBounds, Unverified, VerifyError, check_canonical, decode, encode, sign,
     },
     ids::FederationId,
     limits::{KIND_BYTES_MAX, PAYLOAD_BYTES_MAX, SIGNATURE_BYTES_MAX, SIGNATURES_MAX},
@@ -22,6 +22,7 @@ impl Payload for Note {
     const KIND: Kind = Kind::Receipt;
     const VERSION: u64 = 1;
     const BYTES_MAX: usize = 1_024;
+    const SIGNATURES: SignatureBounds = SignatureBounds { count: 3, bytes: 7_000 };
 
     fn check_form(&self) -> Result<(), FormError> {
         Ok(())
@@ -101,6 +102,20 @@ fn signatures_of_unknown_algorithms_do_not_count() {
     envelope.signatures.remove(0);
     assert_eq!(verify(envelope), Err(VerifyError::Unsigned));
     assert_eq!(verify(signed(&[])), Err(VerifyError::Unsigned));
+}
+
+#[test]
+fn an_envelope_carries_no_more_signatures_than_its_kind_has_a_use_for() {
+    let mut envelope = signed(&[&key(1)]);
+    let rest = Note::SIGNATURES.bytes - envelope.signatures_bytes();
+    let ballast = |bytes| Signature { key: Vec::new(), alg: 2, sig: vec![2; bytes] };
+    envelope.signatures.push(ballast(rest));
+    assert_eq!(verify(envelope.clone()), Ok(()), "at the edge");
+    envelope.signatures.push(ballast(1));
+    let refused = |envelope: &Envelope| verify(envelope.clone()).map_err(|error| error.rule());
+    assert_eq!(refused(&envelope), Err("DO-07"), "a byte too many");
+    envelope.signatures = vec![envelope.signatures[0].clone(); Note::SIGNATURES.count + 1];
+    assert_eq!(refused(&envelope), Err("DO-07"), "a signature too many");
 }
 
 #[test]

@@ -4,9 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::text::broken;
 use crate::{
-    document::{FormError, Kind, Payload, Verified},
+    document::{FormError, Kind, Payload, SignatureBounds, Verified},
     ids::{ContentHash, DocumentId, HeaderId, KeySetId, MemberCode, NodeKey, Sequence},
-    limits::{BODY_BYTES_MAX, BODY_SALT_BYTES, CHAIN_LENGTH_MAX, HEADER_BYTES_MAX},
+    limits::{
+        BODY_BYTES_MAX, BODY_SALT_BYTES, CHAIN_LENGTH_MAX, HEADER_BYTES_MAX, HEADER_SIGNATURES_BYTES_MAX,
+        HEADER_SIGNATURES_MAX,
+    },
     time::Timestamp,
 };
 
@@ -180,6 +183,8 @@ impl Payload for NodeRecordHeader {
     const KIND: Kind = Kind::NodeRecord;
     const VERSION: u64 = 1;
     const BYTES_MAX: usize = HEADER_BYTES_MAX;
+    const SIGNATURES: SignatureBounds =
+        SignatureBounds { count: HEADER_SIGNATURES_MAX, bytes: HEADER_SIGNATURES_BYTES_MAX };
 
     fn check_form(&self) -> Result<(), FormError> {
         self.0.check_form()
@@ -198,6 +203,8 @@ impl Payload for ReferencePointHeader {
     const KIND: Kind = Kind::ReferencePoint;
     const VERSION: u64 = 1;
     const BYTES_MAX: usize = HEADER_BYTES_MAX;
+    const SIGNATURES: SignatureBounds =
+        SignatureBounds { count: HEADER_SIGNATURES_MAX, bytes: HEADER_SIGNATURES_BYTES_MAX };
 
     fn check_form(&self) -> Result<(), FormError> {
         self.0.check_form()

@@ -8,7 +8,9 @@ use sha2::{Digest, Sha256};
 use super::codec::{DecodeError, decode};
 use crate::{
     ids::{DocumentId, FederationId},
-    limits::{KIND_BYTES_MAX, PAYLOAD_BYTES_MAX, SIGNATURE_BYTES_MAX, SIGNATURES_MAX},
+    limits::{
+        CHARTER_SIGNATURES_BYTES_MAX, KIND_BYTES_MAX, PAYLOAD_BYTES_MAX, SIGNATURE_BYTES_MAX, SIGNATURES_MAX,
+    },
 };
 
 /// What a document is about. The name stands in the envelope and under every signature.
@@ -172,11 +174,17 @@ impl Envelope {
         Ok(())
     }
 
+    /// Bytes of all keys and signatures.
+    #[must_use]
+    pub fn signatures_bytes(&self) -> usize {
+        self.signatures.iter().map(|signature| signature.key.len() + signature.sig.len()).sum()
+    }
+
     /// Bytes of the encoded envelope, at most: its parts, and room for the field names and lengths.
     #[must_use]
     pub fn size(&self) -> usize {
-        let signatures = self.signatures.iter().map(|s| s.key.len() + s.sig.len() + SIGNATURE_MARGIN_BYTES);
-        self.kind.len() + self.payload.len() + signatures.sum::<usize>() + FIELDS_MARGIN_BYTES
+        let signatures = self.signatures_bytes() + self.signatures.len() * SIGNATURE_MARGIN_BYTES;
+        self.kind.len() + self.payload.len() + signatures + FIELDS_MARGIN_BYTES
     }
 
     /// The document's name in a federation (`None`: before there is one).
@@ -215,3 +223,14 @@ const FIELDS_MARGIN_BYTES: usize = 80;
 
 /// Bytes of a signature's field names, lengths and algorithm: 12 and at most 20.
 const SIGNATURE_MARGIN_BYTES: usize = 32;
+
+/// The largest envelope that is verified can be read back from storage: of a signature's map head, its field
+/// names, an algorithm of nine bytes and two lengths of three, 28 bytes are the most.
+const _: () = assert!(
+    PAYLOAD_BYTES_MAX
+        + CHARTER_SIGNATURES_BYTES_MAX
+        + SIGNATURES_MAX * 28
+        + KIND_BYTES_MAX
+        + FIELDS_MARGIN_BYTES
+        <= Envelope::BYTES_MAX
+);

@@ -8,9 +8,12 @@ use sha2::{Digest, Sha256};
 
 use super::{
     codec::{DecodeError, EncodeError, decode, encode},
-    envelope::{Envelope, Kind, Signature, signed_bytes},
+    envelope::{Envelope, EnvelopeError, Kind, Signature, signed_bytes},
 };
-use crate::ids::{DocumentId, FederationId};
+use crate::{
+    ids::{DocumentId, FederationId},
+    limits::{DOCUMENT_SIGNATURES_BYTES_MAX, DOCUMENT_SIGNATURES_MAX},
+};
 
 /// A payload's own form is wrong in every state of the receiver: `rule` is its id in VALIDATION.md.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +33,9 @@ pub trait Payload: Serialize + DeserializeOwned {
     const VERSION: u64;
     /// Bytes of the encoded payload.
     const BYTES_MAX: usize;
+    /// What its envelope may carry beside it.
+    const SIGNATURES: SignatureBounds =
+        SignatureBounds { count: DOCUMENT_SIGNATURES_MAX, bytes: DOCUMENT_SIGNATURES_BYTES_MAX };
 
     /// Checks what must hold whatever else the receiver knows.
     ///
@@ -41,6 +47,16 @@ pub trait Payload: Serialize + DeserializeOwned {
     fn domain(&self, federation: FederationId) -> Option<FederationId> {
         Some(federation)
     }
+}
+
+/// What an envelope may carry beside its payload. Signatures are no part of a document's id, so whoever
+/// passes a document on can wrap it anew: the bounds are what it can make everybody keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignatureBounds {
+    /// Signatures, of whatever algorithm.
+    pub count: usize,
+    /// Bytes of their keys and signatures together.
+    pub bytes: usize,
 }
 
 /// Why a document is not verified. All but [`VerifyError::Newer`] are the bearer's fault in every state.
@@ -62,6 +78,25 @@ pub enum VerifyError {
         /// The envelope's kind.
         got: String,
     },
+    /// A part of the envelope beyond its bound.
+    #[error("envelope: {0}")]
+    Envelope(#[from] EnvelopeError),
+    /// More signatures, or longer ones, than the kind has a use for.
+    #[error(
+        "{count} signatures of {bytes} bytes on a {kind}, at most {} of {} bytes are allowed",
+        max.count,
+        max.bytes
+    )]
+    Ballast {
+        /// The envelope's kind.
+        kind: Kind,
+        /// Signatures.
+        count: usize,
+        /// Bytes of their keys and signatures.
+        bytes: usize,
+        /// The kind's bounds.
+        max: SignatureBounds,
+    },
     /// The payload's bytes.
     #[error("payload: {0}")]
     Payload(#[from] DecodeError),
@@ -82,6 +117,8 @@ impl VerifyError {
     pub const fn rule(&self) -> &'static str {
         match self {
             Self::Newer { .. } | Self::Kind { .. } => "DO-06",
+            Self::Envelope(_) => "DO-02",
+            Self::Ballast { .. } => "DO-07",
             Self::Payload(_) => "DO-01",
             Self::Form(error) => error.rule,
             Self::Unsigned => "DO-04",
@@ -98,7 +135,8 @@ pub struct Unverified<T> {
 }
 
 impl<T: Payload> Unverified<T> {
-    /// Decodes an envelope's payload and checks its form.
+    /// Bounds an envelope, whatever brought it, then decodes its payload and checks its form: what is
+    /// verified can be stored, read back and passed on.
     ///
     /// # Errors
     /// [`VerifyError`], never about a signature.
@@ -106,11 +144,16 @@ impl<T: Payload> Unverified<T> {
         let Some(kind) = Kind::from_name(&envelope.kind) else {
             return Err(VerifyError::Newer { kind: envelope.kind, version: envelope.version });
         };
+        envelope.check_bounds()?;
         if kind != T::KIND {
             return Err(VerifyError::Kind { expected: T::KIND, got: envelope.kind });
         }
         if envelope.version != T::VERSION {
             return Err(VerifyError::Newer { kind: envelope.kind, version: envelope.version });
+        }
+        let (count, bytes) = (envelope.signatures.len(), envelope.signatures_bytes());
+        if count > T::SIGNATURES.count || bytes > T::SIGNATURES.bytes {
+            return Err(VerifyError::Ballast { kind, count, bytes, max: T::SIGNATURES });
         }
         let payload: T = decode(&envelope.payload, T::BYTES_MAX)?;
         payload.check_form()?;

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     directory::header::{ChainKind, NodeRecordHeader},
-    document::{Kind, VerifyError},
+    document::{Envelope, Kind, Signature, VerifyError, encode},
     ids::{NodeKey, Sequence},
-    limits::{HEADER_SIGNATURES_MAX, PENDING_PER_BEARER_MAX},
+    limits::{HEADER_SIGNATURES_MAX, PENDING_PER_BEARER_MAX, SIGNATURE_BYTES_MAX},
     testing::{
         FOUNDED, Federation,
         chains::{ChainWriter, IntoAny, body, node_record, reference_point},
@@ -143,6 +143,42 @@ fn a_header_is_signed_by_its_own_node_and_nobody_else() {
     assert_eq!(rule(&[&stranger]), Some("HD-05"));
     assert_eq!(rule(&[&ke.nodes[0], &stranger]), Some("HD-05"));
     assert_eq!(rule(&[&ke.nodes[0]; HEADER_SIGNATURES_MAX + 1]), Some("HD-07"));
+}
+
+#[test]
+fn what_cannot_be_read_back_from_storage_is_never_taken_in() {
+    let federation = federation();
+    let ballast = |bytes| Signature { key: vec![1; bytes], alg: 99, sig: Vec::new() };
+    for document in [federation.founding.any(), federation.unit("KE").key_set.any()] {
+        let mut envelope = document.envelope().as_ref().clone();
+        envelope.signatures.push(ballast(SIGNATURE_BYTES_MAX + 1));
+        let refused = verify_any(envelope.clone(), federation.id).map(|document| document.id());
+        assert_eq!(refused.map_err(|error| error.rule()), Err("DO-02"));
+        envelope.signatures.pop();
+        envelope.signatures.push(ballast(SIGNATURE_BYTES_MAX));
+        let taken = verify_any(envelope, federation.id).unwrap();
+        assert_eq!(taken.id(), document.id(), "signatures are no part of a document");
+        let stored = encode(taken.envelope().as_ref()).unwrap();
+        assert_eq!(Envelope::from_bytes(&stored).as_ref(), Ok(taken.envelope().as_ref()));
+    }
+}
+
+#[test]
+fn a_header_may_carry_a_second_signature_and_no_ballast() {
+    let federation = federation();
+    let ke = federation.unit("KE");
+    let mut header = ChainWriter::new(&federation, ke, 0, ChainKind::NodeRecord);
+    let envelope = header.write(&body(&node_record(1))).envelope().as_ref().clone();
+    let with = |key: usize, sig: usize| {
+        let mut envelope = envelope.clone();
+        envelope.signatures.push(Signature { key: vec![1; key], alg: 7, sig: vec![2; sig] });
+        verify_any(envelope, federation.id).map(|document| document.size()).map_err(|error| error.rule())
+    };
+    // ML-DSA-44, the smallest of FIPS 204.
+    let size = with(1_312, 2_420).unwrap();
+    assert!(size < 5 * 1024, "{size}");
+    assert_eq!(with(2_048, 2_049), Err("DO-07"));
+    assert_eq!(with(SIGNATURE_BYTES_MAX, SIGNATURE_BYTES_MAX), Err("DO-07"));
 }
 
 #[test]

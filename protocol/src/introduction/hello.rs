@@ -7,7 +7,10 @@ use super::{
 use crate::{
     document::{EncodeError, Envelope, encode},
     ids::{CharterId, DocumentId, KeySetId},
-    limits::{BODY_BYTES_MAX, INTRODUCTION_FRAME_BYTES_MAX, KEY_SET_BYTES_MAX, KEY_SET_TIPS_MAX},
+    limits::{
+        BODY_BYTES_MAX, HEADER_BYTES_MAX, HEADER_SIGNATURES_BYTES_MAX, INTRODUCTION_FRAME_BYTES_MAX,
+        KEY_SET_BYTES_MAX, KEY_SET_SIGNATURES_BYTES_MAX, KEY_SET_TIPS_MAX,
+    },
     membership::Trust,
     time::Timestamp,
 };
@@ -118,11 +121,15 @@ const HELLO_TIPS_MAX: usize = 64;
 /// Bytes of key sets in a `hello`: two of the largest, and dozens of the usual ones.
 const HELLO_KEY_SETS_BYTES_MAX: usize = 2 * KEY_SET_BYTES_MAX + 1024;
 
-/// Bytes of a record's header in its envelope: the payload's 512 and room for a post-quantum signature.
-const HEADER_ENVELOPE_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a record's header in its envelope: the largest that verifies.
+const HEADER_ENVELOPE_BYTES_MAX: usize = HEADER_BYTES_MAX + HEADER_SIGNATURES_BYTES_MAX + 256;
 
 /// Bytes of proof in a refusal: a frame less its own fields.
 const PROOF_BYTES_MAX: usize = INTRODUCTION_FRAME_BYTES_MAX - 256;
+
+/// The key set that lists a node is never left out, whoever wrapped it anew: newcomers would take its holder
+/// for a stranger.
+const _: () = assert!(KEY_SET_BYTES_MAX + KEY_SET_SIGNATURES_BYTES_MAX + 256 <= HELLO_KEY_SETS_BYTES_MAX);
 
 const _: () = assert!(
     HELLO_TIPS_MAX * 34 + HELLO_KEY_SETS_BYTES_MAX + HEADER_ENVELOPE_BYTES_MAX + BODY_BYTES_MAX + 1024

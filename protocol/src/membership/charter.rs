@@ -7,9 +7,12 @@ use sha2::{Digest, Sha256};
 
 use super::require;
 use crate::{
-    document::{FormError, Kind, Payload, Signature},
+    document::{FormError, Kind, Payload, Signature, SignatureBounds},
     ids::{CharterId, CharterVersion, ContentHash, FederationId, Incarnation, MemberCode, RootKey},
-    limits::{CHARTER_BYTES_MAX, CHARTER_PARENTS_MAX, MEMBERS_MAX, STEWARDS_MAX, STEWARDS_MIN},
+    limits::{
+        CHARTER_BYTES_MAX, CHARTER_PARENTS_MAX, CHARTER_SIGNATURES_BYTES_MAX, MEMBERS_MAX, SIGNATURES_MAX,
+        STEWARDS_MAX, STEWARDS_MIN,
+    },
 };
 
 /// One version of the charter.
@@ -147,6 +150,8 @@ impl Payload for Charter {
     const KIND: Kind = Kind::Charter;
     const VERSION: u64 = 1;
     const BYTES_MAX: usize = CHARTER_BYTES_MAX;
+    const SIGNATURES: SignatureBounds =
+        SignatureBounds { count: SIGNATURES_MAX, bytes: CHARTER_SIGNATURES_BYTES_MAX };
 
     fn check_form(&self) -> Result<(), FormError> {
         let first = self.version == CharterVersion(1);

@@ -4,9 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::require;
 use crate::{
-    document::{FormError, Kind, Payload, Signature},
+    document::{FormError, Kind, Payload, Signature, SignatureBounds},
     ids::{CharterId, Epoch, Generation, HeaderId, Incarnation, KeySetId, MemberCode, NodeKey},
-    limits::{KEY_SET_ANCESTORS_MAX, KEY_SET_BYTES_MAX, NODES_PER_MEMBER_MAX},
+    limits::{
+        KEY_SET_ANCESTORS_MAX, KEY_SET_BYTES_MAX, KEY_SET_SIGNATURES_BYTES_MAX, KEY_SET_SIGNATURES_MAX,
+        NODES_PER_MEMBER_MAX,
+    },
     time::Timestamp,
 };
 
@@ -86,6 +89,8 @@ impl Payload for KeySet {
     const KIND: Kind = Kind::KeySet;
     const VERSION: u64 = 1;
     const BYTES_MAX: usize = KEY_SET_BYTES_MAX;
+    const SIGNATURES: SignatureBounds =
+        SignatureBounds { count: KEY_SET_SIGNATURES_MAX, bytes: KEY_SET_SIGNATURES_BYTES_MAX };
 
     fn check_form(&self) -> Result<(), FormError> {
         let count = self.nodes.len();

@@ -244,6 +244,7 @@ impl Stage {
             cut,
             with("DO-01", "a payload that is not canonical", &|e| e.payload.clone_from(&long)),
             with("DO-02", "a kind without a name", &|e| e.kind.clear()),
+            with("DO-07", "a third signature", &|e| e.signatures = vec![e.signatures[0].clone(); 3]),
             with("DO-02", "a kind's name of 33 bytes", &|e| e.kind = "k".repeat(33)),
             with("DO-03", "a bit of the signature flipped", &|e| e.signatures[0].sig[5] ^= 1),
             with("DO-03", "a bit of the payload flipped", &|e| {
@@ -401,6 +402,12 @@ impl Stage {
             self.signed("HD-05", "signed by another key", &good, &[&node("KE", 1)]),
             self.signed("HD-05", "signed by two keys", &good, &[&ke, &node("KE", 1)]),
             self.signed("HD-07", "three signatures", &good, &[&ke, &ke, &ke]),
+            {
+                let mut envelope = self.cast.signed(&good, &[&ke]);
+                envelope.signatures.push(Signature { key: vec![1; 1_952], alg: 2, sig: vec![2; 2_100] });
+                let name = "a second signature of more bytes than a header may carry";
+                Bad { rule: "DO-07", name, bytes: encode(&envelope).unwrap() }
+            },
             with("HD-06", "a header of another member", &|h| h.member = member("FR")),
             {
                 let mut header = self.header(0);
