@@ -241,7 +241,7 @@ pub fn next_key_set(
         }
     }
     for node in &mut nodes {
-        carry_over(evidence, node, change.issued);
+        carry_over(evidence, member, node, change.issued);
         if Some(node.key) == change.replaced && node.state == NodeState::Active {
             (node.state, node.since) = (NodeState::Retired, Some(change.issued));
         }
@@ -268,9 +268,9 @@ pub fn next_key_set(
 }
 
 /// Names the last headers of a node's chains, so that they are shown until the new chains have one.
-fn carry_over(evidence: &Evidence, node: &mut NodeEntry, now: Timestamp) {
+fn carry_over(evidence: &Evidence, member: &MemberCode, node: &mut NodeEntry, now: Timestamp) {
     // A node that does not count now keeps what the key set before named.
-    let Some(listing) = evidence.listing(node.key) else { return };
+    let Some(listing) = evidence.listing(member, node.key) else { return };
     let directory = evidence.directory();
     let last = |kind| directory.header(listing, kind, now).map(|header| header.id);
     node.node_record = last(ChainKind::NodeRecord);
@@ -282,3 +282,34 @@ pub const FEDERATION_KEY: &[u8] = b"federation";
 
 /// The name in [`Table::OwnState`] under which the hints for the first dials lie: a CBOR array of [`Hint`].
 pub const HINTS_KEY: &[u8] = b"hints";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use refpoint_protocol::{
+        evidence::Bearer,
+        testing::{
+            self, FOUNDED, Federation,
+            chains::{ChainWriter, IntoAny as _, body, node_record},
+        },
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_next_key_set_names_the_records_of_a_node_that_others_claim() {
+        let federation = Federation::new(3, &["BR", "KE", "SG"], 1);
+        let (br, ke) = (federation.unit("BR"), federation.unit("KE"));
+        let claim = |set: &mut KeySet| set.nodes.push(testing::entry(0, &ke.nodes[0]));
+        let claim = federation.next_key_set(&[&br.key_set], claim, &br.root);
+        let record =
+            ChainWriter::new(&federation, ke, 0, ChainKind::NodeRecord).write(&body(&node_record(1)));
+        let documents = [federation.founding.any(), br.key_set.any(), claim.any(), ke.key_set.any()];
+        let mut evidence = evidence_of(federation.id, documents.to_vec()).unwrap();
+        drop(evidence.accept(Bearer::Local, record.clone()));
+        let node = testing::node_key(&ke.nodes[0]);
+        let change = Succession { node, replaced: None, issued: FOUNDED };
+        let next = next_key_set(&evidence, &ke.code, &change).unwrap();
+        assert_eq!(next.nodes[0].node_record, Some(record.id().into()));
+    }
+}

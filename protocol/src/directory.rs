@@ -23,7 +23,7 @@ use self::{
 };
 use crate::{
     document::FormError,
-    ids::{ContentHash, HeaderId, KeySetId, NodeKey, Sequence},
+    ids::{ContentHash, HeaderId, KeySetId, MemberCode, NodeKey, Sequence},
     membership::key_set::{KeySet, NodeState},
 };
 
@@ -64,16 +64,27 @@ pub struct ForkProof {
 
 #[derive(Clone, Debug, Default)]
 struct Kept {
+    /// Whose key set it is under; `None` before the first header.
+    member: Option<MemberCode>,
     chain: Chain,
     /// The bodies that the chain keeps alive.
     retained: Vec<BodyRef>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Who names a header. Any member can name any header: it counts for the one whose node signed it alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Name {
+    claims: BTreeSet<Claim>,
+    /// The header, and whose it is.
+    found: Option<(Claim, HeaderInfo)>,
+}
+
+/// That a header is of that member's node and kind of chain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Claim {
+    member: MemberCode,
     node: NodeKey,
     kind: ChainKind,
-    found: Option<HeaderInfo>,
 }
 
 impl Chains {
@@ -93,6 +104,7 @@ impl Chains {
         check_listed(signed, key_set)?;
         let key = signed.chain();
         let kept = self.chains.entry(key).or_default();
+        kept.member.get_or_insert_with(|| signed.header.member.clone());
         let before = kept.chain.newest();
         let acceptance = match kept.chain.accept(signed) {
             ChainAcceptance::New => HeaderAcceptance::New,
@@ -139,17 +151,21 @@ impl Chains {
 
     /// Follows the current key sets: the old headers that they name are looked for and kept.
     pub fn follow(&mut self, listings: &[NodeListing]) {
-        let mut names = BTreeMap::new();
+        let mut names: BTreeMap<HeaderId, Name> = BTreeMap::new();
         for listing in listings {
             for (kind, id) in listing.named() {
-                let old = self.names.get(&id).and_then(|name| name.found);
-                let found = old.or_else(|| self.find_in_chains(listing.node, kind, id));
-                names.insert(id, Name { node: listing.node, kind, found });
+                let claim = Claim { member: listing.member.clone(), node: listing.node, kind };
+                let old = self.names.get(&id).and_then(|name| name.found.clone());
+                let old = old.filter(|(found, _)| *found == claim).map(|(_, info)| info);
+                let found = old.or_else(|| self.find_in_chains(&claim, id));
+                let name = names.entry(id).or_default();
+                name.found = name.found.take().or_else(|| Some((claim.clone(), found?)));
+                name.claims.insert(claim);
             }
         }
         let bodies = |names: &BTreeMap<HeaderId, Name>, kind| {
-            let named = names.values().filter(move |name| name.kind == kind);
-            named.filter_map(|name| name.found).map(|info| info.body).collect::<Vec<_>>()
+            let found = names.values().filter_map(|name| name.found.as_ref());
+            found.filter(|(claim, _)| claim.kind == kind).map(|(_, info)| info.body).collect::<Vec<_>>()
         };
         for kind in [ChainKind::NodeRecord, ChainKind::ReferencePoint] {
             self.bodies.replace(kind, &bodies(&self.names, kind), &bodies(&names, kind));
@@ -170,15 +186,16 @@ impl Chains {
 
     /// All chains of one node, whatever key set or kind.
     pub fn of_node(&self, node: NodeKey) -> impl Iterator<Item = (&ChainKey, &Chain)> {
-        let first = ChainKey { node, key_set: KeySetId::from_bytes([0; 32]), kind: ChainKind::NodeRecord };
-        let of_node = self.chains.range(first..).take_while(move |(key, _)| key.node == node);
-        of_node.map(|(key, kept)| (key, &kept.chain))
+        self.kept_of(node).map(|(key, kept)| (key, &kept.chain))
     }
 
-    /// A header that a current key set names, if it is held.
+    /// The header that a current key set names as the last that counts of a node's earlier chain, if it is
+    /// held and is that member's node's.
     #[must_use]
-    pub fn named(&self, id: HeaderId) -> Option<HeaderInfo> {
-        self.names.get(&id).and_then(|name| name.found)
+    pub fn named(&self, listing: &NodeListing, kind: ChainKind) -> Option<HeaderInfo> {
+        let (claim, info) = self.names.get(&listing.name_of(kind)?)?.found.as_ref()?;
+        let counts = claim.member == listing.member && claim.node == listing.node && claim.kind == kind;
+        counts.then_some(*info)
     }
 
     /// Headers that current key sets name and that are not held.
@@ -209,23 +226,32 @@ impl Chains {
     fn find_name(&mut self, signed: &SignedHeader) -> bool {
         let Some(name) = self.names.get_mut(&signed.id) else { return false };
         let header = &signed.header;
-        if name.found.is_some() || name.node != header.node || name.kind != signed.kind {
+        let claim = Claim { member: header.member.clone(), node: header.node, kind: signed.kind };
+        if name.found.is_some() || !name.claims.contains(&claim) {
             return false;
         }
         let body = BodyRef { hash: header.body, length: header.length };
-        name.found = Some(HeaderInfo {
+        let info = HeaderInfo {
             id: signed.id,
             sequence: header.sequence,
             issued: header.issued,
             fresh_until: header.fresh_until,
             body,
-        });
+        };
+        name.found = Some((claim, info));
         self.bodies.replace(signed.kind, &[], &[body]);
         true
     }
 
-    fn find_in_chains(&self, node: NodeKey, kind: ChainKind, id: HeaderId) -> Option<HeaderInfo> {
-        self.of_node(node).filter(|(key, _)| key.kind == kind).find_map(|(_, chain)| chain.find(id))
+    fn find_in_chains(&self, claim: &Claim, id: HeaderId) -> Option<HeaderInfo> {
+        let of_node = self.kept_of(claim.node).filter(|(key, _)| key.kind == claim.kind);
+        let of_member = of_node.filter(|(_, kept)| kept.member.as_ref() == Some(&claim.member));
+        of_member.map(|(_, kept)| &kept.chain).find_map(|chain| chain.find(id))
+    }
+
+    fn kept_of(&self, node: NodeKey) -> impl Iterator<Item = (&ChainKey, &Kept)> {
+        let first = ChainKey { node, key_set: KeySetId::from_bytes([0; 32]), kind: ChainKind::NodeRecord };
+        self.chains.range(first..).take_while(move |(key, _)| key.node == node)
     }
 }
 

@@ -32,7 +32,7 @@ use crate::{
         header::SignedHeader,
         view::{Directory, NodeListing},
     },
-    ids::{ContentHash, DocumentId, FederationId, NodeKey},
+    ids::{ContentHash, DocumentId, FederationId, MemberCode, NodeKey},
     membership::{Acceptance, Membership, Trust},
 };
 
@@ -207,11 +207,11 @@ impl Evidence {
         &self.listings
     }
 
-    /// The listing of a node key, `None` if it does not count now. A key that several members claim
-    /// counts for each; the first by code is returned.
+    /// A member's listing of a node key, `None` if it does not count for that member now. Anybody can list
+    /// any key, so there is no asking by the key alone.
     #[must_use]
-    pub fn listing(&self, node: NodeKey) -> Option<&NodeListing> {
-        self.listings.iter().find(|listing| listing.node == node)
+    pub fn listing(&self, member: &MemberCode, node: NodeKey) -> Option<&NodeListing> {
+        self.directory().nodes_of(member).iter().find(|listing| listing.node == node)
     }
 
     /// Documents that wait for an ancestor, of all bearers together.

@@ -38,6 +38,7 @@ use crate::{
     ids::{FederationId, MemberCode, NodeKey},
     introduction::Presence,
     limits::{EVENTS_KEPT, WIRE_VERSION},
+    membership::NodeStanding,
     peers::{Faults, PushLimits},
     relay::{Relay, exchange::RelayInput},
     storage::{Change, Grade, Table},
@@ -213,6 +214,10 @@ impl Machine {
         dialled: bool,
         effects: &mut Vec<Effect>,
     ) {
+        let membership = self.evidence.membership();
+        let standing = membership.node_of(&member, &node);
+        let ended = (!standing.is_some_and(NodeStanding::is_active))
+            .then(|| standing.map(|standing| standing.ended_by.clone()).unwrap_or_default());
         let connection = Connection { member: member.clone(), since: now };
         let was_full = self.is_full();
         if self.connected.insert(node, connection).is_none() {
@@ -224,8 +229,7 @@ impl Machine {
         self.drive_repairs(now, effects);
         self.relay(now, RelayInput::Connected { node }, effects);
         // The key may have ended between the introduction and now.
-        if !self.evidence.membership().is_active_node(&node) {
-            let proof = self.evidence.membership().ending_proof(&node).unwrap_or_default();
+        if let Some(proof) = ended {
             effects.push(Effect::Disconnect { node, proof });
         }
         if was_full != self.is_full() {
@@ -263,24 +267,29 @@ impl Machine {
         effects.push(Effect::Present(self.presence()));
     }
 
-    /// Names every node to be connected with: the active ones of active members, and this member's others.
+    /// Names every node to be connected with, once: the active ones of active members, and this member's
+    /// others. Of several members that list a node, it is the one's for which the node itself speaks.
     fn aim(&self, effects: &mut Vec<Effect>) {
         let membership = self.evidence.membership();
         let directory = self.evidence.directory();
-        let others = self.evidence.listings().iter().filter(|listing| listing.node != self.config.node);
-        let targets = others
-            .filter_map(|listing| {
-                let member = membership.member(&listing.member).filter(|member| member.is_active())?;
-                let record = directory.record(listing);
-                Some(Target {
-                    node: listing.node,
-                    member: listing.member.clone(),
-                    group: member.group,
-                    addresses: record.map(|record| record.addresses.clone()).unwrap_or_default(),
-                })
-            })
-            .collect();
-        effects.push(Effect::Aim(targets));
+        let mut targets: BTreeMap<NodeKey, (bool, Target)> = BTreeMap::new();
+        for listing in self.evidence.listings().iter().filter(|listing| listing.node != self.config.node) {
+            let Some(member) = membership.member(&listing.member).filter(|member| member.is_active()) else {
+                continue;
+            };
+            let record = directory.record(listing);
+            let target = Target {
+                node: listing.node,
+                member: listing.member.clone(),
+                group: member.group,
+                addresses: record.map(|record| record.addresses.clone()).unwrap_or_default(),
+            };
+            let known = targets.get(&listing.node);
+            if known.is_none_or(|(speaks, _)| !speaks && record.is_some()) {
+                targets.insert(listing.node, (record.is_some(), target));
+            }
+        }
+        effects.push(Effect::Aim(targets.into_values().map(|(_, target)| target).collect()));
     }
 
     fn observe_clock(

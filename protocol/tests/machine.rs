@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use refpoint_protocol::{
-    directory::own_chain::Standing,
+    directory::{header::ChainKind, own_chain::Standing},
     limits::{RENEWAL_INTERVAL, RESUME_WAIT},
     machine::{Command, CommandRefused, Event, Reply},
     membership::charter::MemberStatus,
@@ -110,6 +110,35 @@ fn a_message_is_delivered_once_and_acknowledged_by_a_person() {
         matches!(event, Event::Relay(RelayEvent::MessageDelivered { step, .. }) if step.message == message)
     });
     assert_eq!(delivered.count(), 1);
+}
+
+#[test]
+fn a_claim_to_anothers_node_takes_neither_its_messages_nor_its_addresses() {
+    let mut world = World::new(9, &["BR", "FR", "KE", "SG"]);
+    world.connect_all();
+    world.run_for(Duration::from_secs(5));
+    let kenya = world.member(2);
+    let listing = world.machine(1).evidence().listing(&kenya, world.key(2)).unwrap();
+    let directory = world.machine(1).evidence().directory();
+    let record = directory.header(listing, ChainKind::NodeRecord, world.now).unwrap().id;
+    // One whose code sorts before the victim's, and one whose code sorts after it.
+    for claimant in [0, 3] {
+        let claim = world.claim(claimant, 2, record);
+        assert!(world.import(1, claim).is_ok());
+    }
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(world.machine(1).evidence().listings().len(), 6);
+    let aims: Vec<_> = world.aims(1).iter().filter(|target| target.node == world.key(2)).collect();
+    assert_eq!(aims.len(), 1, "{aims:?}");
+    assert_eq!((&aims[0].member, aims[0].addresses.len()), (&kenya, 1));
+    let Command::Send(mut draft) = draft(&world, 2) else { panic!() };
+    draft.recipients = vec![world.member(0), kenya, world.member(3)];
+    queued(&world.command(1, Command::Send(draft)));
+    world.run_for(Duration::from_secs(5));
+    let sent = world.machine(1).messages().outbox().remove(0);
+    let states: Vec<_> = sent.recipients.iter().map(|recipient| recipient.state).collect();
+    assert_eq!(states, [RecipientState::Delivered; 3]);
+    assert_eq!(world.machine(2).messages().inbox().len(), 1);
 }
 
 #[test]

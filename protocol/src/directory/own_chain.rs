@@ -379,7 +379,7 @@ impl OwnChains {
         };
         let next = next.filter(|(sequence, _)| sequence.0 < CHAIN_LENGTH_MAX);
         let previous = newest.map(|newest| newest.body).or_else(|| {
-            let named = listing.name_of(kind).and_then(|id| evidence.chains().named(id));
+            let named = evidence.chains().named(listing, kind);
             let of_node = evidence.chains().of_node(self.node).filter(|(key, _)| key.kind == kind);
             let older = || of_node.filter_map(|(_, chain)| chain.newest()).max_by_key(|info| info.issued);
             named.or_else(older).map(|info| info.body)

@@ -238,7 +238,7 @@ impl<'a> Directory<'a> {
             let disputed_from = fork.map(|fork| fork.sequence);
             return Some(Current { info, key_set: Some(key_set), disputed_from });
         }
-        let info = self.chains.named(listing.name_of(kind)?)?;
+        let info = self.chains.named(listing, kind)?;
         let disputed_from = chains.filter_map(|(_, chain)| chain.fork()).map(|fork| fork.sequence).min();
         Some(Current { info, key_set: None, disputed_from })
     }
@@ -278,7 +278,7 @@ impl<'a> Directory<'a> {
             self.chains.chain(&key).into_iter().flat_map(|chain| chain.recent_bodies())
         });
         let shown = self.current(listing, ChainKind::NodeRecord).map(|current| current.info.body);
-        let named = listing.node_record.and_then(|id| self.chains.named(id)).map(|info| info.body);
+        let named = self.chains.named(listing, ChainKind::NodeRecord).map(|info| info.body);
         shown.into_iter().chain(older).chain(named)
     }
 }

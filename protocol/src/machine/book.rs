@@ -48,12 +48,12 @@ impl Book for EvidenceBook<'_> {
         self.membership.active_nodes(member)
     }
 
-    fn member_of(&self, node: &NodeKey) -> Option<MemberCode> {
-        self.membership.node(node).map(|standing| standing.member.clone())
+    fn lists(&self, member: &MemberCode, node: &NodeKey) -> bool {
+        self.membership.node_of(member, node).is_some()
     }
 
-    fn sealing_key(&self, node: &NodeKey, now: Timestamp) -> Option<SealingKeyEntry> {
-        let listing = self.evidence.listing(*node)?;
+    fn sealing_key(&self, member: &MemberCode, node: &NodeKey, now: Timestamp) -> Option<SealingKeyEntry> {
+        let listing = self.evidence.listing(member, *node)?;
         self.evidence.directory().sealing_key(listing, now).cloned()
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Batch, Carriage, Effect, Event, Machine, Reply, Verdict};
+use super::{Batch, Carriage, Connection, Effect, Event, Machine, Reply, Verdict};
 use crate::{
     directory::{ForkProof, bodies::BodyAcceptance, header::ChainKind, own_chain::OwnInput},
     document::{Kind, VerifyError},
@@ -12,6 +12,7 @@ use crate::{
     },
     ids::{HeaderId, MemberCode, NodeKey},
     machine::{CommandRefused, PushToken},
+    membership::NodeStanding,
     relay::exchange::{CommandId, RelayInput},
     storage::{Change, Grade, Table},
     time::Timestamp,
@@ -217,7 +218,7 @@ impl Machine {
             if *kind == ChainKind::NodeRecord {
                 records.insert(member.clone());
             }
-            let newest = self.evidence.listing(*node).cloned();
+            let newest = self.evidence.listing(member, *node).cloned();
             let header = newest.and_then(|listing| self.evidence.directory().header(&listing, *kind, now));
             if let Some(header) = header {
                 let (member, kind, sequence) = (member.clone(), *kind, header.sequence);
@@ -247,9 +248,12 @@ impl Machine {
     /// Cuts off whoever's key does not count any more, with the documents that say so.
     fn close_ended(&mut self, effects: &mut Vec<Effect>) {
         let membership = self.evidence.membership();
-        for node in self.connected.keys().filter(|node| !membership.is_active_node(node)) {
-            let proof = membership.ending_proof(node).unwrap_or_default();
-            effects.push(Effect::Disconnect { node: *node, proof });
+        for (node, Connection { member, .. }) in &self.connected {
+            let standing = membership.node_of(member, node);
+            if !standing.is_some_and(NodeStanding::is_active) {
+                let proof = standing.map(|standing| standing.ended_by.clone()).unwrap_or_default();
+                effects.push(Effect::Disconnect { node: *node, proof });
+            }
         }
     }
 }

@@ -259,7 +259,7 @@ pub enum Effect {
     },
     /// Destroy the seed of a sealing key: what was sealed to it opens no more.
     DestroySeed(SealingKeyId),
-    /// Keep these nodes connected.
+    /// Keep these nodes connected: each stands once.
     Aim(Vec<Target>),
     /// Judge callers by this from now on.
     Present(Arc<Presence>),

@@ -14,12 +14,12 @@ pub trait Book {
     /// The active node keys of a member, in any order; none if its key set is not held.
     fn active_nodes(&self, member: &MemberCode) -> Vec<NodeKey>;
 
-    /// The member whose key set lists this node, whatever the key's state.
-    fn member_of(&self, node: &NodeKey) -> Option<MemberCode>;
+    /// Whether a key set of the member lists this node, whatever the key's state. Others may list it too.
+    fn lists(&self, member: &MemberCode, node: &NodeKey) -> bool;
 
-    /// The sealing key to use for a node now; one past its days if there is no newer; `None` if no node
-    /// record is held.
-    fn sealing_key(&self, node: &NodeKey, now: Timestamp) -> Option<SealingKeyEntry>;
+    /// The sealing key to use for a member's node now; one past its days if there is no newer; `None` if no
+    /// record is held that the node signed for that member.
+    fn sealing_key(&self, member: &MemberCode, node: &NodeKey, now: Timestamp) -> Option<SealingKeyEntry>;
 
     /// Whether a key counts as a node of the member, for a header that it signed.
     fn signer_standing(&self, member: &MemberCode, signer: &NodeKey) -> SignerStanding;

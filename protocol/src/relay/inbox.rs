@@ -154,7 +154,7 @@ fn refuse(turn: &mut Turn<'_>, to: NodeKey, class: Class, message: MessageId, re
 }
 
 fn reseal(turn: &mut Turn<'_>, to: NodeKey, class: Class, message: MessageId) {
-    let key = turn.book.sealing_key(&turn.own.node, turn.now).map(|key| key.id());
+    let key = turn.book.sealing_key(&turn.own.member, &turn.own.node, turn.now).map(|key| key.id());
     let frame = Outgoing::Receipt(receipt(turn, message, ReceiptWord::Reseal, None, key));
     turn.send(to, class, frame);
 }

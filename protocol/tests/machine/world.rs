@@ -1,5 +1,6 @@
 //! A few machines joined by a network that loses nothing unless told to, with storage that a restart reads back.
 
+mod documents;
 mod storage;
 
 use std::{
@@ -22,9 +23,9 @@ use refpoint_protocol::{
     limits::PARCEL_BYTES_MAX,
     machine::{
         AnswerToken, AskTicket, Batch, Carriage, Command, CommandRefused, Config, Effect, Event, Input,
-        Machine, NumberedEvent, PushToken, Reply, Stored, Verdict, sealing_seed_from_row, sealing_seed_row,
+        Machine, NumberedEvent, PushToken, Reply, Stored, Target, Verdict, sealing_seed_from_row,
+        sealing_seed_row,
     },
-    membership::charter::Charter,
     relay::{
         Relay,
         exchange::{CommandId, ContentSource, Job, RelayInput},
@@ -60,6 +61,8 @@ struct Node {
     events: Vec<NumberedEvent>,
     run_began: usize,
     cut_off: Vec<NodeKey>,
+    /// Whom it was last told to keep connected.
+    aims: Vec<Target>,
     /// What the machine ordered when it was restored, until it is carried out.
     boot: Vec<Effect>,
 }
@@ -125,6 +128,10 @@ impl World {
         &self.nodes[node].cut_off
     }
 
+    pub(crate) fn aims(&self, node: usize) -> &[Target] {
+        &self.nodes[node].aims
+    }
+
     pub(crate) fn is_connected(&self, a: usize, b: usize) -> bool {
         self.connected.contains(&(a.min(b), a.max(b)))
     }
@@ -187,17 +194,6 @@ impl World {
         let documents = vec![Ok(document)];
         let batch = Batch { from: None, documents, bodies: Vec::new(), carriage: Carriage::Hand };
         self.command(node, Command::Import(batch))
-    }
-
-    /// Charter version 2, signed by all stewards.
-    pub(crate) fn successor(&self, change: impl FnOnce(&mut Charter)) -> AnyDocument {
-        let mut charter = self.federation.founding.payload().clone();
-        charter.version = charter.version.next().unwrap();
-        charter.nonce = None;
-        charter.parents = vec![self.federation.founding.id().into()];
-        change(&mut charter);
-        let roots: Vec<_> = self.federation.units.iter().take(3).map(|unit| &unit.root).collect();
-        AnyDocument::Charter(testing::verified(&charter, self.federation.id, &roots))
     }
 
     /// Lets virtual time pass, with every wakeup that falls into it.
@@ -272,7 +268,8 @@ impl World {
         assert_eq!(restored.problems, Vec::<String>::new());
         let run_began = events.len();
         let (machine, boot, cut_off) = (restored.machine, restored.effects, Vec::new());
-        Node { machine, signing, store, seeds, events, run_began, cut_off, boot }
+        let aims = Vec::new();
+        Node { machine, signing, store, seeds, events, run_began, cut_off, aims, boot }
     }
 
     fn settle_boot(&mut self, index: usize) {
@@ -376,7 +373,8 @@ impl World {
             }
             Effect::Emit(event) => self.nodes[at].events.push(event),
             Effect::Reply { id, reply } => drop(self.replies.insert(id, reply)),
-            Effect::Aim(_) | Effect::Present(_) => {}
+            Effect::Aim(targets) => self.nodes[at].aims = targets,
+            Effect::Present(_) => {}
             Effect::Report { rule, what, .. } => panic!("an honest peer was reported: {rule} {what}"),
         }
     }

@@ -55,6 +55,26 @@ fn receipts_count_from_the_recipient_node_alone() {
 }
 
 #[test]
+fn a_recipient_that_claims_anothers_node_takes_no_parcel_from_it() {
+    for claimant in ["BR", "SG"] {
+        let mut world = World::new(31, &["AU", "BR", "KE", "SG"]);
+        let claim = (code(claimant), world.key("KE"));
+        world.directory.claims.push(claim);
+        // The record of the node itself comes after the claim.
+        let key = world.directory.nodes.get_mut(&world.key("KE")).unwrap().2.take();
+        let message = world.submit("AU", &["KE", claimant], Precedence::Flash).unwrap();
+        world.directory.nodes.get_mut(&world.key("KE")).unwrap().2 = key;
+        world.input("AU", RelayInput::DirectoryChanged { member: Some(code("KE")) });
+        world.connect("AU", "KE");
+        world.connect("AU", claimant);
+        world.settle();
+        assert!(world.has("KE", message) && world.has(claimant, message), "{claimant}");
+        let states = world.sent("AU", message).recipients.into_iter().map(|it| it.state);
+        assert!(states.into_iter().all(|state| state == RecipientState::Delivered), "{claimant}");
+    }
+}
+
+#[test]
 fn custody_is_read_and_ignored_with_its_reason() {
     let mut world = World::new(21, &["BR", "KE", "JO"]);
     let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();

@@ -52,7 +52,7 @@ pub(super) fn entry_view(
     let point = held.as_ref().and_then(|entry| entry.reference_point.as_ref());
     let nodes = membership.nodes().filter(|(_, standing)| standing.member == *code);
     let nodes = nodes.map(|(node, standing)| {
-        let listing = evidence.listing(*node);
+        let listing = evidence.listing(code, *node);
         let record = listing.and_then(|listing| evidence.directory().record(listing));
         DirectoryNodeView {
             node: *node,

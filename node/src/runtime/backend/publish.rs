@@ -39,7 +39,7 @@ pub(super) fn published(machine: &Machine, now: Timestamp) -> PublishedReference
 /// The newest header of this node's own entry under its key set, and when it was issued.
 fn newest(machine: &Machine, now: Timestamp) -> Option<(Sequence, Timestamp)> {
     let evidence = machine.evidence();
-    let listing = evidence.listing(machine.config().node)?;
+    let listing = evidence.listing(&machine.config().member, machine.config().node)?;
     let header = evidence.directory().header(listing, ChainKind::ReferencePoint, now)?;
     header.key_set.map(|_| (header.sequence, header.issued))
 }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use refpoint_protocol::{
-    directory::view::Age, machine::Machine, message::header::Precedence, time::Timestamp,
+    directory::view::Age, machine::Machine, membership::NodeStanding, message::header::Precedence,
+    time::Timestamp,
 };
 
 use super::{Operator, directory::chain_state};
@@ -55,7 +56,9 @@ pub(super) fn facts(machine: &Machine, now: Timestamp, operator: &Operator, arou
         key_set: KeySetStatus {
             epoch: own.filter(|own| !own.is_disputed()).and_then(|own| own.epoch),
             review: own.and_then(|own| own.review).map(Into::into),
-            lists_this_node: membership.is_active_node(&config.node),
+            lists_this_node: membership
+                .node_of(&config.member, &config.node)
+                .is_some_and(NodeStanding::is_active),
         },
         root_keys_here: operator
             .root_keys

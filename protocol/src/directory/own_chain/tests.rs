@@ -123,7 +123,7 @@ fn a_first_start_publishes_a_record_with_a_sealing_key_at_once() {
     assert_eq!(node.handle(FOUNDED, OwnInput::Woke), [(RECORD, Sequence(0), true)]);
     assert_eq!(node.handle(FOUNDED, OwnInput::Woke), []);
     assert_eq!(node.standing(FOUNDED), Standing::Signing);
-    let listing = node.evidence.listing(key_of(&node.federation)).unwrap();
+    let listing = node.evidence.listings().iter().find(|it| it.node == key_of(&node.federation)).unwrap();
     assert_eq!(node.evidence.directory().sealing_key(listing, FOUNDED).unwrap().key[0], 1);
 }
 
@@ -291,7 +291,7 @@ fn a_successor_of_the_sealing_key_is_published_a_week_ahead_and_old_seeds_die() 
     assert_eq!(node.wakeup(lead.before(MINUTE)), Some((lead, WakeReason::SealingKey)));
     let signed = node.handle(lead, OwnInput::Woke);
     assert_eq!((node.generated, signed.len(), signed[0].2), (2, 1, true));
-    let listing = node.evidence.listing(key_of(&node.federation)).unwrap();
+    let listing = node.evidence.listings().iter().find(|it| it.node == key_of(&node.federation)).unwrap();
     let record = node.evidence.directory().record(listing).unwrap();
     assert_eq!(record.sealing_keys.iter().map(|key| key.from).collect::<Vec<_>>(), [FOUNDED, end]);
     // Past its end the old key is published no longer, and its seed is kept a while.

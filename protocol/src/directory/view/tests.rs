@@ -5,9 +5,11 @@ use super::*;
 use crate::{
     directory::bodies::BodyAcceptance,
     evidence::{AnyDocument, Bearer, Evidence},
+    ids::DocumentId,
     limits::BODIES_PER_CHAIN_MAX,
+    membership::key_set::{KeySet, NodeEntry},
     testing::{
-        FOUNDED, Federation,
+        self, FOUNDED, Federation,
         chains::{ChainWriter, IntoAny, body, node_record, reference_point, sealing_key},
     },
 };
@@ -172,12 +174,50 @@ fn a_record_is_used_until_the_newest_one_can_be_read() {
     let mut writer = scene.writer(0, ChainKind::NodeRecord);
     scene.publish(&mut writer, 1);
     scene.take(writer.write(&body(&node_record(2))));
-    let listing = scene.evidence.listing(writer.key.node).unwrap();
+    let listing = scene.evidence.listing(&"KE".parse().unwrap(), writer.key.node).unwrap();
     let directory = scene.evidence.directory();
     assert_eq!(directory.record(listing).unwrap().salt, [1; 16]);
     let header = directory.header(listing, ChainKind::NodeRecord, FOUNDED).unwrap();
     assert_eq!((header.sequence, header.body), (Sequence(1), BodyMark::Missing));
     assert_eq!(directory.missing_bodies().len(), 1);
+}
+
+#[test]
+fn a_claim_to_anothers_node_has_no_record_and_takes_none_away() {
+    let mut scene = Scene::new();
+    let ke: MemberCode = "KE".parse().unwrap();
+    let mut writer = scene.writer(0, ChainKind::NodeRecord);
+    let (node, old) = (writer.key.node, writer.write(&body(&node_record(1))));
+    scene.take(old.clone());
+    drop(scene.evidence.accept_body(&body(&node_record(1))));
+    // Kenya's next key set names its record; two others name it too, as theirs and as something else.
+    let federation = scene.federation.clone();
+    let kenya = federation.unit("KE");
+    let name = |entry: &mut NodeEntry| entry.node_record = Some(old.id().into());
+    let of_kenya = |set: &mut KeySet| set.nodes.iter_mut().filter(|e| e.key == node).for_each(name);
+    let claim = |kind: ChainKind| {
+        let mut entry = testing::entry(7, &kenya.nodes[0]);
+        match kind {
+            ChainKind::NodeRecord => entry.node_record = Some(old.id().into()),
+            ChainKind::ReferencePoint => entry.reference_point = Some(old.id().into()),
+        }
+        move |set: &mut KeySet| set.nodes.push(entry)
+    };
+    let (br, sg) = (federation.unit("BR"), federation.unit("SG"));
+    let first = federation.next_key_set(&[&br.key_set], claim(ChainKind::NodeRecord), &br.root);
+    let last = federation.next_key_set(&[&sg.key_set], claim(ChainKind::ReferencePoint), &sg.root);
+    scene.take(first.any());
+    scene.take(federation.next_key_set(&[&kenya.key_set], of_kenya, &kenya.root).any());
+    scene.take(last.any());
+    let record = |member: &str| {
+        let listing = scene.evidence.listing(&member.parse().unwrap(), node).unwrap();
+        let header = scene.evidence.directory().header(listing, ChainKind::NodeRecord, FOUNDED);
+        let record = scene.evidence.directory().record(listing).map(|record| record.salt);
+        (header.map(|header| DocumentId::from(header.id)), record)
+    };
+    assert_eq!(record("KE"), (Some(old.id()), Some([1; 16])));
+    assert_eq!((record("BR"), record("SG")), ((None, None), (None, None)));
+    assert_eq!(scene.evidence.directory().member(&ke, FOUNDED).unwrap().nodes.len(), 2);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     document::{Envelope, Verified, encode},
-    ids::{MessageId, NodeKey},
+    ids::{MemberCode, MessageId, NodeKey},
     relay::{
         event::RelayEvent,
         exchange::RelayFault,
@@ -42,10 +42,7 @@ impl Outbox {
         // A node that was retired since may still say that it has the message.
         let addressed = match entry.targets.get(&node) {
             Some(target) => target.member == receipt.member,
-            None => {
-                entry.row.recipients.contains(&receipt.member)
-                    && turn.book.member_of(&node).as_ref() == Some(&receipt.member)
-            }
+            None => entry.row.recipients.contains(&receipt.member) && turn.book.lists(&receipt.member, &node),
         };
         if !addressed {
             return turn.fault(from, RelayFault::ReceiptUnknown(message));
@@ -56,7 +53,7 @@ impl Outbox {
                 let reason = receipt.reason.unwrap_or(RefusalReason::Invalid);
                 self.on_refused(turn, receipt, reason, verified.envelope());
             }
-            ReceiptWord::Reseal => self.on_reseal(turn, message, node),
+            ReceiptWord::Reseal => self.on_reseal(turn, message, &receipt.member, node),
             ReceiptWord::Custody => {}
         }
         self.pump(turn, node);
@@ -131,8 +128,8 @@ impl Outbox {
 
     /// The parcel does not open there: it is sealed anew, at once if the directory has another key by now, else
     /// after a pause in which the directory may catch up.
-    fn on_reseal(&mut self, turn: &mut Turn<'_>, message: MessageId, node: NodeKey) {
-        let current = turn.book.sealing_key(&node, turn.now).map(|key| key.id());
+    fn on_reseal(&mut self, turn: &mut Turn<'_>, message: MessageId, member: &MemberCode, node: NodeKey) {
+        let current = turn.book.sealing_key(member, &node, turn.now).map(|key| key.id());
         let Some(entry) = self.entries.get_mut(&message) else { return };
         let Some(target) = entry.targets.get_mut(&node) else { return };
         if !matches!(target.progress, Progress::Sent(_)) {

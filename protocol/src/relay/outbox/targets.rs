@@ -50,19 +50,24 @@ impl Outbox {
                 touched.insert(*node);
             }
             for node in active {
+                let key = |member| turn.book.sealing_key(member, &node, turn.now).map(|key| key.id());
                 let idle = entry.targets.get(&node).is_none_or(|target| match target.progress {
+                    Progress::Sealing(_) | Progress::Sent(_) | Progress::Done => false,
+                    // Another recipient only claims the node: it is this one's for which the node speaks.
+                    _ if target.member != member => key(&member).is_some() && key(&target.member).is_none(),
                     Progress::Keyless => true,
                     // A new key is tried at once.
-                    Progress::Resting(_) => {
-                        turn.book.sealing_key(&node, turn.now).map(|key| key.id()) != target.key
-                    }
-                    Progress::Waiting | Progress::Sealing(_) | Progress::Sent(_) | Progress::Done => false,
+                    Progress::Resting(_) => key(&member) != target.key,
+                    Progress::Waiting => false,
                 });
                 if idle && entry.answer(&node).is_none() {
-                    entry
+                    let target = entry
                         .targets
                         .entry(node)
                         .or_insert_with(|| Target::new(member.clone(), Progress::Keyless));
+                    if target.member != member {
+                        *target = Target::new(member.clone(), target.progress);
+                    }
                     entry.set_progress(turn, message, node, Progress::Waiting);
                     let peer = self.peers.entry(node).or_default();
                     peer.resting.remove(&message);
@@ -259,7 +264,7 @@ impl Outbox {
                 self.land(node, message);
                 continue;
             };
-            let Some(key) = turn.book.sealing_key(&node, turn.now) else {
+            let Some(key) = turn.book.sealing_key(&member, &node, turn.now) else {
                 entry.set_progress(turn, message, node, Progress::Keyless);
                 self.land(node, message);
                 continue;

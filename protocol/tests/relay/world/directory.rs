@@ -14,6 +14,8 @@ use refpoint_protocol::{
 pub(in super::super) struct Directory {
     pub(in super::super) status: BTreeMap<MemberCode, MemberStatus>,
     pub(in super::super) nodes: BTreeMap<NodeKey, (MemberCode, SignerStanding, Option<SealingKeyEntry>)>,
+    /// Nodes that a member's key set lists and that are another's.
+    pub(in super::super) claims: Vec<(MemberCode, NodeKey)>,
     pub(in super::super) clock_is_wrong: bool,
 }
 
@@ -26,15 +28,17 @@ impl Book for Directory {
         let active = |(m, standing, _): &(MemberCode, SignerStanding, _)| {
             m == member && *standing == SignerStanding::Active
         };
-        self.nodes.iter().filter(|(_, node)| active(node)).map(|(key, _)| *key).collect()
+        let own = self.nodes.iter().filter(|(_, node)| active(node)).map(|(key, _)| *key);
+        own.chain(self.claims.iter().filter(|(m, _)| m == member).map(|(_, key)| *key)).collect()
     }
 
-    fn member_of(&self, node: &NodeKey) -> Option<MemberCode> {
-        self.nodes.get(node).map(|(member, ..)| member.clone())
+    fn lists(&self, member: &MemberCode, node: &NodeKey) -> bool {
+        self.nodes.get(node).is_some_and(|(listed, ..)| listed == member)
+            || self.claims.contains(&(member.clone(), *node))
     }
 
-    fn sealing_key(&self, node: &NodeKey, _: Timestamp) -> Option<SealingKeyEntry> {
-        self.nodes.get(node)?.2.clone()
+    fn sealing_key(&self, member: &MemberCode, node: &NodeKey, _: Timestamp) -> Option<SealingKeyEntry> {
+        self.nodes.get(node).filter(|(listed, ..)| listed == member)?.2.clone()
     }
 
     fn signer_standing(&self, member: &MemberCode, signer: &NodeKey) -> SignerStanding {

@@ -1,0 +1,32 @@
+//! What members of the world sign beside their nodes' own records.
+
+use refpoint_protocol::{
+    evidence::AnyDocument,
+    ids::HeaderId,
+    membership::{charter::Charter, key_set::KeySet},
+    testing,
+};
+
+use super::World;
+
+impl World {
+    /// Charter version 2, signed by all stewards.
+    pub(crate) fn successor(&self, change: impl FnOnce(&mut Charter)) -> AnyDocument {
+        let mut charter = self.federation.founding.payload().clone();
+        charter.version = charter.version.next().unwrap();
+        charter.nonce = None;
+        charter.parents = vec![self.federation.founding.id().into()];
+        change(&mut charter);
+        let roots: Vec<_> = self.federation.units.iter().take(3).map(|unit| &unit.root).collect();
+        AnyDocument::Charter(testing::verified(&charter, self.federation.id, &roots))
+    }
+
+    /// The next key set of a member, which lists another's node as its own, with an old record of that node's.
+    pub(crate) fn claim(&self, member: usize, victim: usize, record: HeaderId) -> AnyDocument {
+        let unit = &self.federation.units[member];
+        let mut entry = testing::entry(0, &self.federation.units[victim].nodes[0]);
+        entry.node_record = Some(record);
+        let change = |set: &mut KeySet| set.nodes.push(entry);
+        AnyDocument::KeySet(self.federation.next_key_set(&[&unit.key_set], change, &unit.root))
+    }
+}
