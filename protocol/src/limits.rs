@@ -211,14 +211,43 @@ pub const OUTBOX_ROWS_MAX: usize = 200_000;
 /// Received messages held in memory: past it those that are acknowledged make room, then senders wait.
 pub const INBOX_ROWS_MAX: usize = 200_000;
 
+/// Received messages of one sender in memory that nobody acknowledged: a fifth, so that its flood closes the
+/// inbox to itself alone.
+pub const INBOX_ROWS_PER_SENDER_MAX: usize = INBOX_ROWS_MAX / 5;
+
+/// Received messages that every sender may have in memory, however many others have: a day of one a few
+/// minutes. All members together take as much again as [`INBOX_ROWS_MAX`] at most.
+pub const INBOX_ROWS_PER_SENDER_MIN: usize = 512;
+
 /// Message ids remembered at once: a message a minute for 400 days, and as many statements; past it senders wait.
 pub const MESSAGE_IDS_MAX: usize = 1_000_000;
+
+/// Ids remembered of one sender: a message every few minutes for 400 days.
+pub const MESSAGE_IDS_PER_SENDER_MAX: usize = MESSAGE_IDS_MAX / 5;
+
+/// Ids that every sender may have remembered, however many others have: five a day for 400 days.
+pub const MESSAGE_IDS_PER_SENDER_MIN: usize = 2_048;
+
+/// Statements in memory, about whatever message: five of each message that fits.
+pub const STATEMENTS_MAX: usize = 1_000_000;
+
+/// Statements of one speaker in memory.
+pub const STATEMENTS_PER_SPEAKER_MAX: usize = STATEMENTS_MAX / 5;
+
+/// Statements that every speaker may have in memory, however many others have.
+pub const STATEMENTS_PER_SPEAKER_MIN: usize = 2_048;
 
 /// Statements kept of one member about one message: each of the nine words a few times.
 pub const STATEMENTS_PER_MEMBER_MAX: usize = 32;
 
 /// Statements kept about messages that are not known here: a lost disk's worth of acknowledgements.
 pub const ORPHAN_STATEMENTS_MAX: usize = 4_096;
+
+/// The same of one member.
+pub const ORPHAN_STATEMENTS_PER_MEMBER_MAX: usize = 1_024;
+
+/// The same that every member may have, however many others have: what it said of the last few messages.
+pub const ORPHAN_STATEMENTS_PER_MEMBER_MIN: usize = 32;
 
 /// Parcels sealed or sent to one node and not answered yet: twice what keeps a loopback link busy.
 pub const IN_FLIGHT_PER_PEER_MAX: usize = 128;
@@ -238,8 +267,20 @@ pub const OPENING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Opened messages that wait for their signer's key set.
 pub const HELD_MESSAGES_MAX: usize = 256;
 
+/// The same of one peer.
+pub const HELD_MESSAGES_PER_PEER_MAX: usize = 64;
+
+/// The same that every peer may have, however many others have: whoever is new sends more than one.
+pub const HELD_MESSAGES_PER_PEER_MIN: usize = 4;
+
 /// Bytes of opened messages that wait for their signer's key set.
 pub const HELD_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The same of one peer: one of the largest.
+pub const HELD_BYTES_PER_PEER_MAX: usize = 4 * 1024 * 1024;
+
+/// The same that every peer may have, however many others have: a message of text and forms.
+pub const HELD_BYTES_PER_PEER_MIN: usize = 64 * 1024;
 
 /// How long an opened message waits for its signer's key set: the sender sends it again anyway.
 pub const HELD_WAIT: Duration = Duration::from_secs(60);

@@ -22,6 +22,7 @@ mod restore;
 mod retry;
 pub mod rows;
 pub mod sealing;
+mod share;
 mod statements;
 mod turn;
 pub mod views;

@@ -60,7 +60,8 @@ pub trait Backend: Send + Sync + 'static {
         request: ImportRequest,
     ) -> impl Future<Output = Result<ImportReply, BackendError>> + Send;
 
-    /// The rows of one folder, newest first, at most `limit`. Without `all`: in the inbox those that no person
+    /// The rows of one folder, at most `limit`: of the inbox the most urgent first, then the newest; of the
+    /// outbox the newest first. Without `all`: in the inbox those that no person
     /// here has acknowledged, in the outbox those that a recipient has not acknowledged and that wait still.
     fn messages(
         &self,

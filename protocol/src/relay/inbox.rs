@@ -5,6 +5,8 @@
 
 mod accept;
 mod opening;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,12 +18,16 @@ use super::{
     receipt::{Receipt, ReceiptWord, RefusalReason},
     retry::Timer,
     rows::{IdRow, InboxRow, statement_key},
+    share::{ShareBounds, Shares},
     statements::Statements,
     turn::{Turn, Write},
 };
 use crate::{
-    ids::{MessageId, NodeKey, SealingKeyId},
-    limits::{INBOX_ROWS_MAX, MESSAGE_IDS_MAX},
+    ids::{MemberCode, MessageId, NodeKey, SealingKeyId},
+    limits::{
+        INBOX_ROWS_MAX, INBOX_ROWS_PER_SENDER_MAX, INBOX_ROWS_PER_SENDER_MIN, MESSAGE_IDS_MAX,
+        MESSAGE_IDS_PER_SENDER_MAX, MESSAGE_IDS_PER_SENDER_MIN,
+    },
     storage::{Change, Table},
     time::Timestamp,
 };
@@ -31,16 +37,23 @@ use crate::{
 pub(super) struct Inbox {
     /// Ids seen, and until when they are kept: what makes a message appear once.
     ids: BTreeMap<MessageId, Seen>,
+    id_shares: Shares<SenderIndex>,
+    senders: BTreeMap<MemberCode, SenderIndex>,
     rows: BTreeMap<MessageId, InboxRow>,
-    /// Acknowledged messages, oldest first: the first to leave memory when it is full.
-    settled: BTreeSet<(Timestamp, MessageId)>,
+    row_shares: Shares<MemberCode>,
+    /// Acknowledged messages of each sender, oldest first: the first to leave memory when it is full.
+    settled: BTreeMap<MemberCode, BTreeSet<(Timestamp, MessageId)>>,
     opening: BTreeMap<Ticket, Opening>,
     /// Parcels being opened, by who handed them over.
     opening_from: BTreeSet<(NodeKey, MessageId)>,
     opening_bytes: usize,
     held: BTreeMap<MessageId, Held>,
-    held_bytes: usize,
+    held_shares: Shares<NodeKey>,
+    held_bytes: Shares<NodeKey>,
 }
+
+/// A sender's number in this run: a million ids name it in two bytes.
+type SenderIndex = u16;
 
 /// An id that was seen.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +61,8 @@ struct Seen {
     until: Timestamp,
     /// The write that made it durable, in this run: a receipt rests on it.
     write: Option<Ticket>,
+    /// Who counts for it; `None` while rows are being restored.
+    sender: Option<SenderIndex>,
 }
 
 impl Inbox {
@@ -65,23 +80,32 @@ impl Inbox {
     }
 
     pub(super) fn restore_id(&mut self, turn: &mut Turn<'_>, message: MessageId, row: IdRow) {
-        self.ids.insert(message, Seen { until: row.until, write: None });
+        self.ids.insert(message, Seen { until: row.until, write: None, sender: None });
         turn.timers.set(row.until, Timer::ForgetReceived(message));
     }
 
     pub(super) fn restore_row(&mut self, message: MessageId, row: InboxRow) {
-        self.rows.insert(message, row);
+        self.insert_row(message, row);
     }
 
-    /// All rows are back: what does not fit in memory stays on the disk.
-    pub(super) fn restored(&mut self) {
-        self.make_room();
+    /// All rows are back: each id counts for its sender, and what does not fit in memory stays on the disk.
+    pub(super) fn restored(&mut self, statements: &Statements) {
+        let said = statements.all().map(|said| (said.id, said.row.member.clone()));
+        let owned = self.rows.iter().map(|(message, row)| (*message, row.sender.clone())).chain(said);
+        for (message, sender) in owned.collect::<Vec<_>>() {
+            let sender = self.sender_index(&sender);
+            if let Some(seen) = self.ids.get_mut(&message).filter(|seen| seen.sender.is_none()) {
+                seen.sender = Some(sender);
+                self.id_shares.add(&sender, 1);
+            }
+        }
+        while self.rows.len() > INBOX_ROWS_MAX && self.drop_settled(None) {}
     }
 
     /// A person here, or at a sibling node, took a message: it may leave memory when that is full.
     pub(super) fn on_acknowledged(&mut self, message: MessageId) {
         if let Some(row) = self.rows.get(&message) {
-            self.settled.insert((row.received, message));
+            self.settled.entry(row.sender.clone()).or_default().insert((row.received, message));
         }
     }
 
@@ -93,12 +117,10 @@ impl Inbox {
         statements: &mut Statements,
     ) {
         let Write::Received { message, from, class } = write else { return };
-        if let Some(seen) = self.ids.remove(&message) {
+        if let Some(seen) = self.remove_id(message) {
             turn.timers.clear(seen.until, Timer::ForgetReceived(message));
         }
-        if let Some(row) = self.rows.remove(&message) {
-            self.settled.remove(&(row.received, message));
-        } else {
+        if !self.remove_row(message) {
             statements.remove(message);
         }
         refuse(turn, from, class, message, RefusalReason::NoRoom);
@@ -107,40 +129,127 @@ impl Inbox {
     /// A timer of the inbox's is due.
     pub(super) fn on_timer(&mut self, turn: &mut Turn<'_>, timer: Timer, statements: &mut Statements) {
         match timer {
-            Timer::ForgetReceived(message) => self.forget(turn, message, statements),
-            Timer::DropHeld(message) => {
-                if let Some(held) = self.held.remove(&message) {
-                    self.held_bytes = self.held_bytes.saturating_sub(held.bytes());
-                }
+            // While the clock is not to be trusted, a parcel is never too late: its id is needed.
+            Timer::ForgetReceived(message) if !turn.book.applies_expiry() => {
+                turn.timers.set(turn.now.after(FORGETTING_POSTPONED), Timer::ForgetReceived(message));
             }
+            Timer::ForgetReceived(message) => self.forget(turn, message, statements),
+            Timer::DropHeld(message) => drop(self.take_held(message)),
             Timer::Retry(..) | Timer::Expire(_) | Timer::DropContent(_) | Timer::ForgetSent(_) => {}
         }
     }
 
+    /// An id is not needed any more: with it goes the message, or a statement about a message that never came.
     fn forget(&mut self, turn: &mut Turn<'_>, message: MessageId, statements: &mut Statements) {
-        self.ids.remove(&message);
-        let key = *message.as_bytes();
-        let mut changes = vec![Change::delete(Table::MessageIds, key)];
-        if let Some(row) = self.rows.remove(&message) {
-            self.settled.remove(&(row.received, message));
-            changes.push(Change::delete(Table::Inbox, key));
-            changes.push(Change::delete(Table::InboxContent, key));
-            let forgotten = statements.forget(message).into_iter();
-            changes.extend(forgotten.map(|id| Change::delete(Table::Statements, statement_key(message, id))));
+        if self.remove_id(message).is_none() {
+            return;
         }
+        self.remove_row(message);
+        // Whether it was a message is not known once it left memory; deleting what is not there does no harm.
+        let key = *message.as_bytes();
+        let tables = [Table::MessageIds, Table::Inbox, Table::InboxContent];
+        let mut changes: Vec<Change> = tables.into_iter().map(|table| Change::delete(table, key)).collect();
+        let forgotten = statements.forget(message).into_iter().map(|id| (message, id));
+        let orphan = statements.forget_orphan(message).map(|answers| (answers, message));
+        let statements = forgotten.chain(orphan);
+        changes.extend(
+            statements.map(|(answers, id)| Change::delete(Table::Statements, statement_key(answers, id))),
+        );
         turn.persist(changes);
     }
 
-    /// Lets acknowledged messages leave memory when it is full; `false` if there is no room. Ids never leave
-    /// early: that would let a message appear twice.
-    fn make_room(&mut self) -> bool {
-        while self.rows.len() >= INBOX_ROWS_MAX {
-            let Some((_, message)) = self.settled.pop_first() else { return false };
-            self.rows.remove(&message);
+    /// Whether another id of this sender's would be kept. Ids never leave early: that would let a message appear
+    /// twice.
+    fn has_id_room(&mut self, sender: &MemberCode) -> bool {
+        let sender = self.sender_index(sender);
+        self.id_shares.has_room(IDS, &sender, 1)
+    }
+
+    /// Lets acknowledged messages leave memory when it is full, the sender's own when its share is; `false` if
+    /// there is no room for another of this sender's.
+    fn make_room(&mut self, sender: &MemberCode) -> bool {
+        let own_settled = self.settled.get(sender).map_or(0, BTreeSet::len);
+        let settled: usize = self.settled.values().map(BTreeSet::len).sum();
+        // Nothing is put aside that would not make enough room.
+        let could =
+            self.row_shares.of(sender) - own_settled < ROWS.each && self.rows.len() - settled < ROWS.all;
+        while could && !self.row_shares.has_room(ROWS, sender, 1) {
+            let own = self.row_shares.of(sender) >= ROWS.each;
+            if !self.drop_settled(own.then_some(sender)) {
+                break;
+            }
         }
-        self.ids.len() < MESSAGE_IDS_MAX
+        self.row_shares.has_room(ROWS, sender, 1)
+    }
+
+    /// Lets the oldest acknowledged message leave memory, of one sender or of all; `false` if there is none.
+    fn drop_settled(&mut self, sender: Option<&MemberCode>) -> bool {
+        let oldest = match sender {
+            Some(sender) => self.settled.get(sender).and_then(BTreeSet::first),
+            None => self.settled.values().filter_map(BTreeSet::first).min(),
+        };
+        oldest.copied().is_some_and(|(_, message)| self.remove_row(message))
+    }
+
+    fn insert_row(&mut self, message: MessageId, row: InboxRow) {
+        self.row_shares.add(&row.sender, 1);
+        self.rows.insert(message, row);
+    }
+
+    fn remove_row(&mut self, message: MessageId) -> bool {
+        let Some(row) = self.rows.remove(&message) else { return false };
+        self.row_shares.remove(&row.sender, 1);
+        if let Some(settled) = self.settled.get_mut(&row.sender) {
+            settled.remove(&(row.received, message));
+            if settled.is_empty() {
+                self.settled.remove(&row.sender);
+            }
+        }
+        true
+    }
+
+    fn insert_id(&mut self, message: MessageId, until: Timestamp, write: Ticket, sender: &MemberCode) {
+        let sender = self.sender_index(sender);
+        self.id_shares.add(&sender, 1);
+        self.ids.insert(message, Seen { until, write: Some(write), sender: Some(sender) });
+    }
+
+    fn remove_id(&mut self, message: MessageId) -> Option<Seen> {
+        let seen = self.ids.remove(&message)?;
+        if let Some(sender) = seen.sender {
+            self.id_shares.remove(&sender, 1);
+        }
+        Some(seen)
+    }
+
+    fn take_held(&mut self, message: MessageId) -> Option<Held> {
+        let held = self.held.remove(&message)?;
+        self.held_shares.remove(&held.from, 1);
+        self.held_bytes.remove(&held.from, held.bytes());
+        Some(held)
+    }
+
+    /// Senders are members of charters: a few hundred in all the years.
+    fn sender_index(&mut self, sender: &MemberCode) -> SenderIndex {
+        if let Some(index) = self.senders.get(sender) {
+            return *index;
+        }
+        let index = SenderIndex::try_from(self.senders.len()).unwrap_or(SenderIndex::MAX);
+        self.senders.insert(sender.clone(), index);
+        index
     }
 }
+
+/// Messages in memory, by sender.
+const ROWS: ShareBounds =
+    ShareBounds { all: INBOX_ROWS_MAX, each: INBOX_ROWS_PER_SENDER_MAX, floor: INBOX_ROWS_PER_SENDER_MIN };
+
+/// Ids of messages and statements, by sender.
+const IDS: ShareBounds =
+    ShareBounds { all: MESSAGE_IDS_MAX, each: MESSAGE_IDS_PER_SENDER_MAX, floor: MESSAGE_IDS_PER_SENDER_MIN };
+
+/// How long forgetting waits while the clock is not to be trusted.
+const FORGETTING_POSTPONED: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Answers `delivered`, resting on the write that made it true.
 fn confirm(turn: &mut Turn<'_>, to: NodeKey, class: Class, message: MessageId, after: Option<Ticket>) {

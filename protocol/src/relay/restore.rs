@@ -70,10 +70,12 @@ impl Relay {
             let acknowledged = machines.statements.acknowledged(&answers);
             if !acknowledged.is_empty() {
                 machines.outbox.on_acknowledged(&mut turn, answers, &acknowledged);
+            }
+            if acknowledged.contains(&turn.own.member) {
                 machines.inbox.on_acknowledged(answers);
             }
         }
-        machines.inbox.restored();
+        machines.inbox.restored(&machines.statements);
         Restored { relay, effects, damaged }
     }
 

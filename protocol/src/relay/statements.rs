@@ -5,10 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::rows::StatementRow;
+use super::{
+    rows::StatementRow,
+    share::{ShareBounds, Shares},
+};
 use crate::{
     ids::{MemberCode, MessageId},
-    limits::{ORPHAN_STATEMENTS_MAX, STATEMENTS_PER_MEMBER_MAX},
+    limits::{
+        ORPHAN_STATEMENTS_MAX, ORPHAN_STATEMENTS_PER_MEMBER_MAX, ORPHAN_STATEMENTS_PER_MEMBER_MIN,
+        STATEMENTS_MAX, STATEMENTS_PER_MEMBER_MAX, STATEMENTS_PER_SPEAKER_MAX, STATEMENTS_PER_SPEAKER_MIN,
+    },
     message::body::Word,
 };
 
@@ -23,61 +29,90 @@ pub(super) struct Said {
 #[derive(Default)]
 pub(super) struct Statements {
     by_message: BTreeMap<MessageId, Vec<Said>>,
-    /// Messages that are spoken of and not known here.
-    orphans: BTreeSet<MessageId>,
-    orphaned: usize,
+    shares: Shares<MemberCode>,
+    /// Statements about messages that are not known here, with the message.
+    orphans: BTreeMap<MessageId, MessageId>,
+    orphan_shares: Shares<MemberCode>,
 }
 
 impl Statements {
     /// Whether another statement by this member about this message would be kept.
     pub(super) fn has_room(&self, message: MessageId, member: &MemberCode, known: bool) -> bool {
         let by_member = self.of(&message).iter().filter(|said| said.row.member == *member).count();
-        by_member < STATEMENTS_PER_MEMBER_MAX && (known || self.orphaned < ORPHAN_STATEMENTS_MAX)
+        by_member < STATEMENTS_PER_MEMBER_MAX
+            && self.shares.has_room(ALL, member, 1)
+            && (known || self.orphan_shares.has_room(ORPHANS, member, 1))
+    }
+
+    /// Whether this statement about this message is here.
+    pub(super) fn has(&self, message: &MessageId, id: &MessageId) -> bool {
+        self.of(message).iter().any(|said| said.id == *id)
     }
 
     /// Keeps a statement, in the order of its making.
     pub(super) fn insert(&mut self, id: MessageId, mut row: StatementRow, known: bool) {
         row.text = None;
         let message = row.statement.answers;
+        self.shares.add(&row.member, 1);
+        if !known {
+            self.orphans.insert(id, message);
+            self.orphan_shares.add(&row.member, 1);
+        }
         let all = self.by_message.entry(message).or_default();
         let at = all.partition_point(|said| (said.row.created, said.id) < (row.created, id));
         all.insert(at, Said { id, row });
-        if !known {
-            self.orphans.insert(message);
-            self.orphaned += 1;
-        }
     }
 
     /// Takes a statement back that could not be stored.
     pub(super) fn remove(&mut self, id: MessageId) {
-        let Some((message, all)) =
-            self.by_message.iter_mut().find(|(_, all)| all.iter().any(|said| said.id == id))
-        else {
-            return;
-        };
-        let message = *message;
-        all.retain(|said| said.id != id);
-        let empty = all.is_empty();
-        if self.orphans.contains(&message) {
-            self.orphaned = self.orphaned.saturating_sub(1);
+        let of = |(_, all): &(&MessageId, &Vec<Said>)| all.iter().any(|said| said.id == id);
+        if let Some(message) = self.by_message.iter().find(of).map(|(message, _)| *message) {
+            self.take(message, id);
         }
-        if empty {
-            self.by_message.remove(&message);
-            self.orphans.remove(&message);
-        }
+    }
+
+    /// A statement's own id is forgotten: if the message that it is about never came, so is the statement, and
+    /// that message is returned.
+    pub(super) fn forget_orphan(&mut self, id: MessageId) -> Option<MessageId> {
+        let message = self.orphans.get(&id).copied()?;
+        self.take(message, id);
+        Some(message)
     }
 
     /// A message is known from now on: what was said of it counts.
     pub(super) fn on_known(&mut self, message: MessageId) {
-        if self.orphans.remove(&message) {
-            self.orphaned = self.orphaned.saturating_sub(self.of(&message).len());
+        let Self { by_message, orphans, orphan_shares, .. } = self;
+        for said in by_message.get(&message).map_or(&[][..], Vec::as_slice) {
+            if orphans.remove(&said.id).is_some() {
+                orphan_shares.remove(&said.row.member, 1);
+            }
         }
     }
 
     /// A message is forgotten, and what was said of it; returns the statements' ids.
     pub(super) fn forget(&mut self, message: MessageId) -> Vec<MessageId> {
         self.on_known(message);
-        self.by_message.remove(&message).unwrap_or_default().into_iter().map(|said| said.id).collect()
+        let all = self.by_message.remove(&message).unwrap_or_default();
+        all.iter().for_each(|said| self.shares.remove(&said.row.member, 1));
+        all.into_iter().map(|said| said.id).collect()
+    }
+
+    /// Every statement.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Said> {
+        self.by_message.values().flatten()
+    }
+
+    fn take(&mut self, message: MessageId, id: MessageId) {
+        let Some(all) = self.by_message.get_mut(&message) else { return };
+        let Some(at) = all.iter().position(|said| said.id == id) else { return };
+        let said = all.remove(at);
+        if all.is_empty() {
+            self.by_message.remove(&message);
+        }
+        self.shares.remove(&said.row.member, 1);
+        if self.orphans.remove(&id).is_some() {
+            self.orphan_shares.remove(&said.row.member, 1);
+        }
     }
 
     /// What was said of a message, oldest first.
@@ -91,6 +126,15 @@ impl Statements {
         self.of(message).iter().filter(acknowledged).map(|said| said.row.member.clone()).collect()
     }
 }
+
+const ALL: ShareBounds =
+    ShareBounds { all: STATEMENTS_MAX, each: STATEMENTS_PER_SPEAKER_MAX, floor: STATEMENTS_PER_SPEAKER_MIN };
+
+const ORPHANS: ShareBounds = ShareBounds {
+    all: ORPHAN_STATEMENTS_MAX,
+    each: ORPHAN_STATEMENTS_PER_MEMBER_MAX,
+    floor: ORPHAN_STATEMENTS_PER_MEMBER_MIN,
+};
 
 #[cfg(test)]
 mod tests {
@@ -132,12 +176,17 @@ mod tests {
         }
         assert!(!statements.has_room(id(999), &ke, true));
         assert!(statements.has_room(id(999), &jo, true));
-        for number in 0..u16::try_from(ORPHAN_STATEMENTS_MAX).unwrap() {
+        for number in 0..u16::try_from(ORPHAN_STATEMENTS_PER_MEMBER_MAX).unwrap() {
+            assert!(statements.has_room(id(number + 10_000), &ke, false));
             statements.insert(id(number + 2_000), row(id(number + 10_000), "KE", 5), false);
         }
-        assert!(!statements.has_room(id(1), &jo, false));
+        assert!(!statements.has_room(id(1), &ke, false), "its share is used up");
+        assert!(statements.has_room(id(1), &jo, false), "and nobody else's");
         statements.on_known(id(10_000));
-        assert!(statements.has_room(id(1), &jo, false));
+        assert!(statements.has_room(id(1), &ke, false));
+        assert_eq!(statements.forget_orphan(id(2_000)), None, "its message is known");
+        assert_eq!(statements.forget_orphan(id(2_001)), Some(id(10_001)));
+        assert!(statements.of(&id(10_001)).is_empty());
     }
 
     #[test]
@@ -152,6 +201,6 @@ mod tests {
         assert_eq!(statements.acknowledged(&id(9)).len(), 1);
         statements.remove(id(2));
         assert_eq!(statements.forget(id(9)), [id(3), id(1)]);
-        assert_eq!(statements.orphaned, 0);
+        assert_eq!((statements.orphan_shares.total(), statements.shares.total()), (0, 0));
     }
 }

@@ -235,11 +235,12 @@ impl Relay {
         views
     }
 
-    /// Messages that this node received and remembers, newest first.
+    /// Messages that this node received and remembers, the most urgent first and of those the newest: no flood
+    /// of lesser ones hides what is urgent from whoever reads the beginning.
     #[must_use]
     pub fn inbox(&self) -> Vec<ReceivedView> {
         let mut views: Vec<_> = self.machines.inbox.rows().map(|(id, row)| self.received(*id, row)).collect();
-        views.sort_by_key(|view| std::cmp::Reverse((view.received, view.id)));
+        views.sort_by_key(|view| std::cmp::Reverse((view.precedence, view.received, view.id)));
         views
     }
 

@@ -109,6 +109,27 @@ fn a_statement_about_an_unknown_message_counts_when_the_message_comes() {
 }
 
 #[test]
+fn a_statement_about_a_message_that_never_comes_is_forgotten_once_none_can_come() {
+    let mut world = World::new(67, &["BR", "KE1", "KE2"]);
+    world.connect("BR", "KE1");
+    world.connect("KE1", "KE2");
+    let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
+    world.settle();
+    world.state("KE1", message, Word::Acknowledged);
+    let kept = |world: &World, table| world.nodes["KE2"].disk.keys().filter(|(t, _)| *t == table).count();
+    world.directory.clock_is_wrong = true;
+    world.run(Duration::from_secs(6 * 86_400));
+    let both = |world: &World| (kept(world, Table::Statements), kept(world, Table::MessageIds));
+    assert_eq!(both(&world), (1, 1), "a clock that is not to be trusted forgets nothing");
+    world.directory.clock_is_wrong = false;
+    world.run(Duration::from_secs(120));
+    assert_eq!(both(&world), (0, 0));
+    // At the node that has the message, what was said of it stays with it.
+    let view = world.relay("KE1").inbox().remove(0);
+    assert_eq!(view.acknowledged.unwrap().member, code("KE"));
+}
+
+#[test]
 fn a_message_taken_back_is_sent_no_more_and_its_recipients_are_told() {
     let mut world = World::new(65, &["BR", "KE", "JO"]);
     world.connect("BR", "KE");

@@ -1,13 +1,17 @@
 //! From an opened message to a durable one: whether its signer counts now, and what marks it carries.
 
 use super::{
-    Inbox, Seen, confirm,
+    Inbox, confirm,
     opening::{Held, is_too_late},
     refuse,
 };
 use crate::{
     ids::{MemberCode, MessageId, NodeKey},
-    limits::{CLOCK_SKEW_MAX, EXPIRY_GRACE, HELD_BYTES_MAX, HELD_MESSAGES_MAX, HELD_WAIT, MESSAGE_ID_KEPT},
+    limits::{
+        CLOCK_SKEW_MAX, EXPIRY_GRACE, HELD_BYTES_MAX, HELD_BYTES_PER_PEER_MAX, HELD_BYTES_PER_PEER_MIN,
+        HELD_MESSAGES_MAX, HELD_MESSAGES_PER_PEER_MAX, HELD_MESSAGES_PER_PEER_MIN, HELD_WAIT,
+        MESSAGE_ID_KEPT,
+    },
     message::header::MessageHeader,
     relay::{
         book::{MemberStatus, SignerStanding},
@@ -19,6 +23,7 @@ use crate::{
         retry::Timer,
         rows::{IdRow, InboxRow, StatementRow, encode_row, statement_key},
         sealing::Opened,
+        share::ShareBounds,
         statements::Statements,
         turn::{Turn, Write, change},
     },
@@ -65,7 +70,8 @@ impl Inbox {
                 return refuse(turn, from, class, message, reason);
             }
         };
-        if !self.make_room() {
+        let is_statement = opened.body.statement.is_some();
+        if !self.has_id_room(&header.sender) || !(is_statement || self.make_room(&header.sender)) {
             return refuse(turn, from, class, message, RefusalReason::NoRoom);
         }
         let marks = Marks {
@@ -73,7 +79,7 @@ impl Inbox {
             future: header.created > turn.now.after(CLOCK_SKEW_MAX),
             unproven,
         };
-        if opened.body.statement.is_some() {
+        if is_statement {
             self.accept_statement(turn, outbox, statements, (from, class, opened), marks);
         } else {
             self.accept_message(turn, statements, (from, class, opened), signer, marks);
@@ -96,8 +102,7 @@ impl Inbox {
             .map(|(message, _)| *message)
             .collect();
         for message in concerned {
-            let Some(held) = self.held.remove(&message) else { continue };
-            self.held_bytes = self.held_bytes.saturating_sub(held.bytes());
+            let Some(held) = self.take_held(message) else { continue };
             turn.timers.clear(held.until, Timer::DropHeld(message));
             self.accept(turn, outbox, statements, (held.from, held.class, held.opened));
         }
@@ -137,12 +142,15 @@ impl Inbox {
             marks,
             drill: row.drill,
         };
-        self.rows.insert(message, row);
+        let sender = row.sender.clone();
+        self.insert_row(message, row);
         statements.on_known(message);
-        if !statements.acknowledged(&message).is_empty() {
+        // What the sender or another recipient says is no word of this side's.
+        if statements.acknowledged(&message).contains(&turn.own.member) {
             self.on_acknowledged(message);
         }
-        self.store(turn, (from, class, message), header.expires, changes);
+        let until = turn.now.after(MESSAGE_ID_KEPT).max(header.expires.after(EXPIRY_GRACE));
+        self.store(turn, (from, class, message), &sender, until, changes);
         turn.emit(event);
     }
 
@@ -166,6 +174,10 @@ impl Inbox {
             turn.fault(from, RelayFault::Statement(answers));
             return refuse(turn, from, class, id, RefusalReason::Invalid);
         }
+        if statements.has(&answers, &id) {
+            // Its id was forgotten, and a clock that is not to be trusted lets it come again.
+            return confirm(turn, from, class, id, None);
+        }
         if !statements.has_room(answers, &member, known) {
             return refuse(turn, from, class, id, RefusalReason::NoRoom);
         }
@@ -181,11 +193,16 @@ impl Inbox {
         let key = statement_key(answers, id);
         let stored = change(encode_row(&row).map(|row| Change::put(Table::Statements, key, row)));
         statements.insert(id, row, known);
-        self.store(turn, (from, class, id), header.expires, stored.into_iter().collect());
+        // A statement stays with its message: the id alone is kept until a parcel would be too late.
+        let until = turn.now.max(header.expires).after(EXPIRY_GRACE).after(CLOCK_SKEW_MAX);
+        self.store(turn, (from, class, id), &member, until, stored.into_iter().collect());
+        let own = member == turn.own.member;
         turn.emit(RelayEvent::StatementArrived { id, statement: label, member, known, marks });
         if label.word == crate::message::body::Word::Acknowledged {
             outbox.on_acknowledged(turn, answers, &statements.acknowledged(&answers));
-            self.on_acknowledged(answers);
+            if own {
+                self.on_acknowledged(answers);
+            }
         }
     }
 
@@ -195,14 +212,14 @@ impl Inbox {
         &mut self,
         turn: &mut Turn<'_>,
         (from, class, message): (NodeKey, Class, MessageId),
-        expires: Timestamp,
+        sender: &MemberCode,
+        until: Timestamp,
         mut changes: Vec<Change>,
     ) {
-        let until = turn.now.after(MESSAGE_ID_KEPT).max(expires.after(EXPIRY_GRACE));
         let id = encode_row(&IdRow { until });
         changes.extend(change(id.map(|row| Change::put(Table::MessageIds, *message.as_bytes(), row))));
         let write = turn.persist_refusable(changes, Write::Received { message, from, class });
-        self.ids.insert(message, Seen { until, write: Some(write) });
+        self.insert_id(message, until, write, sender);
         turn.timers.set(until, Timer::ForgetReceived(message));
         confirm(turn, from, class, message, Some(write));
     }
@@ -212,15 +229,17 @@ impl Inbox {
         let message = MessageId::from(opened.header.id());
         let member = opened.header.payload().sender.clone();
         let held = Held { from, class, opened, until: turn.now.after(HELD_WAIT) };
-        let full = self.held.len() >= HELD_MESSAGES_MAX || self.held_bytes + held.bytes() > HELD_BYTES_MAX;
-        if full {
-            return refuse(turn, from, class, message, RefusalReason::TooFast);
-        }
         if self.held.contains_key(&message) {
             return;
         }
+        let room = self.held_shares.has_room(HELD, &from, 1)
+            && self.held_bytes.has_room(HELD_BYTES, &from, held.bytes());
+        if !room {
+            return refuse(turn, from, class, message, RefusalReason::TooFast);
+        }
         turn.timers.set(held.until, Timer::DropHeld(message));
-        self.held_bytes += held.bytes();
+        self.held_shares.add(&from, 1);
+        self.held_bytes.add(&from, held.bytes());
         self.held.insert(message, held);
         turn.effects.push(RelayEffect::FetchKeySet { from, member });
     }
@@ -242,3 +261,14 @@ fn standing(turn: &Turn<'_>, header: &MessageHeader, signer: &NodeKey) -> Standi
         SignerStanding::Retired(_) | SignerStanding::Ended => Standing::Refused(RefusalReason::UnknownSigner),
     }
 }
+
+/// Messages that wait for a key set, by who handed them over.
+const HELD: ShareBounds = ShareBounds {
+    all: HELD_MESSAGES_MAX,
+    each: HELD_MESSAGES_PER_PEER_MAX,
+    floor: HELD_MESSAGES_PER_PEER_MIN,
+};
+
+/// Their bytes.
+const HELD_BYTES: ShareBounds =
+    ShareBounds { all: HELD_BYTES_MAX, each: HELD_BYTES_PER_PEER_MAX, floor: HELD_BYTES_PER_PEER_MIN };

@@ -60,9 +60,6 @@ impl Inbox {
         if !self.has_pool_room(from, class, bytes) {
             return refuse(turn, from, class, message, RefusalReason::TooFast);
         }
-        if !self.make_room() {
-            return refuse(turn, from, class, message, RefusalReason::NoRoom);
-        }
         let ticket = turn.tickets.draw();
         self.opening.insert(ticket, Opening { from, message, class, bytes });
         self.opening_from.insert((from, message));
