@@ -25,6 +25,8 @@ struct Arguments {
     program: PathBuf,
     json: Option<PathBuf>,
     mesh: bool,
+    /// Only the floor and the relay: for whoever works on a message's path.
+    relay_only: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -40,8 +42,10 @@ fn main() -> anyhow::Result<()> {
     ]);
     say("the relay between two nodes over TCP on loopback, in this process");
     figures.extend(runtime.block_on(relay::measure(&floor))?);
-    say("single processes");
-    figures.extend(process::measure(&arguments.program)?);
+    if !arguments.relay_only {
+        say("single processes");
+        figures.extend(process::measure(&arguments.program)?);
+    }
     if arguments.mesh {
         say("196 nodes in this process, all connected (ten minutes and more on two cores)");
         figures.extend(runtime.block_on(mesh::measure())?);
@@ -61,7 +65,12 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn arguments() -> anyhow::Result<Arguments> {
-    let mut arguments = Arguments { program: "target/release/refpoint".into(), json: None, mesh: false };
+    let mut arguments = Arguments {
+        program: "target/release/refpoint".into(),
+        json: None,
+        mesh: false,
+        relay_only: false,
+    };
     let mut given = std::env::args().skip(1);
     while let Some(argument) = given.next() {
         let mut value = || given.next().ok_or_else(|| anyhow::anyhow!("{argument} wants a file"));
@@ -69,6 +78,7 @@ fn arguments() -> anyhow::Result<Arguments> {
             "--program" => arguments.program = value()?.into(),
             "--json" => arguments.json = Some(value()?.into()),
             "--mesh" => arguments.mesh = true,
+            "--relay" => arguments.relay_only = true,
             other => anyhow::bail!("unknown argument {other}; see scripts/bench --help"),
         }
     }
