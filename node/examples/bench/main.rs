@@ -65,12 +65,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn arguments() -> anyhow::Result<Arguments> {
-    let mut arguments = Arguments {
-        program: "target/release/refpoint".into(),
-        json: None,
-        mesh: false,
-        relay_only: false,
-    };
+    let mut arguments =
+        Arguments { program: "target/release/refpoint".into(), json: None, mesh: false, relay_only: false };
     let mut given = std::env::args().skip(1);
     while let Some(argument) = given.next() {
         let mut value = || given.next().ok_or_else(|| anyhow::anyhow!("{argument} wants a file"));

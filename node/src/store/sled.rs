@@ -412,7 +412,7 @@ const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 const BULK_RESERVE_BYTES: u64 = 256 * 1024 * 1024;
 
 /// sled's cache: the whole directory of 196 members fits, and an idle node stays small.
-const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How often sled's own thread writes what nobody waited for, and reclaims space.
 const BACKGROUND_INTERVAL_MS: u64 = 1_000;

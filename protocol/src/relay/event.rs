@@ -32,10 +32,6 @@ pub enum RelayEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         statement: Option<StatementLabel>,
     },
-    /// It is sealed for a node.
-    MessageSealed(Step),
-    /// It was handed to a node's connection.
-    MessageSent(Step),
     /// A node has it on its disk, once.
     MessageDelivered {
         /// Which message and node.

@@ -107,10 +107,8 @@ fn relayed_event(event: &RelayEvent, own: &MemberCode) -> Option<Event> {
         RelayEvent::StatementArrived { statement, member, .. } => {
             Event::StatementMade { message: statement.answers, member: member.clone(), word: statement.word }
         }
-        // Steps on the way, and what the caller is told directly.
-        RelayEvent::MessageSealed(_) | RelayEvent::MessageSent(_) | RelayEvent::SubmitRefused { .. } => {
-            return None;
-        }
+        // The caller is told directly.
+        RelayEvent::SubmitRefused { .. } => return None,
     })
 }
 
@@ -124,7 +122,8 @@ mod tests {
             header::Precedence,
         },
         relay::{
-            event::{StatementLabel, Step, StopReason},
+            event::{StatementLabel, Step, StopReason, SubmitRefusal},
+            exchange::CommandId,
             receipt::RefusalReason,
         },
         time::Timestamp,
@@ -159,6 +158,10 @@ mod tests {
             member: "KE".parse().unwrap(),
             node: NodeKey::from_bytes([1; 32]),
         }
+    }
+
+    fn refused() -> RelayEvent {
+        RelayEvent::SubmitRefused { command: CommandId(1), why: SubmitRefusal::QueueFull }
     }
 
     fn queued(statement: Option<StatementLabel>) -> RelayEvent {
@@ -202,11 +205,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_told_leaves_its_number_and_what_follows_is_live() {
-        let log =
-            EventLog::restore([numbered(1, queued(None)), numbered(2, RelayEvent::MessageSent(step()))]);
+        let log = EventLog::restore([numbered(1, queued(None)), numbered(2, refused())]);
         let mut place = subscribe(&log, Some(0), &own());
         assert_eq!((place.newest, place.gap, place.missed.len()), (2, false, 1));
-        log.publish(numbered(3, RelayEvent::MessageSealed(step())));
+        log.publish(numbered(3, refused()));
         log.publish(numbered(4, RelayEvent::MessageDelivered { step: step(), late: false }));
         let next = place.live.next().await.unwrap().unwrap();
         assert_eq!(next.number, 4);

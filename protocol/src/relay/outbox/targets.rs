@@ -187,12 +187,9 @@ impl Outbox {
         let Some(entry) = self.entries.get_mut(&message) else { return };
         let Some(target) = entry.targets.get_mut(&node) else { return };
         target.key = Some(parcel.sealing_key);
-        let step = entry.step(message, &parcel.label.member, node);
         let wait = receipt_wait(parcel.ciphertext.len());
         let class = parcel.label.class;
-        turn.emit(RelayEvent::MessageSealed(step.clone()));
         turn.send(node, class, Outgoing::Parcel(parcel));
-        turn.emit(RelayEvent::MessageSent(step));
         entry.set_progress(turn, message, node, Progress::Sent(turn.now.after(wait)));
     }
 

@@ -1,0 +1,149 @@
+//! The first thread of the writer: batches in, applied batches out, in order. It never syncs.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{Arc, atomic::Ordering, mpsc},
+    time::{Duration, Instant},
+};
+
+use refpoint_protocol::storage::Change;
+use zeroize::Zeroize;
+
+use super::{Applied, Job, WaitsForRoom, WhenFull, weight};
+use crate::store::{Reserve, Store, StoreError};
+
+/// Applies batches in groups.
+pub(super) struct Applier {
+    store: Arc<dyn Store>,
+    /// What waits for room on the disk, and what came after it.
+    held: VecDeque<Job>,
+    waits: WaitsForRoom,
+    /// Nothing more comes: what finds no room now never will.
+    is_closing: bool,
+    hand_on: mpsc::Sender<Applied>,
+}
+
+impl Applier {
+    pub(super) fn new(store: Arc<dyn Store>, waits: WaitsForRoom, hand_on: mpsc::Sender<Applied>) -> Self {
+        Self { store, held: VecDeque::new(), waits, is_closing: false, hand_on }
+    }
+
+    /// Runs until nothing more comes, or nothing can be answered any more.
+    pub(super) fn run(mut self, waiting: &mpsc::Receiver<Job>) {
+        loop {
+            let goes_on = if self.held.is_empty() {
+                let Ok(first) = waiting.recv() else { return };
+                self.take(collect(first, || waiting.try_recv().ok())).map(|()| true)
+            } else {
+                self.wait_for_room(waiting)
+            };
+            if !matches!(goes_on, Ok(true)) {
+                return;
+            }
+        }
+    }
+
+    /// Takes in what comes for a while, then tries again what waits. `false` once the writer is closed: then
+    /// this try was the last one, and what still found no room has been answered so.
+    fn wait_for_room(&mut self, waiting: &mpsc::Receiver<Job>) -> Result<bool, Unheard> {
+        let began = Instant::now();
+        while !self.is_closing {
+            match waiting.recv_timeout(ROOM_RETRY.saturating_sub(began.elapsed())) {
+                Ok(job) => self.held.push_back(job),
+                Err(mpsc::RecvTimeoutError::Timeout) => break,
+                Err(mpsc::RecvTimeoutError::Disconnected) => self.is_closing = true,
+            }
+        }
+        while let Some(first) = self.held.pop_front() {
+            let group = collect(first, || self.held.pop_front());
+            let left = self.held.len();
+            self.take(group)?;
+            if self.held.len() > left {
+                return Ok(true);
+            }
+        }
+        self.waits.0.store(false, Ordering::Relaxed);
+        if !self.is_closing {
+            tracing::info!("there is room on the disk again: what waited for it is stored");
+        }
+        Ok(!self.is_closing)
+    }
+
+    /// Applies a group and hands it on. From the first batch on that must wait for room all are kept back.
+    fn take(&mut self, mut group: Vec<Job>) -> Result<(), Unheard> {
+        let results = self.apply(&mut group);
+        for job in group.drain(results.len()..).rev() {
+            self.held.push_front(job);
+        }
+        for (mut job, result) in group.into_iter().zip(results) {
+            erase(&mut job.batch);
+            let Job { batch, grade, then, _room, .. } = job;
+            let applied = Applied { result, grade, changed_something: !batch.is_empty(), then, _room };
+            self.hand_on.send(applied).map_err(|_| Unheard)?;
+        }
+        Ok(())
+    }
+
+    /// Applies all batches as one, or one by one if that is refused, so that each gets its own answer. Fewer
+    /// answers than batches mean that the next one waits for room.
+    fn apply(&self, group: &mut [Job]) -> Vec<Result<(), StoreError>> {
+        let reserve = group.iter().map(Job::reserve).max().unwrap_or(Reserve::Small);
+        let lengths: Vec<usize> = group.iter().map(|job| job.batch.len()).collect();
+        let mut all: Vec<Change> = group.iter_mut().flat_map(|job| mem::take(&mut job.batch)).collect();
+        let together = self.store.apply_leaving(&all, reserve);
+        for (job, length) in group.iter_mut().zip(&lengths) {
+            job.batch = all.drain(..*length).collect();
+        }
+        match together {
+            Err(error) if !error.is_fatal() => self.apply_each(group),
+            together => vec![together; group.len()],
+        }
+    }
+
+    fn apply_each(&self, group: &[Job]) -> Vec<Result<(), StoreError>> {
+        let mut results = Vec::with_capacity(group.len());
+        for job in group {
+            match self.store.apply_leaving(&job.batch, job.reserve()) {
+                Err(error) if error.is_passing() && job.when_full == WhenFull::Wait && !self.is_closing => {
+                    if !self.waits.0.swap(true, Ordering::Relaxed) {
+                        tracing::error!(%error, "what must be stored waits for room, and all after it");
+                    }
+                    break;
+                }
+                result => results.push(result),
+            }
+        }
+        results
+    }
+}
+
+/// The other thread has panicked: nothing can be answered any more.
+struct Unheard;
+
+/// Takes whatever else waits, up to a group.
+fn collect(first: Job, mut next: impl FnMut() -> Option<Job>) -> Vec<Job> {
+    let mut weight_left = GROUP_WEIGHT_MAX.saturating_sub(weight(&first.batch));
+    let mut group = vec![first];
+    while weight_left > 0 {
+        let Some(job) = next() else { break };
+        weight_left = weight_left.saturating_sub(weight(&job.batch));
+        group.push(job);
+    }
+    group
+}
+
+/// Wipes secret values that have been stored.
+fn erase(batch: &mut [Change]) {
+    for change in batch.iter_mut().filter(|change| change.table.is_secret()) {
+        if let Some(value) = &mut change.value {
+            value.zeroize();
+        }
+    }
+}
+
+/// KiB of one group: what is applied as one. Larger groups gain nothing and make the first wait.
+const GROUP_WEIGHT_MAX: u32 = 8 * 1024;
+
+/// How often what waits for room on the disk is tried again.
+const ROOM_RETRY: Duration = Duration::from_millis(250);
