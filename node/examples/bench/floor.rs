@@ -14,39 +14,49 @@ use refpoint_protocol::crypto::{OpenedSeed, SealingSeed, hpke_open, hpke_seal};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
-use super::percentile;
-
-/// The floor's figures.
+/// The floor, ready to be measured in slices between those of what is measured against it.
 pub(super) struct Floor {
-    pub(super) p50_ms: f64,
-    pub(super) p99_ms: f64,
-    /// Messages a second with 64 in flight, over two connections.
-    pub(super) rate_64: f64,
+    one: Pair,
+    many: Vec<Pair>,
 }
 
-/// Measures the floor.
-pub(super) async fn measure() -> anyhow::Result<Floor> {
-    let mut one = Pair::connect().await?;
-    for _ in 0..WARM_UP {
-        one.round(1).await?;
+impl Floor {
+    /// Connects its pairs, and warms them up.
+    pub(super) async fn start() -> anyhow::Result<Self> {
+        let mut floor =
+            Self { one: Pair::connect().await?, many: vec![Pair::connect().await?, Pair::connect().await?] };
+        floor.one_by_one(WARM_UP).await?;
+        floor.seconds_of(1).await?;
+        Ok(floor)
     }
-    let mut times = Vec::with_capacity(ROUNDS);
-    for _ in 0..ROUNDS {
+
+    /// The milliseconds that each of so many messages takes, one in flight.
+    pub(super) async fn one_by_one(&mut self, messages: usize) -> anyhow::Result<Vec<f64>> {
+        let mut times = Vec::with_capacity(messages);
+        for _ in 0..messages {
+            let begun = Instant::now();
+            self.one.round(1).await?;
+            times.push(begun.elapsed().as_secs_f64() * 1e3);
+        }
+        Ok(times)
+    }
+
+    /// The seconds that so many rounds of [`IN_FLIGHT`] messages take, over two connections.
+    pub(super) async fn seconds_of(&mut self, rounds: usize) -> anyhow::Result<f64> {
         let begun = Instant::now();
-        one.round(1).await?;
-        times.push(begun.elapsed().as_secs_f64() * 1e3);
+        let halves = std::mem::take(&mut self.many).into_iter().map(|mut pair| {
+            tokio::spawn(async move {
+                for _ in 0..rounds {
+                    pair.round(IN_FLIGHT / 2).await?;
+                }
+                anyhow::Ok(pair)
+            })
+        });
+        for half in halves.collect::<Vec<_>>() {
+            self.many.push(half.await??);
+        }
+        Ok(begun.elapsed().as_secs_f64())
     }
-    let (mut left, mut right) = (Pair::connect().await?, Pair::connect().await?);
-    let begun = Instant::now();
-    let halves = [
-        tokio::spawn(async move { left.rounds(RATE_ROUNDS, 32).await }),
-        tokio::spawn(async move { right.rounds(RATE_ROUNDS, 32).await }),
-    ];
-    for half in halves {
-        half.await??;
-    }
-    let rate_64 = f64::from(2 * RATE_ROUNDS * 32) / begun.elapsed().as_secs_f64();
-    Ok(Floor { p50_ms: percentile(&mut times, 50), p99_ms: percentile(&mut times, 99), rate_64 })
 }
 
 type Stream = tls::TlsStream<tokio_util::compat::Compat<TcpStream>>;
@@ -102,13 +112,6 @@ impl Pair {
             sender: end(out?.1, &signing, &peer, seed, peer_public)?,
             answerer: Some(end(inside?.1, &peer, &signing, peer_seed, own_public)?),
         })
-    }
-
-    async fn rounds(&mut self, rounds: u32, in_flight: usize) -> anyhow::Result<()> {
-        for _ in 0..rounds {
-            self.round(in_flight).await?;
-        }
-        Ok(())
     }
 
     /// So many messages there, as many receipts back; each end syncs once for all of them.
@@ -169,9 +172,9 @@ impl End {
     }
 }
 
+/// Messages in flight where the rate is measured.
+pub(super) const IN_FLIGHT: usize = 64;
 const WARM_UP: usize = 50;
-const ROUNDS: usize = 1_000;
-const RATE_ROUNDS: u32 = 150;
 const BODY_BYTES: usize = 1_024;
 /// What a message's rows take in the database.
 const ROW_BYTES: usize = 1_536;

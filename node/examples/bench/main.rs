@@ -33,15 +33,8 @@ fn main() -> anyhow::Result<()> {
     let arguments = arguments()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut figures = Vec::new();
-    say("the floor");
-    let floor = runtime.block_on(floor::measure())?;
-    figures.extend([
-        Figure { name: "floor_p50", value: floor.p50_ms, unit: "ms", ratio: None, aim: "" },
-        Figure { name: "floor_p99", value: floor.p99_ms, unit: "ms", ratio: None, aim: "" },
-        Figure { name: "floor_rate_64", value: floor.rate_64, unit: "1/s", ratio: None, aim: "" },
-    ]);
-    say("the relay between two nodes over TCP on loopback, in this process");
-    figures.extend(runtime.block_on(relay::measure(&floor))?);
+    say("the relay between two nodes over TCP on loopback, in this process, and the floor beside it");
+    figures.extend(runtime.block_on(relay::measure())?);
     if !arguments.relay_only {
         say("single processes");
         figures.extend(process::measure(&arguments.program)?);

@@ -1,9 +1,13 @@
 //! Group commit: order, grades, refusals, and what a failure does to those who wait.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
-    mpsc,
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
 };
 
 use refpoint::store::{
@@ -123,6 +127,12 @@ fn one_sync_covers_all_that_wait_and_an_empty_batch_waits_its_turn() {
             waits.recv().unwrap();
         }
     }
+    // The device is at work on the first; the others are applied meanwhile.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while store.scan(Table::Inbox, Keys::All).count() < 99 {
+        assert!(Instant::now() < deadline, "a sync under way keeps nothing from being applied");
+        thread::yield_now();
+    }
     assert!(completions.try_recv().is_err(), "nothing is said while the sync is under way");
     open.send(()).unwrap();
     for number in 0..100 {
@@ -205,7 +215,7 @@ fn what_must_be_stored_waits_for_room_and_all_after_it_comes_in_order() {
         .submit_blocking(Vec::new(), Grade::Durable, move |result| told.send((3, result)).unwrap())
         .unwrap();
     while !writer.waits_for_room().now() {
-        std::thread::yield_now();
+        thread::yield_now();
     }
     assert!(completions.try_recv().is_err(), "nothing overtakes what waits");
     store.fill_disk(Fullness::Space);
