@@ -65,6 +65,7 @@ pub struct Config {
 /// The machine.
 pub struct Machine {
     config: Config,
+    started: Timestamp,
     evidence: Evidence,
     relay: Relay,
     own: OwnChains,
@@ -218,9 +219,9 @@ impl Machine {
         let standing = membership.node_of(&member, &node);
         let ended = (!standing.is_some_and(NodeStanding::is_active))
             .then(|| standing.map(|standing| standing.ended_by.clone()).unwrap_or_default());
-        let connection = Connection { member: member.clone(), since: now };
         let was_full = self.is_full();
-        if self.connected.insert(node, connection).is_none() {
+        if !self.connected.contains_key(&node) {
+            self.connected.insert(node, Connection { member: member.clone(), since: now });
             self.emit(now, Event::PeerConnected { member: member.clone(), node }, effects);
         }
         self.observe_clock(now, &member, remote_time, effects);

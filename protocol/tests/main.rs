@@ -10,6 +10,7 @@
 mod document;
 mod machine;
 mod relay;
+mod sim;
 mod tidy;
 mod vectors;
 mod wycheproof;

@@ -31,7 +31,8 @@ pub enum NetworkEvent {
         /// Why, in plain words.
         why: String,
     },
-    /// The first connection with a node is up: both sides have been introduced.
+    /// The first connection with a node is up: both sides have been introduced. Or one of two is gone and took
+    /// along what was on it: what a new connection is told begins anew.
     Connected(Connected),
     /// The last connection with a node is gone.
     Disconnected {

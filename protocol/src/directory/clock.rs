@@ -36,9 +36,7 @@ impl ClockWitnesses {
     /// [`WITNESSES`] members heard within [`CLOCK_WITNESS_AGE`].
     #[must_use]
     pub fn median_offset(&self, now: Timestamp) -> Option<i64> {
-        let mut offsets: Vec<i64> =
-            self.words.values().filter(|word| is_recent(word, now)).map(|word| word.offset).collect();
-        offsets.sort_unstable();
+        let offsets = self.offsets(now);
         if offsets.len() < WITNESSES { None } else { offsets.get((offsets.len() - 1) / 2).copied() }
     }
 
@@ -54,6 +52,25 @@ impl ClockWitnesses {
     pub fn is_wrong(&self, now: Timestamp) -> bool {
         let limit = CLOCK_SKEW_MAX.as_millis();
         self.median_offset(now).is_some_and(|median| u128::from(median.unsigned_abs()) > limit)
+    }
+}
+
+impl ClockWitnesses {
+    /// Whether at least `needed` members' clocks were heard lately and their median is near this node's:
+    /// only then something expires. A clock that nobody has confirmed may be days off after a start.
+    #[must_use]
+    pub fn confirm(&self, now: Timestamp, needed: usize) -> bool {
+        let offsets = self.offsets(now);
+        let limit = CLOCK_SKEW_MAX.as_millis();
+        let median = offsets.get(offsets.len().saturating_sub(1) / 2);
+        offsets.len() >= needed && median.is_none_or(|median| u128::from(median.unsigned_abs()) <= limit)
+    }
+
+    fn offsets(&self, now: Timestamp) -> Vec<i64> {
+        let mut offsets: Vec<i64> =
+            self.words.values().filter(|word| is_recent(word, now)).map(|word| word.offset).collect();
+        offsets.sort_unstable();
+        offsets
     }
 }
 
@@ -97,6 +114,17 @@ mod tests {
         assert!(witnesses(&[-11, -12, -13]).is_wrong(NOW));
         assert!(!witnesses(&[11, 12]).is_wrong(NOW));
         assert!(!witnesses(&[10, 10, 10]).is_wrong(NOW));
+    }
+
+    #[test]
+    fn a_clock_is_confirmed_by_as_many_as_are_needed_and_near() {
+        assert!(!witnesses(&[]).confirm(NOW, 1));
+        assert!(witnesses(&[]).confirm(NOW, 0));
+        assert!(!witnesses(&[0, 0]).confirm(NOW, 3));
+        assert!(witnesses(&[0, 9, 90_000]).confirm(NOW, 3));
+        assert!(!witnesses(&[11]).confirm(NOW, 1));
+        let later = NOW.after(CLOCK_WITNESS_AGE).after(Duration::from_millis(1));
+        assert!(!witnesses(&[0, 0, 0]).confirm(later, 1));
     }
 
     #[test]

@@ -214,11 +214,16 @@ impl OwnChains {
     /// When to hand in [`OwnInput::Woke`] next, and why.
     #[must_use]
     pub fn next_wakeup(&self, now: Timestamp, around: Surroundings<'_>) -> Option<(Timestamp, WakeReason)> {
+        // What a wrong clock holds up goes on when the clocks are judged anew, not at any time of its own.
+        if around.clock.is_wrong(now) {
+            return None;
+        }
         let mut wakeups: Vec<(Timestamp, WakeReason)> = self.sealing.wakeups();
         wakeups.extend(self.gate.wait_ends(now).map(|at| (at, WakeReason::ResumeWait)));
-        if self.gate.is_open(now) {
+        if self.gate.is_open(now) && !self.sealing.published(now).is_empty() {
             for kind in KINDS {
-                let newest = self.place(around.evidence, kind).and_then(|place| place.newest);
+                let place = self.place(around.evidence, kind).filter(|place| self.may_order(place));
+                let newest = place.and_then(|place| place.newest);
                 let renewal = newest.map(|newest| newest.issued.after(RENEWAL_INTERVAL));
                 wakeups.extend(renewal.map(|at| (at, WakeReason::Renewal)));
             }
@@ -333,12 +338,9 @@ impl OwnChains {
         place: &Place<'_>,
         content: Content,
     ) -> Result<Option<OwnEffect>, OwnChainError> {
-        let Some((sequence, predecessor)) = place.next else { return Ok(None) };
-        let is_forked = place.chain.and_then(Chain::fork).is_some();
-        let is_ordered = self.ordered.get(&place.key).is_some_and(|ordered| *ordered >= sequence);
-        if is_forked || is_ordered {
+        let Some((sequence, predecessor)) = place.next.filter(|_| self.may_order(place)) else {
             return Ok(None);
-        }
+        };
         let (body, bytes) = match content {
             Content::Published(body) => (body, None),
             Content::New(bytes) => (ref_of(&bytes), Some(bytes)),
@@ -362,6 +364,14 @@ impl OwnChains {
         self.ordered.retain(|key, _| key.kind != place.key.kind);
         self.ordered.insert(place.key, sequence);
         Ok(Some(OwnEffect::Sign { id, kind: P::CHAIN, header, body: bytes }))
+    }
+
+    /// Whether a further header of the chain may be ordered: none above a fork or past the chain's end, and
+    /// none while the last one ordered is not evidence yet.
+    fn may_order(&self, place: &Place<'_>) -> bool {
+        let ordered = |sequence| self.ordered.get(&place.key).is_some_and(|ordered| *ordered >= sequence);
+        let is_forked = place.chain.and_then(Chain::fork).is_some();
+        !is_forked && place.next.is_some_and(|(sequence, _)| !ordered(sequence))
     }
 
     /// Where the node stands in one of its chains; `None` if no current key set lists it.

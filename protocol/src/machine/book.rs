@@ -15,12 +15,12 @@ use crate::{
 pub(super) struct EvidenceBook<'a> {
     evidence: &'a Evidence,
     membership: Arc<Membership>,
-    clock_is_wrong: bool,
+    clock_is_confirmed: bool,
 }
 
 impl<'a> EvidenceBook<'a> {
-    pub(super) fn new(evidence: &'a Evidence, clock_is_wrong: bool) -> Self {
-        Self { evidence, membership: evidence.membership(), clock_is_wrong }
+    pub(super) fn new(evidence: &'a Evidence, clock_is_confirmed: bool) -> Self {
+        Self { evidence, membership: evidence.membership(), clock_is_confirmed }
     }
 
     /// The version that ended a member: the lowest of those that say so.
@@ -62,7 +62,7 @@ impl Book for EvidenceBook<'_> {
     }
 
     fn applies_expiry(&self) -> bool {
-        !self.clock_is_wrong
+        self.clock_is_confirmed
     }
 }
 

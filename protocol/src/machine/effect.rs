@@ -37,7 +37,8 @@ pub struct AskTicket(pub u64);
 ///
 /// It has no `Debug`: some variants hold content.
 pub enum Input {
-    /// The first connection with an introduced node is up.
+    /// The first connection with an introduced node is up; or one of several is gone and took along what was
+    /// on it, so that the node is to be compared with anew.
     Connected {
         /// The node.
         node: NodeKey,

@@ -88,6 +88,7 @@ impl Machine {
         let own = OwnChains::new(member.clone(), node, profile, sealing_keys, history, now);
         let mut relay_seed = [0; 32];
         rng.fill_bytes(&mut relay_seed);
+        // Nobody has confirmed the clock yet.
         let book = EvidenceBook::new(&evidence, false);
         let relay_config = RelayConfig { member, node, seed: relay_seed };
         let restored = Relay::restore(relay_config, now, &book, relay);
@@ -95,6 +96,7 @@ impl Machine {
         problems.extend(unreadable.map(|damaged| format!("{}: {}", damaged.table.name(), damaged.error)));
         let mut machine = Self {
             config,
+            started: now,
             evidence,
             relay: restored.relay,
             own,

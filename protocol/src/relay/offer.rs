@@ -71,9 +71,10 @@ impl Offers {
             return turn.fault(from, RelayFault::Offer);
         }
         let exchange = self.peers.entry(from).or_default();
-        if exchange.complete == Some(offer.hash) || exchange.reading.is_some() {
+        if exchange.complete == Some(offer.hash) {
             return;
         }
+        // One that is being read may have lost its ids with a connection that the peer has replaced.
         exchange.reading =
             Some(Reading { offer, hasher: Sha256::new(), last: None, frames: 0, lacking: false });
         turn.send(from, Class::Normal, Outgoing::OfferUnknown(offer));
@@ -106,8 +107,9 @@ impl Offers {
         frame: &OfferIds,
         has: impl Fn(&MessageId) -> bool,
     ) {
-        let Some(exchange) = self.peers.get_mut(&from) else { return turn.fault(from, RelayFault::Offer) };
-        let Some(mut reading) = exchange.reading.take() else { return turn.fault(from, RelayFault::Offer) };
+        // Without an offer they are what a connection brought that was replaced meanwhile.
+        let Some(exchange) = self.peers.get_mut(&from) else { return };
+        let Some(mut reading) = exchange.reading.take() else { return };
         let sorted = frame.ids.is_sorted_by(|one, next| one < next);
         let follows = reading.last.is_none_or(|last| frame.ids.first().is_some_and(|first| last < *first));
         reading.frames += 1;

@@ -92,7 +92,8 @@ impl Actor {
             return;
         };
         match self.connections.on_closed(node, id, (self.clock)()) {
-            Closed::Spare | Closed::Unknown => {}
+            Closed::Unknown => {}
+            Closed::Spare => self.tell_again(node),
             Closed::Last { member, why } => {
                 let why = why.unwrap_or_else(|| plain_words::of_close(cause));
                 tracing::info!(node = %node.short(), %member, why, "disconnected");
@@ -102,6 +103,16 @@ impl Actor {
                 self.out.push(NetworkEvent::Disconnected { node, member, why });
             }
         }
+    }
+
+    /// A connection that closes takes along what was on it, and the node at its other end may have started
+    /// anew behind the one that stays: the machine compares with it as with one that just came.
+    fn tell_again(&mut self, node: NodeKey) {
+        let Some(kept) = self.connections.kept(node) else { return };
+        let (mut facts, now) = (kept.facts.clone(), (self.clock)());
+        facts.remote_time = facts.remote_time.after(now.since(facts.local_time));
+        facts.local_time = now;
+        self.out.push(NetworkEvent::Connected(facts));
     }
 
     pub(super) fn on_dial_failed(&mut self, id: ConnectionId, error: &DialError) {

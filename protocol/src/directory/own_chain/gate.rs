@@ -14,7 +14,8 @@ use crate::{
 /// Whether the node key has signed a chain header before this start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum History {
-    /// Never: there is nothing to contradict.
+    /// Never, as far as its folder knows: a folder made anew for an old key, or copied before its first
+    /// header, knows no better, so one member is asked all the same.
     First,
     /// It has, or it may have: somebody may hold headers that are not on this disk.
     SignedBefore,
@@ -83,14 +84,19 @@ pub(super) struct Gate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
     Open,
+    /// For one witness, and all that are connected.
+    First,
     Waiting,
-    Twin { header: HeaderId, issued: Timestamp },
+    Twin {
+        header: HeaderId,
+        issued: Timestamp,
+    },
 }
 
 impl Gate {
     pub(super) fn new(history: History, now: Timestamp) -> Self {
         let state = match history {
-            History::First => State::Open,
+            History::First => State::First,
             History::SignedBefore => State::Waiting,
         };
         let none = BTreeSet::new;
@@ -112,6 +118,10 @@ impl Gate {
     /// Compares a header of this node's own chains with what was signed in this run.
     pub(super) fn compare(&mut self, header: HeaderId, issued: Timestamp) {
         let is_strange = !self.signed.contains(&header) && issued > self.started;
+        // A header of an earlier run, which the folder did not know: what else it has forgotten others will say.
+        if !self.signed.contains(&header) && self.state == State::First {
+            self.state = State::Waiting;
+        }
         if is_strange && !matches!(self.state, State::Twin { .. }) {
             self.state = State::Twin { header, issued };
         }
@@ -121,16 +131,21 @@ impl Gate {
         self.state = State::Open;
     }
 
+    /// A header was ordered: what others knew before is known here, and the gate stays open.
     pub(super) fn signed(&mut self, header: HeaderId) {
         self.signed.insert(header);
+        if matches!(self.state, State::First | State::Waiting) {
+            self.state = State::Open;
+        }
     }
 
     pub(super) fn is_open(&self, now: Timestamp) -> bool {
         match self.state {
             State::Open => true,
             State::Twin { .. } => false,
+            State::First => self.witnesses.len() >= WITNESSES || self.all_connected(),
             State::Waiting => {
-                let all_connected = !self.connected.is_empty() && self.connected.is_subset(&self.witnesses);
+                let all_connected = self.all_connected();
                 self.witnesses.len() >= WITNESSES || (now >= self.fewer_suffice_at() && all_connected)
             }
         }
@@ -146,14 +161,21 @@ impl Gate {
         match self.state {
             State::Twin { header, issued } => Standing::Stopped(StopReason::Twin { header, issued }),
             _ if self.is_open(now) => Standing::Signing,
-            State::Open | State::Waiting => Standing::Waiting {
+            State::Open | State::First | State::Waiting => Standing::Waiting {
                 witnesses: self.witnesses.clone(),
                 fewer_suffice_at: self.fewer_suffice_at(),
             },
         }
     }
 
+    fn all_connected(&self) -> bool {
+        !self.connected.is_empty() && self.connected.is_subset(&self.witnesses)
+    }
+
     fn fewer_suffice_at(&self) -> Timestamp {
-        self.started.after(RESUME_WAIT)
+        match self.state {
+            State::First => self.started,
+            State::Open | State::Waiting | State::Twin { .. } => self.started.after(RESUME_WAIT),
+        }
     }
 }

@@ -33,7 +33,11 @@ impl Node {
         let mut evidence = Evidence::new(federation.id);
         let unit = federation.unit("KE").clone();
         drop(evidence.accept_all(Bearer::Local, [federation.founding.any(), unit.key_set.any()]));
-        let chains = OwnChains::new(unit.code, key_of(&federation), profile(), Vec::new(), history, FOUNDED);
+        let mut chains =
+            OwnChains::new(unit.code, key_of(&federation), profile(), Vec::new(), history, FOUNDED);
+        if history == History::First {
+            one_witness(&mut chains);
+        }
         let clock = ClockWitnesses::default();
         Self { federation, evidence, clock, chains, destroyed: Vec::new(), generated: 0 }
     }
@@ -101,6 +105,12 @@ impl Node {
     }
 }
 
+/// What a first start waits for.
+fn one_witness(chains: &mut OwnChains) {
+    chains.gate.connect(member("BR"));
+    chains.gate.witness(member("BR"));
+}
+
 fn key_of(federation: &Federation) -> NodeKey {
     crate::testing::node_key(&federation.unit("KE").nodes[0])
 }
@@ -125,6 +135,52 @@ fn a_first_start_publishes_a_record_with_a_sealing_key_at_once() {
     assert_eq!(node.standing(FOUNDED), Standing::Signing);
     let listing = node.evidence.listings().iter().find(|it| it.node == key_of(&node.federation)).unwrap();
     assert_eq!(node.evidence.directory().sealing_key(listing, FOUNDED).unwrap().key[0], 1);
+}
+
+#[test]
+fn a_first_start_asks_one_member_since_its_folder_may_be_new_and_its_key_old() {
+    let mut node = Node::new(History::First);
+    let chains = OwnChains::new(
+        member("KE"),
+        key_of(&node.federation),
+        profile(),
+        Vec::new(),
+        History::First,
+        FOUNDED,
+    );
+    node.chains = chains;
+    assert_eq!(node.handle(FOUNDED, OwnInput::Woke), []);
+    assert_eq!(node.handle(FOUNDED, OwnInput::Connected(member("BR"))), []);
+    // The repair brings what the key signed before the folder was lost: now three members are to be asked.
+    let mut writer = ChainWriter::new(&node.federation, &node.unit(), 0, RECORD);
+    let before = FOUNDED.before(DAY);
+    writer.issued = before;
+    let header = writer.write(&body(&node_record(1)));
+    let id = header.id().into();
+    drop(node.evidence.accept(Bearer::Peer(NodeKey::from_bytes([9; 32])), header));
+    assert_eq!(node.handle(FOUNDED, OwnInput::HeaderAccepted { id, issued: before }), []);
+    for code in ["BR", "FR"] {
+        assert_eq!(node.handle(FOUNDED, OwnInput::RepairCompleted(member(code))), []);
+    }
+    let signed = node.handle(FOUNDED, OwnInput::RepairCompleted(member("SG")));
+    assert_eq!(signed, [(RECORD, Sequence(1), true)]);
+}
+
+#[test]
+fn what_cannot_be_done_now_wakes_nobody() {
+    let late = FOUNDED.after(DAY + MINUTE);
+    let mut forked = Node::new(History::First);
+    forked.handle(FOUNDED, OwnInput::Woke);
+    let twin = ChainWriter::new(&forked.federation, &forked.unit(), 0, RECORD).write(&body(&node_record(9)));
+    assert_eq!(forked.evidence.accept(Bearer::Local, twin).forks.len(), 1);
+    let wakeup = forked.wakeup(late);
+    assert!(wakeup.is_some_and(|(at, _)| at > late), "{wakeup:?}");
+    let mut wrong = Node::new(History::First);
+    wrong.handle(FOUNDED, OwnInput::Woke);
+    for code in ["BR", "FR", "SG"] {
+        wrong.clock.hear(member(code), late.after(MINUTE * 11), late);
+    }
+    assert_eq!(wrong.wakeup(late), None);
 }
 
 #[test]
@@ -316,6 +372,7 @@ fn after_a_long_absence_a_new_sealing_key_begins_at_once() {
         History::First,
         FOUNDED,
     );
+    one_witness(&mut node.chains);
     assert_eq!(node.handle(FOUNDED, OwnInput::Woke).len(), 2, "first the old key, then the new one");
     assert_eq!(node.chains.sealing_keys()[0].from, FOUNDED);
     assert_eq!(node.destroyed, [old.id()]);

@@ -1,0 +1,162 @@
+//! A node's disk: it loses what was not synced, fills, fails, and is restored from old copies.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use refpoint_protocol::{
+    document::Envelope,
+    ids::{ContentHash, DocumentId},
+    storage::{Change, Table},
+};
+
+/// Records by table and key.
+pub(crate) type Rows = BTreeMap<Place, Arc<[u8]>>;
+
+/// A table and a key in it.
+pub(crate) type Place = (Table, Vec<u8>);
+
+/// How much room is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Enough.
+    #[default]
+    Plenty,
+    /// None for what fills disks; small records still fit.
+    Low,
+    /// None.
+    None,
+}
+
+/// The disk.
+#[derive(Default)]
+pub(crate) struct Disk {
+    rows: Rows,
+    /// What undoes each write that is not on the device yet, oldest first.
+    unsynced: Vec<Undo>,
+    writes: u64,
+    pub(crate) room: Room,
+    /// Whether the next sync fails.
+    pub(crate) failing: bool,
+    /// Old copies of the folder, with the time of each.
+    copies: Vec<(u64, Rows)>,
+}
+
+struct Undo {
+    write: u64,
+    at: u64,
+    before: Vec<(Place, Option<Arc<[u8]>>)>,
+}
+
+impl Disk {
+    pub(crate) fn new(rows: Rows) -> Self {
+        Self { rows, ..Self::default() }
+    }
+
+    /// Applies changes as one batch, which is on the device after [`Disk::synced`] with the returned number.
+    pub(crate) fn write(&mut self, at: u64, changes: Vec<Change>) -> u64 {
+        self.writes += 1;
+        let mut before = Vec::with_capacity(changes.len());
+        for change in changes {
+            let key = (change.table, change.key);
+            let old = match change.value {
+                Some(value) => self.rows.insert(key.clone(), value.into()),
+                None => self.rows.remove(&key),
+            };
+            before.push((key, old));
+        }
+        // What the system writes back by itself after some seconds.
+        let written_back = self.unsynced.partition_point(|undo| undo.at + WRITE_BACK < at);
+        self.unsynced.drain(..written_back);
+        self.unsynced.push(Undo { write: self.writes, at, before });
+        self.writes
+    }
+
+    /// Everything up to this write is on the device.
+    pub(crate) fn synced(&mut self, write: u64) {
+        let done = self.unsynced.partition_point(|undo| undo.write <= write);
+        self.unsynced.drain(..done);
+    }
+
+    /// The power goes: of what was not synced, the first `kept` writes remain. Returns how many are lost.
+    pub(crate) fn lose(&mut self, kept: usize) -> usize {
+        let lost = self.unsynced.split_off(kept.min(self.unsynced.len()));
+        let count = lost.len();
+        for undo in lost.into_iter().rev() {
+            for (key, old) in undo.before.into_iter().rev() {
+                match old {
+                    Some(value) => drop(self.rows.insert(key, value)),
+                    None => drop(self.rows.remove(&key)),
+                }
+            }
+        }
+        self.unsynced.clear();
+        count
+    }
+
+    pub(crate) fn unsynced(&self) -> usize {
+        self.unsynced.len()
+    }
+
+    /// Copies the folder as it is on the device.
+    pub(crate) fn copy(&mut self, at: u64) {
+        let mut rows = self.rows.clone();
+        for (key, old) in self.unsynced.iter().rev().flat_map(|undo| undo.before.iter().rev()) {
+            match old {
+                Some(value) => drop(rows.insert(key.clone(), Arc::clone(value))),
+                None => drop(rows.remove(key)),
+            }
+        }
+        if self.copies.len() >= COPIES_MAX {
+            self.copies.remove(0);
+        }
+        self.copies.push((at, rows));
+    }
+
+    /// Puts an old copy in place of the folder; `None` if there is none.
+    pub(crate) fn restore(&mut self, which: usize) -> Option<u64> {
+        let (at, rows) = self.copies.get(which)?.clone();
+        (self.rows, self.unsynced) = (rows, Vec::new());
+        Some(at)
+    }
+
+    pub(crate) fn copies(&self) -> usize {
+        self.copies.len()
+    }
+
+    /// Whether a record is there and on the device.
+    pub(crate) fn has_durably(&self, table: Table, key: &[u8]) -> bool {
+        let key = (table, key.to_vec());
+        self.rows.contains_key(&key)
+            && !self.unsynced.iter().any(|undo| undo.before.iter().any(|(changed, _)| *changed == key))
+    }
+
+    pub(crate) fn value(&self, table: Table, key: &[u8]) -> Option<Arc<[u8]>> {
+        self.rows.get(&(table, key.to_vec())).cloned()
+    }
+
+    pub(crate) fn table(&self, table: Table) -> impl Iterator<Item = (&Vec<u8>, &Arc<[u8]>)> {
+        let of = self.rows.range((table, Vec::new())..).take_while(move |((at, _), _)| *at == table);
+        of.map(|((_, key), value)| (key, value))
+    }
+
+    /// One for each id, `None` where it is not stored.
+    pub(crate) fn envelopes(&self, ids: &[DocumentId]) -> Vec<Option<Arc<Envelope>>> {
+        let tables = [Table::Charters, Table::KeySets, Table::NodeRecords, Table::ReferencePoints];
+        let load = |id: &DocumentId| {
+            let row = tables.iter().find_map(|table| self.value(*table, id.as_bytes()));
+            row.map(|row| Arc::new(Envelope::from_bytes(&row).unwrap()))
+        };
+        ids.iter().map(load).collect()
+    }
+
+    /// One for each hash, `None` where it is not stored.
+    pub(crate) fn bodies(&self, hashes: &[ContentHash]) -> Vec<Option<Vec<u8>>> {
+        let load = |hash: &ContentHash| self.value(Table::Bodies, hash.as_bytes()).map(|body| body.to_vec());
+        hashes.iter().map(load).collect()
+    }
+}
+
+/// Milliseconds after which a system has written back what nobody synced.
+const WRITE_BACK: u64 = 5_000;
+
+/// Old copies kept of a folder.
+const COPIES_MAX: usize = 3;

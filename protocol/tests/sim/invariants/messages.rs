@@ -1,0 +1,113 @@
+//! What must hold of messages.
+
+use refpoint_protocol::{
+    directory::own_chain::Standing, ids::MessageId, relay::views::MessageView, storage::Table,
+};
+
+use super::{NOTHING_LOST, ONE_ENTRY};
+use crate::sim::{Sim, ledger::Promised};
+
+/// One inbox entry a message: it is told of once in a folder's life.
+pub(super) fn one_inbox_entry(sim: &mut Sim, at: usize, message: MessageId) {
+    if !sim.nodes[at].arrived.insert(message) {
+        let what = format!("{} tells of {message} a second time", sim.name(at));
+        sim.violate(ONE_ENTRY, what);
+    }
+}
+
+/// No message that the sender's node accepted is lost before its expiry while its promises hold: whatever a
+/// recipient's node has not got yet lies on the sender's disk, with its content.
+pub(super) fn senders_hold_what_they_owe(sim: &mut Sim) {
+    let lost = sim.ledger.messages.iter().find_map(|(message, promised)| {
+        if !is_alive(sim, promised) {
+            return None;
+        }
+        let disk = &sim.nodes[promised.node].disk;
+        let held = disk.value(Table::Outbox, message.as_bytes()).is_some()
+            && disk.value(Table::OutboxContent, message.as_bytes()).is_some();
+        (!held && lacking(sim, message, promised).next().is_some()).then_some((*message, promised.node))
+    });
+    if let Some((message, node)) = lost {
+        let what = format!("{} owes {message} and does not hold it any more", sim.name(node));
+        sim.violate(NOTHING_LOST, what);
+    }
+    forget_expired(sim);
+}
+
+/// The same once faults have stopped: every recipient's node that is up has it.
+pub(super) fn everything_arrived(sim: &mut Sim) {
+    let lost = sim.ledger.messages.iter().find_map(|(message, promised)| {
+        let settled = promised.accepted + SETTLING < sim.now;
+        if !is_alive(sim, promised) || !settled || !is_sound(sim, promised.node) {
+            return None;
+        }
+        lacking(sim, message, promised)
+            .find(|node| !is_unreachable(sim, *node))
+            .map(|node| (*message, promised.node, node))
+    });
+    if let Some((message, from, to)) = lost {
+        let view = sim.nodes[from].machine.as_ref().and_then(|machine| machine.messages().message(&message));
+        let state = match view {
+            Some(MessageView::Sent(view)) => {
+                let of = view.recipients.iter().find(|it| it.member == sim.nodes[to].member);
+                of.map_or_else(|| "no recipient".into(), |it| format!("{:?} {:?}", it.state, it.nodes))
+            }
+            _ => "not known".into(),
+        };
+        let what = format!(
+            "{message} of {} is not at {} (clock {} ms off); its sender holds it to be {state}",
+            sim.name(from),
+            sim.name(to),
+            sim.nodes[to].clock.0
+        );
+        sim.violate(NOTHING_LOST, what);
+    }
+}
+
+/// Whether a message has not expired by the true time, and could not have been taken for expired by a clock
+/// that is as right as clocks must be.
+fn is_alive(sim: &Sim, promised: &Promised) -> bool {
+    let lifetime = promised.lifetime.as_millis() as u64;
+    sim.now + CLOCKS_DIFFER < promised.accepted + lifetime
+}
+
+fn is_sound(sim: &Sim, node: usize) -> bool {
+    let node = &sim.nodes[node];
+    node.is_up() && node.is_honest() && !sim.units[sim.unit_of(&node.member)].suspended
+}
+
+/// The honest nodes of a message's recipients that have not got it.
+fn lacking<'a>(
+    sim: &'a Sim,
+    message: &'a MessageId,
+    promised: &'a Promised,
+) -> impl Iterator<Item = usize> + 'a {
+    let units = promised.recipients.iter().map(|unit| &sim.units[*unit]).filter(|unit| !unit.suspended);
+    units.flat_map(|unit| unit.nodes.iter().copied()).filter(|node| {
+        let node = &sim.nodes[*node];
+        node.is_honest() && !node.retired && node.disk.value(Table::Inbox, message.as_bytes()).is_none()
+    })
+}
+
+/// Whether nobody can write to a node, and everybody is told so: it has no sealing key in the directory yet,
+/// and signs none while its clock is wrong.
+fn is_unreachable(sim: &Sim, node: usize) -> bool {
+    let now = sim.nodes[node].clock.at(sim.now);
+    let Some(machine) = sim.nodes[node].machine.as_ref() else { return true };
+    let evidence = machine.evidence();
+    let keyless = evidence
+        .listing(sim.nodes[node].key)
+        .is_none_or(|listing| evidence.directory().sealing_key(listing, now).is_none());
+    keyless && matches!(machine.standing(now), Standing::ClockWrong { .. })
+}
+
+fn forget_expired(sim: &mut Sim) {
+    let now = sim.now;
+    sim.ledger.messages.retain(|_, promised| now < promised.accepted + promised.lifetime.as_millis() as u64);
+}
+
+/// Milliseconds by which right clocks may differ, and a minute.
+const CLOCKS_DIFFER: u64 = 660_000;
+
+/// Milliseconds within which a message that was sent without faults arrives.
+const SETTLING: u64 = 120_000;

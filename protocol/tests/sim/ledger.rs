@@ -1,0 +1,68 @@
+//! What was promised to whom: kept beside the nodes, and believed by no machine.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use refpoint_protocol::{
+    ids::{DocumentId, MessageId},
+    relay::exchange::CommandId,
+};
+
+/// The ledger.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    pub(crate) asked: HashMap<CommandId, Asked>,
+    pub(crate) messages: BTreeMap<MessageId, Promised>,
+    /// Documents that honest nodes held when everything was in order last.
+    pub(crate) common: BTreeSet<DocumentId>,
+    /// Charter versions and key sets that a node has told of as held, by node, in this folder's life.
+    pub(crate) kept: HashMap<usize, BTreeSet<DocumentId>>,
+    /// Chain headers by the node that signed them.
+    headers: HashMap<DocumentId, usize>,
+}
+
+/// What was asked of a node.
+pub(crate) enum Asked {
+    Send { lifetime: Duration, recipients: Vec<usize> },
+    Other,
+}
+
+/// A message that its sender's node accepted.
+#[derive(Clone, Debug)]
+pub(crate) struct Promised {
+    pub(crate) node: usize,
+    /// By the true time.
+    pub(crate) accepted: u64,
+    pub(crate) lifetime: Duration,
+    /// Units.
+    pub(crate) recipients: Vec<usize>,
+}
+
+impl Ledger {
+    pub(crate) fn queued(
+        &mut self,
+        node: usize,
+        message: MessageId,
+        accepted: u64,
+        lifetime: Duration,
+        recipients: Vec<usize>,
+    ) {
+        self.messages.insert(message, Promised { node, accepted, lifetime, recipients });
+    }
+
+    /// A node's folder is again what it was then: what it accepted since, it has forgotten.
+    pub(crate) fn rolled_back(&mut self, node: usize, at: u64) {
+        self.messages.retain(|_, promised| promised.node != node || promised.accepted < at);
+        self.kept.remove(&node);
+    }
+
+    pub(crate) fn signed(&mut self, header: DocumentId, node: usize) {
+        self.headers.insert(header, node);
+    }
+
+    pub(crate) fn signer(&self, header: DocumentId) -> Option<usize> {
+        self.headers.get(&header).copied()
+    }
+}

@@ -1,0 +1,47 @@
+//! What a simulation counts, and the one line that it ends with.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+/// Counts of one simulation, or of many.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts {
+    kinds: BTreeMap<&'static str, u64>,
+    pub(crate) node_hours: f64,
+    pub(crate) events: u64,
+    pub(crate) messages: u64,
+    pub(crate) receipts: u64,
+    pub(crate) settled: u64,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, kind: &'static str) {
+        *self.kinds.entry(kind).or_default() += 1;
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (kind, count) in &other.kinds {
+            *self.kinds.entry(kind).or_default() += count;
+        }
+        self.node_hours += other.node_hours;
+        self.events += other.events;
+        self.messages += other.messages;
+        self.receipts += other.receipts;
+        self.settled += other.settled;
+    }
+
+    /// The fields of the one line.
+    pub(crate) fn to_json(&self, minutes: f64, violations: u64) -> Value {
+        json!({
+            "node_hours": (self.node_hours * 10.0).round() / 10.0,
+            "node_hours_a_minute": (self.node_hours / minutes.max(1e-6)).round(),
+            "faults": self.kinds,
+            "events": self.events,
+            "messages": self.messages,
+            "receipts": self.receipts,
+            "settled": self.settled,
+            "violations": violations,
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! Runs simulations, shows how far they are, and names the seed of one that fails.
+
+use std::{panic::AssertUnwindSafe, time::Instant};
+
+use super::{Plan, Sim, Violation, report::Counts};
+
+/// Runs one simulation; a panic of a machine is a violation like any other.
+pub(crate) fn run(plan: &Plan) -> (Counts, Option<Violation>) {
+    let mut sim = Sim::new(plan.clone());
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| sim.run()));
+    if let Err(panic) = outcome {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let what = text.unwrap_or_else(|| "without words".into());
+        sim.violation = Some(Violation { invariant: "nothing panics", what });
+    }
+    let hours = sim.passed() as f64 / 3_600_000.0;
+    sim.counts.node_hours = hours * sim.nodes.len() as f64;
+    if let Some(violation) = &mut sim.violation {
+        violation.what = format!("after {:.0} s: {}", hours * 3_600.0, violation.what);
+    }
+    (sim.counts, sim.violation)
+}
+
+/// How to run a seed again.
+pub(crate) fn again(plan: &Plan) -> String {
+    let Plan { seed, members, hours, hostile } = plan;
+    format!("scripts/simulate --seed {seed} --members {members} --hours {hours} --hostile {hostile}")
+}
+
+/// Simulates and fails with the seeds that break something.
+pub(crate) fn check(plans: impl IntoIterator<Item = Plan>) -> Counts {
+    let mut counts = Counts::default();
+    for plan in plans {
+        let (of_one, violation) = run(&plan);
+        counts.merge(&of_one);
+        if let Some(Violation { invariant, what }) = violation {
+            panic!("seed {}: {invariant}: {what}\nrun it again: {}", plan.seed, again(&plan));
+        }
+    }
+    counts
+}
+
+/// What `scripts/simulate` asks for, in variables of its own.
+pub(crate) fn from_environment() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
+    let members = number("REFPOINT_SIM_MEMBERS").unwrap_or(50) as usize;
+    let hours = number("REFPOINT_SIM_HOURS").unwrap_or(6);
+    let hostile = number("REFPOINT_SIM_HOSTILE").unwrap_or(10) as usize;
+    let seeds = number("REFPOINT_SIM_SEEDS").unwrap_or(10);
+    let first = number("REFPOINT_SIM_SEED").unwrap_or(1);
+    let (started, mut counts, mut failed) = (Instant::now(), Counts::default(), Vec::new());
+    for (done, seed) in (first..first + seeds).enumerate() {
+        let plan = Plan { seed, members, hours, hostile };
+        let (of_one, violation) = run(&plan);
+        counts.merge(&of_one);
+        if let Some(Violation { invariant, what }) = violation {
+            println!("seed {seed} FAILED: {invariant}: {what}\n    again: {}", again(&plan));
+            failed.push(seed);
+        }
+        let minutes = started.elapsed().as_secs_f64() / 60.0;
+        println!(
+            "{:>4} of {seeds} seeds, {:>9.0} node-hours, {:>7.0} a minute, {} failed",
+            done + 1,
+            counts.node_hours,
+            counts.node_hours / minutes,
+            failed.len()
+        );
+    }
+    let minutes = started.elapsed().as_secs_f64() / 60.0;
+    println!("{}", counts.to_json(minutes, failed.len() as u64));
+    assert!(failed.is_empty(), "seeds that failed: {failed:?}");
+}
+
+mod tests {
+    use super::*;
+
+    #[test]
+    fn federations_keep_their_promises_through_faults() {
+        let plan = |(seed, members)| Plan { seed, members, hours: 2, hostile: 10 };
+        let counts = check([(1, 5), (2, 8), (3, 12), (4, 20)].map(plan));
+        assert!(counts.settled >= 4 && counts.messages > 50 && counts.receipts > 50, "{counts:?}");
+    }
+
+    #[test]
+    fn a_seed_replays_exactly() {
+        let plan = Plan { seed: 7, members: 6, hours: 1, hostile: 20 };
+        let once = format!("{:?}", run(&plan));
+        assert_eq!(once, format!("{:?}", run(&plan)));
+    }
+
+    #[test]
+    #[ignore = "scripts/simulate starts it"]
+    fn simulate() {
+        from_environment();
+    }
+}
