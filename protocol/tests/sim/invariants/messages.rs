@@ -96,7 +96,7 @@ fn is_unreachable(sim: &Sim, node: usize) -> bool {
     let Some(machine) = sim.nodes[node].machine.as_ref() else { return true };
     let evidence = machine.evidence();
     let keyless = evidence
-        .listing(sim.nodes[node].key)
+        .listing(&sim.nodes[node].member, sim.nodes[node].key)
         .is_none_or(|listing| evidence.directory().sealing_key(listing, now).is_none());
     keyless && matches!(machine.standing(now), Standing::ClockWrong { .. })
 }
