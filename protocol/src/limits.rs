@@ -1,4 +1,5 @@
 //! Every bound of the protocol, with its unit and its reason.
+// LONG: one list, which the table in SPEC.md mirrors.
 
 use core::time::Duration;
 
@@ -299,6 +300,61 @@ pub const SLOWEST_LINK_BYTES_PER_SECOND: usize = 8 * 1024;
 
 /// Every so many parcels to one peer the longest waiting goes first, whatever its precedence (ageing).
 pub const AGEING_INTERVAL: u64 = 8;
+
+/// Custodians that a parcel is handed to: it survives the loss of any three of its four holders.
+pub const CUSTODIANS_MAX: usize = 3;
+
+/// Custodians of one parcel over its life, those that fell silent included: bounds what a row holds.
+pub const CUSTODIANS_EVER_MAX: usize = 8;
+
+/// How long the recipient of a flash or immediate message may be out of reach before custodians are asked: a lost
+/// connection is dialled again within it.
+pub const CUSTODY_AFTER_URGENT: Duration = Duration::from_secs(5);
+
+/// The same for priority and routine: a restart takes less.
+pub const CUSTODY_AFTER: Duration = Duration::from_secs(60);
+
+/// How soon custodians are looked for again while a parcel has fewer than it should.
+pub const CUSTODY_AGAIN: Duration = Duration::from_secs(30);
+
+/// A custodian that has been away for so long is counted no more, and another is asked.
+pub const CUSTODIAN_SILENT: Duration = Duration::from_secs(600);
+
+/// How long a custodian that refused is not asked again for the same parcel.
+pub const CUSTODIAN_REST: Duration = Duration::from_secs(300);
+
+/// Parcels handed to one custodian and not answered yet: beside the direct ones, they fit its stream's queue.
+pub const CUSTODY_IN_FLIGHT_MAX: usize = 32;
+
+/// Bytes of parcels handed to one custodian and not answered yet.
+pub const CUSTODY_IN_FLIGHT_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Parcels out of custody that one recipient has not answered yet.
+pub const HAND_OVER_IN_FLIGHT_MAX: usize = 64;
+
+/// Bytes of parcels out of custody that one recipient has not answered yet.
+pub const HAND_OVER_IN_FLIGHT_BYTES_MAX: usize = 6 * 1024 * 1024;
+
+/// Bytes of parcels that one member may have in custody here: thousands of messages, or sixty large ones.
+pub const CUSTODY_BYTES_PER_MEMBER_MAX: u64 = 64 * 1024 * 1024;
+
+/// Bytes of all parcels in custody here: what any disk of these years has to spare.
+pub const CUSTODY_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// Parcels that one member may have in custody here, with the answers that wait for it.
+pub const CUSTODY_ROWS_PER_MEMBER_MAX: usize = 4_096;
+
+/// Parcels in custody here, with the answers that wait: a kilobyte of memory each.
+pub const CUSTODY_ROWS_MAX: usize = 65_536;
+
+/// How long after a parcel's expiry its answer waits for a sender that is away.
+pub const CUSTODY_ANSWER_KEPT: Duration = Duration::from_secs(14 * 86_400);
+
+/// Answers passed back to one sender and not echoed yet.
+pub const ANSWERS_IN_FLIGHT_MAX: usize = 64;
+
+/// How long an answer that was passed back may stay without its echo before it is passed again.
+pub const ANSWER_ECHO_WAIT: Duration = Duration::from_secs(60);
 
 /// Bytes of composed content kept in memory so that a first seal reads nothing from the disk.
 pub const CONTENT_AT_HAND_BYTES_MAX: usize = 32 * 1024 * 1024;

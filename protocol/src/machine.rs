@@ -225,10 +225,10 @@ impl Machine {
             self.emit(now, Event::PeerConnected { member: member.clone(), node }, effects);
         }
         self.observe_clock(now, &member, remote_time, effects);
-        self.tell_own(now, OwnInput::Connected(member), effects);
+        self.tell_own(now, OwnInput::Connected(member.clone()), effects);
         self.plan_repair(now, node, dialled);
         self.drive_repairs(now, effects);
-        self.relay(now, RelayInput::Connected { node }, effects);
+        self.relay(now, RelayInput::Connected { node, member }, effects);
         // The key may have ended between the introduction and now.
         if let Some(proof) = ended {
             effects.push(Effect::Disconnect { node, proof });

@@ -10,10 +10,12 @@
 //! Back: `ReceiptReceived` → store the receipt, *delivered*.
 
 pub mod book;
+mod custody;
 pub mod event;
 pub mod exchange;
 pub mod frame;
 mod inbox;
+mod lane;
 mod offer;
 mod outbox;
 pub mod parcel;
@@ -27,6 +29,8 @@ mod statements;
 mod turn;
 pub mod views;
 
+use std::collections::BTreeMap;
+
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
@@ -34,6 +38,7 @@ pub use restore::{Damaged, Restored};
 
 use self::{
     book::Book,
+    custody::Custody,
     event::{RelayEvent, SubmitRefusal},
     exchange::{CommandId, RelayEffect, RelayInput, Ticket, WakeReason},
     inbox::Inbox,
@@ -66,6 +71,8 @@ pub struct RelayConfig {
 /// The relay machine.
 pub struct Relay {
     own: Own,
+    /// The connected nodes, each with the member that it speaks for.
+    peers: BTreeMap<NodeKey, MemberCode>,
     machines: Machines,
     timers: Timers,
     tickets: Tickets,
@@ -79,6 +86,7 @@ impl Relay {
         let RelayConfig { member, node, seed } = config;
         Self {
             own: Own { member, node },
+            peers: BTreeMap::new(),
             machines: Machines::default(),
             timers: Timers::default(),
             tickets: Tickets::default(),
@@ -90,6 +98,11 @@ impl Relay {
     #[must_use]
     pub fn handle(&mut self, now: Timestamp, input: RelayInput, book: &dyn Book) -> Vec<RelayEffect> {
         let mut effects = Vec::new();
+        match &input {
+            RelayInput::Connected { node, member } => drop(self.peers.insert(*node, member.clone())),
+            RelayInput::Disconnected { node } => drop(self.peers.remove(node)),
+            _ => {}
+        }
         let (machines, mut turn) = self.turn(now, book, &mut effects);
         machines.route(&mut turn, input);
         effects
@@ -107,8 +120,8 @@ impl Relay {
         book: &'a dyn Book,
         effects: &'a mut Vec<RelayEffect>,
     ) -> (&'a mut Machines, Turn<'a>) {
-        let Self { own, machines, timers, tickets, rng } = self;
-        (machines, Turn { now, book, own, effects, timers, tickets, rng })
+        let Self { own, peers, machines, timers, tickets, rng } = self;
+        (machines, Turn { now, book, own, peers, effects, timers, tickets, rng })
     }
 }
 
@@ -119,11 +132,12 @@ struct Machines {
     inbox: Inbox,
     statements: Statements,
     offers: Offers,
+    custody: Custody,
 }
 
 impl Machines {
     fn route(&mut self, turn: &mut Turn<'_>, input: RelayInput) {
-        let Self { outbox, inbox, statements, offers } = self;
+        let Self { outbox, inbox, statements, offers, custody } = self;
         match input {
             RelayInput::Submit { command, draft } => outbox.submit(turn, command, draft),
             RelayInput::State { command, draft } => state(outbox, inbox, turn, command, *draft),
@@ -143,13 +157,26 @@ impl Machines {
                     inbox.accept(turn, outbox, statements, opened);
                 }
             }
-            RelayInput::Connected { node } => {
+            RelayInput::Connected { node, .. } => {
                 outbox.on_connected(turn, node);
+                custody.on_connected(turn, node);
                 offers.on_connected(turn, node, outbox.kept_for(&node));
             }
-            RelayInput::Disconnected { node } => outbox.on_disconnected(turn, node),
-            RelayInput::ParcelReceived { from, parcel } => inbox.on_parcel(turn, from, parcel),
-            RelayInput::ReceiptReceived { from, receipt } => outbox.on_receipt(turn, from, &receipt),
+            RelayInput::Loaded { ticket, parcel } => custody.on_loaded(turn, ticket, parcel),
+            RelayInput::Disconnected { node } => {
+                outbox.on_disconnected(turn, node);
+                custody.on_disconnected(turn, node);
+            }
+            RelayInput::ParcelReceived { from, parcel } if parcel.label.node == turn.own.node => {
+                inbox.on_parcel(turn, from, parcel);
+            }
+            RelayInput::ParcelReceived { from, parcel } => custody.on_parcel(turn, from, parcel),
+            RelayInput::ReceiptReceived { from, receipt } => {
+                let kept = custody.on_receipt(turn, from, &receipt);
+                if !kept || outbox.entry(&receipt.payload().message).is_some() {
+                    outbox.on_receipt(turn, from, &receipt);
+                }
+            }
             RelayInput::OfferReceived { from, offer } => offers.on_offer(turn, from, offer),
             RelayInput::OfferUnknownReceived { from, .. } => {
                 offers.on_unknown(turn, from, outbox.kept_for(&from))
@@ -164,7 +191,10 @@ impl Machines {
                 outbox.on_directory_changed(turn, member.as_ref());
             }
             RelayInput::StorageRefused { ticket } => self.on_storage_refused(turn, ticket),
-            RelayInput::SendFailed { to, message } => outbox.on_send_failed(turn, to, message),
+            RelayInput::SendFailed { to, message } => {
+                outbox.on_send_failed(turn, to, message);
+                custody.on_send_failed(turn, to, message);
+            }
             RelayInput::Woke => self.on_woke(turn),
         }
     }
@@ -178,6 +208,7 @@ impl Machines {
             Some(write @ Write::Received { .. }) => {
                 self.inbox.on_refused_write(turn, write, &mut self.statements)
             }
+            Some(Write::Kept(key)) => self.custody.on_refused_write(turn, ticket, key),
             None => {}
         }
     }
@@ -186,9 +217,15 @@ impl Machines {
         for _ in 0..TIMERS_PER_WAKE_MAX {
             let Some((at, timer)) = turn.timers.pop_due(turn.now) else { return };
             match timer {
-                Timer::Retry(..) | Timer::Expire(_) | Timer::DropContent(_) | Timer::ForgetSent(_) => {
-                    self.outbox.on_timer(turn, at, timer);
-                }
+                Timer::Retry(..)
+                | Timer::Custody(..)
+                | Timer::Expire(_)
+                | Timer::DropContent(_)
+                | Timer::ForgetSent(_) => self.outbox.on_timer(turn, at, timer),
+                Timer::HandOver(_)
+                | Timer::PassBack(_)
+                | Timer::CustodyExpires(_)
+                | Timer::ForgetAnswer(_) => self.custody.on_timer(turn, at, timer),
                 Timer::ForgetReceived(_) | Timer::DropHeld(_) => {
                     self.inbox.on_timer(turn, timer, &mut self.statements);
                 }

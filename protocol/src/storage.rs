@@ -31,10 +31,16 @@ pub enum Table {
     InboxContent,
     /// Ids that were seen, against replays. Key: message id (32 B). Value: until when the id is kept.
     MessageIds,
-    /// Receipts signed or received. Key: message id (32 B), then node id (32 B). Value: the envelopes.
+    /// Receipts received. Key: message id (32 B), then the node that they are about (32 B); for `custody` then the
+    /// custodian (32 B). Value: the envelope.
     Receipts,
     /// People's statements. Key: id of the message answered (32 B), then the statement's own id (32 B).
     Statements,
+    /// Parcels kept for nodes that are away, and what became of them. Key: the node that handed it over (32 B),
+    /// message id (32 B), then the node that it is for (32 B).
+    Custody,
+    /// The parcels themselves, sealed for their recipient. Key: as in [`Table::Custody`].
+    CustodyParcels,
     /// What this node knows of itself: own-chain marks, settings. Key: a name in ASCII.
     OwnState,
     /// Documents that made a decoder fail, in a ring bounded by its owner. Key: SHA-256 of the bytes (32 B).
@@ -45,7 +51,7 @@ pub enum Table {
 
 impl Table {
     /// Every table, in the order of their ids.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Charters,
         Self::KeySets,
         Self::NodeRecords,
@@ -59,6 +65,8 @@ impl Table {
         Self::MessageIds,
         Self::Receipts,
         Self::Statements,
+        Self::Custody,
+        Self::CustodyParcels,
         Self::OwnState,
         Self::Quarantine,
         Self::Events,
@@ -81,6 +89,8 @@ impl Table {
             Self::MessageIds => 0x25,
             Self::Receipts => 0x26,
             Self::Statements => 0x27,
+            Self::Custody => 0x28,
+            Self::CustodyParcels => 0x29,
             Self::OwnState => 0x30,
             Self::Quarantine => 0x31,
             Self::Events => 0x32,
@@ -110,6 +120,8 @@ impl Table {
             Self::MessageIds => "message-ids",
             Self::Receipts => "receipts",
             Self::Statements => "statements",
+            Self::Custody => "custody",
+            Self::CustodyParcels => "custody-parcels",
             Self::OwnState => "own-state",
             Self::Quarantine => "quarantine",
             Self::Events => "events",
@@ -126,6 +138,7 @@ impl Table {
             | Self::Inbox
             | Self::InboxContent
             | Self::Statements
+            | Self::Custody
             | Self::Events => true,
             Self::Charters
             | Self::KeySets
@@ -134,6 +147,8 @@ impl Table {
             | Self::Bodies
             | Self::MessageIds
             | Self::Receipts
+            // Sealed for another node already.
+            | Self::CustodyParcels
             | Self::OwnState
             | Self::Quarantine => false,
         }
@@ -143,7 +158,10 @@ impl Table {
     /// which keep a node going (receipts, states, key sets) still fit.
     #[must_use]
     pub const fn is_bulk(self) -> bool {
-        matches!(self, Self::Bodies | Self::OutboxContent | Self::InboxContent | Self::Quarantine)
+        matches!(
+            self,
+            Self::Bodies | Self::OutboxContent | Self::InboxContent | Self::CustodyParcels | Self::Quarantine
+        )
     }
 }
 
@@ -213,6 +231,7 @@ mod tests {
                 "bodies",
                 "message-ids",
                 "receipts",
+                "custody-parcels",
                 "own-state",
                 "quarantine"
             ]

@@ -2,6 +2,8 @@
 //! disks that keep exactly what was persisted.
 
 mod bounds;
+mod custody;
+mod custody_faults;
 mod delivery;
 mod faults;
 mod recovery;

@@ -122,6 +122,7 @@ fn rows(facts: &StatusFacts) -> Vec<(&'static str, String)> {
         ("own entry", chain(facts)),
         ("inbox", inbox(facts)),
         ("outbox", outbox(facts)),
+        ("custody", custody(facts)),
         ("disk", format!("{} free", human::bytes(facts.disk_free_bytes))),
     ];
     let alert = match &facts.alert_failure {
@@ -195,6 +196,16 @@ fn outbox(facts: &StatusFacts) -> String {
         (0, _) => "nothing waiting".to_owned(),
         (waiting, None) => format!("{waiting} waiting"),
         (waiting, Some(oldest)) => format!("{waiting} waiting, oldest {oldest}"),
+    }
+}
+
+fn custody(facts: &StatusFacts) -> String {
+    let oldest = facts.held_oldest.map(|oldest| human::duration(oldest.age_seconds(facts.now)));
+    match (facts.held, oldest) {
+        (0, _) | (_, None) => "nothing kept for others".to_owned(),
+        (held, Some(oldest)) => {
+            format!("{held} kept for others ({}), oldest {oldest}", human::bytes(facts.held_bytes))
+        }
     }
 }
 

@@ -11,7 +11,8 @@ use refpoint_protocol::{
     ids::{FederationId, MemberCode, NodeKey, SealingKeyId},
     relay::{
         exchange::{ContentSource, Job, RelayInput},
-        rows::decode_outbox_content,
+        parcel::Parcel,
+        rows::{CustodyKey, decode_custody_parcel, decode_outbox_content},
         sealing::{COMPOSE_RANDOM_BYTES, ComposeError, OpenError, SealError, Sealable, compose, open, seal},
     },
     storage::Table,
@@ -86,6 +87,9 @@ impl Workshop {
                 let result = open(&parcel, seed.as_deref(), *federation, member, node).map(Box::new);
                 RelayInput::Opened { ticket, result }
             }
+            Job::Load { ticket, key, .. } => {
+                RelayInput::Loaded { ticket, parcel: self.kept(key).map(Box::new) }
+            }
         }
     }
 
@@ -103,7 +107,22 @@ impl Workshop {
                 let result = Err(OpenError::Invalid { rule: "PA-10", what: what() });
                 RelayInput::Opened { ticket: *ticket, result }
             }
+            Job::Load { ticket, .. } => RelayInput::Loaded { ticket: *ticket, parcel: None },
         }
+    }
+
+    /// A parcel kept for another node; `None` is reported here, and ends its custody.
+    fn kept(&self, key: CustodyKey) -> Option<Parcel> {
+        let fault = match self.store.value(Table::CustodyParcels, &key.to_bytes()) {
+            Ok(Some(row)) => match decode_custody_parcel(&row) {
+                Ok(parcel) => return Some(parcel),
+                Err(error) => error.to_string(),
+            },
+            Ok(None) => "it is gone".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(message = %key.message.short(), node = %key.node.short(), %fault, "a kept parcel cannot be read");
+        None
     }
 
     /// The content to seal, its header signed by the key that this node has now.

@@ -6,7 +6,10 @@ use crate::{
     directory::node_record::SealingKeyEntry,
     evidence::Evidence,
     ids::{CharterVersion, MemberCode, NodeKey},
-    membership::{KeyState, Membership, NodeStanding, charter::MemberStatus as CharterStatus},
+    membership::{
+        KeyState, Membership, NodeStanding,
+        charter::{MemberStatus as CharterStatus, WorkingGroup},
+    },
     relay::book::{Book, MemberStatus, SignerStanding},
     time::Timestamp,
 };
@@ -42,6 +45,10 @@ impl Book for EvidenceBook<'_> {
             Some(CharterStatus::Suspended) => MemberStatus::Suspended(self.ending_version(member)),
             Some(CharterStatus::Withdrawn) => MemberStatus::Withdrawn(self.ending_version(member)),
         }
+    }
+
+    fn working_group(&self, member: &MemberCode) -> Option<WorkingGroup> {
+        self.membership.member(member).map(|view| view.group)
     }
 
     fn active_nodes(&self, member: &MemberCode) -> Vec<NodeKey> {

@@ -3,6 +3,7 @@
 use crate::{
     directory::node_record::SealingKeyEntry,
     ids::{CharterVersion, MemberCode, NodeKey},
+    membership::charter::WorkingGroup,
     time::Timestamp,
 };
 
@@ -16,6 +17,12 @@ pub trait Book {
 
     /// Whether a key set of the member lists this node, whatever the key's state. Others may list it too.
     fn lists(&self, member: &MemberCode, node: &NodeKey) -> bool;
+
+    /// The working group of a member, for the choice of custodians; `None` if it has none or is not known.
+    fn working_group(&self, member: &MemberCode) -> Option<WorkingGroup> {
+        let _unknown = member;
+        None
+    }
 
     /// The sealing key to use for a member's node now; one past its days if there is no newer; `None` if no
     /// record is held that the node signed for that member.

@@ -39,6 +39,54 @@ pub enum RelayEvent {
         /// Whether the sender had stopped waiting.
         late: bool,
     },
+    /// A custodian has a parcel on its disk for a node that is away. This is no delivery.
+    MessageInCustody {
+        /// Which message, and for which node.
+        step: Step,
+        /// The custodian.
+        custodian: NodeKey,
+        /// Its member.
+        custodian_member: MemberCode,
+        /// How many keep it now.
+        held: usize,
+        /// How many were asked.
+        asked: usize,
+    },
+    /// A custodian does not keep a parcel, or no longer.
+    CustodyRefused {
+        /// Which message, and for which node.
+        step: Step,
+        /// The custodian.
+        custodian: NodeKey,
+        /// Its member.
+        custodian_member: MemberCode,
+        /// Why.
+        reason: RefusalReason,
+    },
+    /// This node keeps a parcel for another that is away.
+    CustodyTaken {
+        /// The message.
+        message: MessageId,
+        /// Who handed it over.
+        by: MemberCode,
+        /// For whom.
+        member: MemberCode,
+        /// For which node.
+        node: NodeKey,
+    },
+    /// This node keeps a parcel no longer.
+    CustodyEnded {
+        /// The message.
+        message: MessageId,
+        /// Who handed it over.
+        by: MemberCode,
+        /// For whom.
+        member: MemberCode,
+        /// For which node.
+        node: NodeKey,
+        /// Why.
+        why: CustodyEnd,
+    },
     /// A node refused it.
     MessageRefused {
         /// Which message and node.
@@ -106,6 +154,28 @@ pub enum RelayEvent {
         /// Why.
         why: SubmitRefusal,
     },
+}
+
+/// Why a parcel is kept no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum CustodyEnd {
+    /// The node that it is for has it.
+    #[error("delivered")]
+    Delivered,
+    /// That node refused it for good.
+    #[error("refused by the recipient")]
+    Refused,
+    /// It expired.
+    #[error("expired")]
+    Expired,
+    /// It expired, and no active node could open it: its recipient's key was gone, and its sender sealed it no
+    /// more.
+    #[error("undeliverable: key lost")]
+    KeyLost,
+    /// What was kept is damaged or gone.
+    #[error("lost here")]
+    Lost,
 }
 
 /// Which message and which node an event is about.

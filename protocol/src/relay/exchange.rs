@@ -9,6 +9,7 @@ use super::{
     frame::{Lacking, Offer, OfferIds, RelayFrame},
     parcel::{Class, Label, Parcel},
     receipt::Receipt,
+    rows::CustodyKey,
     sealing::{ComposeError, Composed, OpenError, Opened, SealError, Sealable},
 };
 use crate::{
@@ -66,10 +67,19 @@ pub enum RelayInput {
         /// What [`super::sealing::open`] returned, or [`OpenError::Busy`].
         result: Result<Box<Opened>, OpenError>,
     },
+    /// A [`Job::Load`] is done.
+    Loaded {
+        /// The job's.
+        ticket: Ticket,
+        /// The parcel, `None` if it cannot be read.
+        parcel: Option<Box<Parcel>>,
+    },
     /// A node is connected: frames can be sent to it.
     Connected {
         /// The node.
         node: NodeKey,
+        /// The member that it speaks for.
+        member: MemberCode,
     },
     /// A node's last connection ended.
     Disconnected {
@@ -191,6 +201,8 @@ pub enum Outgoing {
     Parcel(Box<Parcel>),
     /// A receipt, *unsigned*: the shell signs it when it carries out the effect, after what it states is durable.
     Receipt(Receipt),
+    /// A receipt that another node signed.
+    Borne(Box<Envelope>),
     /// What this node keeps for the peer.
     Offer(Offer),
     /// This node does not know the offer's hash.
@@ -210,6 +222,7 @@ impl Outgoing {
         Ok(match self {
             Self::Parcel(parcel) => RelayFrame::Parcel(parcel),
             Self::Receipt(receipt) => RelayFrame::Receipt(sign(&receipt)?),
+            Self::Borne(envelope) => RelayFrame::Receipt(*envelope),
             Self::Offer(offer) => RelayFrame::Offer(offer),
             Self::OfferUnknown(offer) => RelayFrame::OfferUnknown(offer),
             Self::OfferIds(ids) => RelayFrame::OfferIds(ids),
@@ -248,6 +261,16 @@ pub enum Job {
         /// The parcel.
         parcel: Box<Parcel>,
     },
+    /// Read a parcel in custody from [`crate::storage::Table::CustodyParcels`], with
+    /// [`super::rows::decode_custody_parcel`].
+    Load {
+        /// Returns with the result.
+        ticket: Ticket,
+        /// Which.
+        key: CustodyKey,
+        /// Whether it goes before normal jobs.
+        class: Class,
+    },
 }
 
 impl Job {
@@ -258,6 +281,7 @@ impl Job {
             Self::Compose { draft, .. } => draft.precedence.class(),
             Self::Seal { label, .. } => label.class,
             Self::Open { parcel, .. } => parcel.label.class,
+            Self::Load { class, .. } => *class,
         }
     }
 }
@@ -275,11 +299,11 @@ pub enum ContentSource {
 /// What a peer did that it should not have done, or that this version does not follow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RelayFault {
-    /// A receipt that another key signed than the node that it speaks for.
+    /// A receipt signed by another key than may say it: the node that the parcel is for, or its custodian.
     #[error("RC-03: a receipt for {} signed by another key", .0.short())]
     ReceiptSigner(MessageId),
-    /// A receipt handed over by another node than the one that signed it.
-    #[error("RC-04: a receipt for {} handed over by a node that did not sign it", .0.short())]
+    /// A receipt handed over by a node that neither signed it nor keeps the parcel.
+    #[error("RC-04: a receipt for {} handed over by a node that neither signed it nor keeps the parcel", .0.short())]
     ReceiptBearer(MessageId),
     /// A receipt for a message that was not sent there.
     #[error("RC-05: a receipt for {}, which was not sent there", .0.short())]
@@ -287,9 +311,12 @@ pub enum RelayFault {
     /// The same receipt again; no fault of anybody's where networks double.
     #[error("a receipt for {} that was here already", .0.short())]
     ReceiptDoubled(MessageId),
-    /// Custody receipts are read and not used by this version.
-    #[error("a custody receipt for {}: custody is not used by this version", .0.short())]
-    CustodyIgnored(MessageId),
+    /// A custodian's word about a parcel that was not handed to it.
+    #[error("RC-07: a word of custody for {} by a node that it was not handed to", .0.short())]
+    CustodyUnknown(MessageId),
+    /// A parcel for another node whose form does not hold.
+    #[error("CU-01: a parcel of {} to be kept whose form does not hold", .0.short())]
+    CustodyForm(MessageId),
     /// A parcel that does not open, or whose bindings do not hold.
     #[error("a parcel of {}: {error}", .message.short())]
     Parcel {
@@ -320,12 +347,14 @@ impl RelayFault {
             Self::ReceiptSigner(_) => "RC-03",
             Self::ReceiptBearer(_) => "RC-04",
             Self::ReceiptUnknown(_) => "RC-05",
+            Self::CustodyUnknown(_) => "RC-07",
+            Self::CustodyForm(_) => "CU-01",
             Self::Parcel { error, .. } => error.rule(),
             Self::TooLate(_) => "PA-11",
             Self::Signer(_) => "PA-12",
             Self::Offer => "OF-01",
             Self::Statement(_) => "ST-01",
-            Self::ReceiptDoubled(_) | Self::CustodyIgnored(_) => "RELAY",
+            Self::ReceiptDoubled(_) => "RELAY",
         }
     }
 
@@ -333,11 +362,13 @@ impl RelayFault {
     #[must_use]
     pub fn is_penalised(&self) -> bool {
         match self {
-            Self::ReceiptSigner(_) | Self::ReceiptBearer(_) | Self::Offer | Self::Statement(_) => true,
+            Self::ReceiptSigner(_) | Self::CustodyForm(_) | Self::Offer | Self::Statement(_) => true,
             Self::Parcel { error, .. } => matches!(error, OpenError::Invalid { .. } | OpenError::Elsewhere),
             Self::ReceiptUnknown(_)
+            // Who keeps a parcel is forgotten with a restart, while the custodian remembers.
+            | Self::ReceiptBearer(_)
+            | Self::CustodyUnknown(_)
             | Self::ReceiptDoubled(_)
-            | Self::CustodyIgnored(_)
             | Self::TooLate(_)
             | Self::Signer(_) => false,
         }

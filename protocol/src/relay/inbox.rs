@@ -135,7 +135,15 @@ impl Inbox {
             }
             Timer::ForgetReceived(message) => self.forget(turn, message, statements),
             Timer::DropHeld(message) => drop(self.take_held(message)),
-            Timer::Retry(..) | Timer::Expire(_) | Timer::DropContent(_) | Timer::ForgetSent(_) => {}
+            Timer::Retry(..)
+            | Timer::Custody(..)
+            | Timer::HandOver(_)
+            | Timer::PassBack(_)
+            | Timer::CustodyExpires(_)
+            | Timer::ForgetAnswer(_)
+            | Timer::Expire(_)
+            | Timer::DropContent(_)
+            | Timer::ForgetSent(_) => {}
         }
     }
 

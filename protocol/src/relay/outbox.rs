@@ -4,6 +4,7 @@
 //! It owns the messages' states, the queues of each node and the retries. It decides nothing about what came
 //! in, and believes no receipt but the recipient node's own.
 
+mod custodians;
 mod entry;
 mod intake;
 mod peer;
@@ -12,6 +13,7 @@ mod targets;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use custodians::Custodians;
 pub(super) use entry::{Entry, Progress};
 use intake::Composing;
 pub(super) use intake::statement_recipients;
@@ -21,7 +23,7 @@ use super::{
     event::{RelayEvent, StatementLabel, StopReason},
     exchange::Ticket,
     retry::Timer,
-    rows::{OutboxRow, StoppedRow},
+    rows::{KeyLostRow, OutboxRow, StoppedRow},
     turn::Turn,
 };
 use crate::{
@@ -43,6 +45,7 @@ pub(super) struct Outbox {
     peers: BTreeMap<NodeKey, Peer>,
     composing: BTreeMap<Ticket, Composing>,
     sealing: BTreeMap<Ticket, (MessageId, NodeKey)>,
+    custodians: Custodians,
     at_hand_bytes: usize,
 }
 
@@ -86,6 +89,7 @@ impl Outbox {
     pub(super) fn on_timer(&mut self, turn: &mut Turn<'_>, at: Timestamp, timer: Timer) {
         match timer {
             Timer::Retry(message, node) => self.on_retry(turn, at, message, node),
+            Timer::Custody(message, node) => self.on_custody_timer(turn, at, message, node),
             Timer::Expire(message) => self.on_expiry(turn, message),
             Timer::DropContent(message) => {
                 let due = self.entries.get(&message).is_some_and(|entry| entry.drop_at == Some(at));
@@ -94,7 +98,12 @@ impl Outbox {
                 }
             }
             Timer::ForgetSent(message) => self.forget(turn, message),
-            Timer::ForgetReceived(_) | Timer::DropHeld(_) => {}
+            Timer::HandOver(_)
+            | Timer::PassBack(_)
+            | Timer::CustodyExpires(_)
+            | Timer::ForgetAnswer(_)
+            | Timer::ForgetReceived(_)
+            | Timer::DropHeld(_) => {}
         }
     }
 
@@ -143,6 +152,10 @@ impl Outbox {
             return;
         }
         entry.row.expired = true;
+        let lost =
+            entry.targets.iter().filter(|(node, target)| target.resealed && entry.answer(node).is_none());
+        let lost = lost.map(|(node, target)| KeyLostRow { node: *node, member: target.member.clone() });
+        entry.row.key_lost = lost.collect();
         let missing = |member: &&MemberCode| {
             **member != turn.own.member && !entry.is_delivered_to(member) && entry.stop_of(member).is_none()
         };
@@ -158,13 +171,16 @@ impl Outbox {
 
     /// Gives up the content: nothing is sealed from it any more. What is on its way may still be answered.
     fn drop_content(&mut self, turn: &mut Turn<'_>, message: MessageId) -> Option<Vec<Change>> {
+        let nodes: Vec<NodeKey> = self.entries.get(&message)?.targets.keys().copied().collect();
+        for node in &nodes {
+            self.stop_watching(turn, message, *node);
+        }
         let entry = self.entries.get_mut(&message)?;
         entry.row.content = false;
         if let Some(content) = entry.at_hand.take() {
             self.at_hand_bytes = self.at_hand_bytes.saturating_sub(content.size());
         }
         let created = entry.row.created;
-        let nodes: Vec<NodeKey> = entry.targets.keys().copied().collect();
         let mut holders: BTreeSet<NodeKey> = nodes.iter().copied().collect();
         holders.extend(entry.row.answers.iter().map(|answer| answer.node));
         for node in nodes {
@@ -195,6 +211,10 @@ impl Outbox {
         changes.push(Change::delete(Table::Outbox, key));
         for answer in &entry.row.answers {
             let key = super::rows::receipt_key(message, answer.node);
+            changes.push(Change::delete(Table::Receipts, key));
+        }
+        for row in &entry.row.custodians {
+            let key = super::rows::custody_receipt_key(message, row.node, row.custodian);
             changes.push(Change::delete(Table::Receipts, key));
         }
         turn.persist(changes);

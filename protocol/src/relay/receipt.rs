@@ -16,7 +16,7 @@ pub struct Receipt {
     pub message: MessageId,
     /// The member whose node speaks.
     pub member: MemberCode,
-    /// The node that the parcel is for; the signer, except for `custody`.
+    /// The node that the parcel is for; the signer, unless a custodian speaks: by `custody`, or by `refused`.
     pub node: NodeKey,
     /// What is said.
     pub word: ReceiptWord,
@@ -52,7 +52,7 @@ impl Payload for Receipt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReceiptWord {
-    /// Kept for another node that is away.
+    /// On the speaker's device, kept for another node that is away. No delivery, and never drawn as one.
     Custody,
     /// Opened and durable on the recipient node's disk, once.
     Delivered,
@@ -80,6 +80,10 @@ pub enum RefusalReason {
     TooFast,
     /// The header's signer is no node of the sender's member in any key set.
     UnknownSigner,
+    /// Of a custodian: the handing member's share of its custody is used up.
+    Quota,
+    /// Of a custodian: what it kept is damaged or gone, and its `custody` holds no more.
+    Lost,
 }
 
 impl RefusalReason {
@@ -87,7 +91,12 @@ impl RefusalReason {
     #[must_use]
     pub const fn is_passing(self) -> bool {
         match self {
-            Self::NoRoom | Self::TooFast | Self::UnknownSigner | Self::Suspended => true,
+            Self::NoRoom
+            | Self::TooFast
+            | Self::UnknownSigner
+            | Self::Suspended
+            | Self::Quota
+            | Self::Lost => true,
             Self::Expired | Self::NotARecipient | Self::Invalid => false,
         }
     }
@@ -103,6 +112,8 @@ impl RefusalReason {
             Self::NoRoom => "no-room",
             Self::TooFast => "too-fast",
             Self::UnknownSigner => "unknown-signer",
+            Self::Quota => "quota",
+            Self::Lost => "lost",
         }
     }
 }

@@ -5,7 +5,8 @@ use super::{
     book::Book,
     exchange::RelayEffect,
     rows::{
-        IdRow, InboxRow, OutboxRow, RowError, StatementRow, decode_row, id_from_key, ids_from_statement_key,
+        CustodyKey, CustodyRow, IdRow, InboxRow, OutboxRow, RowError, StatementRow, decode_row, id_from_key,
+        ids_from_statement_key,
     },
 };
 use crate::{storage::Table, time::Timestamp};
@@ -56,6 +57,9 @@ impl Relay {
                 Table::Statements => ids_from_statement_key(&key)
                     .and_then(|(_, id)| Ok((id, decode_row::<StatementRow>(&value)?)))
                     .map(|statement| statements.push(statement)),
+                Table::Custody => CustodyKey::from_bytes(&key)
+                    .and_then(|key| Ok((key, decode_row::<CustodyRow>(&value)?)))
+                    .map(|(key, row)| machines.custody.restore(&mut turn, key, row)),
                 _ => Ok(()),
             };
             if let Err(error) = taken {
@@ -80,7 +84,8 @@ impl Relay {
     }
 
     /// The tables whose rows [`Relay::restore`] takes.
-    pub const TABLES: [Table; 4] = [Table::Outbox, Table::Inbox, Table::MessageIds, Table::Statements];
+    pub const TABLES: [Table; 5] =
+        [Table::Outbox, Table::Inbox, Table::MessageIds, Table::Statements, Table::Custody];
 }
 
 fn read<T: serde::de::DeserializeOwned>(

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use rand_core::Rng;
 
-use super::exchange::WakeReason;
+use super::{exchange::WakeReason, rows::CustodyKey};
 use crate::{
     ids::{MessageId, NodeKey},
     limits::{RECEIPT_WAIT, RETRY_FIRST, RETRY_MAX, SLOWEST_LINK_BYTES_PER_SECOND},
@@ -16,6 +16,16 @@ use crate::{
 pub(super) enum Timer {
     /// A parcel was not answered, or its back-off ends.
     Retry(MessageId, NodeKey),
+    /// It is time to see whether a parcel needs custodians.
+    Custody(MessageId, NodeKey),
+    /// A parcel out of custody was not answered, or its back-off ends.
+    HandOver(CustodyKey),
+    /// An answer that was passed back was not echoed.
+    PassBack(NodeKey),
+    /// A parcel in custody expires.
+    CustodyExpires(CustodyKey),
+    /// The answer to a parcel in custody need not be kept any longer.
+    ForgetAnswer(CustodyKey),
     /// A message expires.
     Expire(MessageId),
     /// An acknowledged message's content need not be kept any longer.
@@ -31,11 +41,13 @@ pub(super) enum Timer {
 impl Timer {
     const fn reason(self) -> WakeReason {
         match self {
-            Self::Retry(..) => WakeReason::Retry,
-            Self::Expire(_) => WakeReason::Expiry,
-            Self::DropContent(_) | Self::ForgetSent(_) | Self::ForgetReceived(_) | Self::DropHeld(_) => {
-                WakeReason::Cleanup
-            }
+            Self::Retry(..) | Self::Custody(..) | Self::HandOver(_) | Self::PassBack(_) => WakeReason::Retry,
+            Self::Expire(_) | Self::CustodyExpires(_) => WakeReason::Expiry,
+            Self::DropContent(_)
+            | Self::ForgetSent(_)
+            | Self::ForgetReceived(_)
+            | Self::ForgetAnswer(_)
+            | Self::DropHeld(_) => WakeReason::Cleanup,
         }
     }
 }

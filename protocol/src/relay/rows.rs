@@ -10,13 +10,14 @@ use zeroize::Zeroizing;
 
 use super::{
     event::{Marks, StatementLabel, StopReason},
-    receipt::RefusalReason,
+    parcel::{Class, Parcel},
+    receipt::{ReceiptWord, RefusalReason},
     sealing::Sealable,
 };
 use crate::{
     crypto::ContentKey,
     document::{DecodeError, EncodeError, Envelope, EnvelopeError, Unverified, VerifyError, decode, encode},
-    ids::{MemberCode, MessageId, NodeKey},
+    ids::{MemberCode, MessageId, NodeKey, SealingKeyId},
     limits::STORED_VALUE_BYTES_MAX,
     message::{
         body::{Body, Statement, Tlp},
@@ -50,6 +51,12 @@ pub struct OutboxRow {
     pub answers: Vec<AnswerRow>,
     /// Recipients to whom it is not sent on, by member.
     pub stopped: Vec<StoppedRow>,
+    /// Nodes that keep a parcel of it for another, by the order of their word.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub custodians: Vec<CustodianRow>,
+    /// Nodes that could not open their parcel when it expired, or said so later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key_lost: Vec<KeyLostRow>,
     /// Whether its expiry was applied and told.
     pub expired: bool,
     /// Whether its content is still kept.
@@ -71,6 +78,97 @@ pub struct AnswerRow {
     /// For `refused`: why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<RefusalReason>,
+}
+
+/// A node that could not open its parcel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyLostRow {
+    /// The node.
+    pub node: NodeKey,
+    /// Its member.
+    pub member: MemberCode,
+}
+
+/// A custodian's word: it keeps a parcel for a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustodianRow {
+    /// The node that the parcel is for.
+    pub node: NodeKey,
+    /// The custodian.
+    pub custodian: NodeKey,
+    /// Its member.
+    pub member: MemberCode,
+    /// The sealing key that the parcel is for.
+    pub key: SealingKeyId,
+    /// When it said so, by its own clock.
+    pub at: Timestamp,
+}
+
+/// The row of [`crate::storage::Table::Custody`]: a parcel that this node keeps for another, or the answer that
+/// waits for whoever handed it over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustodyRow {
+    /// The member that handed it over.
+    pub by: MemberCode,
+    /// The recipient member.
+    pub member: MemberCode,
+    /// When the sender stops waiting.
+    pub expires: Timestamp,
+    /// Whether it goes before others.
+    pub class: Class,
+    /// Bytes of the parcel.
+    pub size: u64,
+    /// The sealing key that it is for.
+    pub sealing_key: SealingKeyId,
+    /// Since when it is kept.
+    pub since: Timestamp,
+    /// What the recipient node said, to be passed back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<CustodyAnswerRow>,
+}
+
+/// What a recipient node said of a parcel out of custody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustodyAnswerRow {
+    /// `delivered`, `refused` or `reseal`; with `reseal` alone the parcel is still kept.
+    pub word: ReceiptWord,
+    /// The receipt as it was signed.
+    pub receipt: ByteBuf,
+}
+
+/// Names a parcel in custody: whose it is, which message, for which node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CustodyKey {
+    /// The node that handed it over.
+    pub hander: NodeKey,
+    /// The message.
+    pub message: MessageId,
+    /// The node that it is for.
+    pub node: NodeKey,
+}
+
+impl CustodyKey {
+    /// The row's key.
+    #[must_use]
+    pub fn to_bytes(self) -> Vec<u8> {
+        [*self.hander.as_bytes(), *self.message.as_bytes(), *self.node.as_bytes()].concat()
+    }
+
+    /// The three ids of a row's key.
+    ///
+    /// # Errors
+    /// [`RowError::Key`] for a key of another length.
+    pub fn from_bytes(key: &[u8]) -> Result<Self, RowError> {
+        let wrong = || RowError::Key(key.len());
+        let (hander, rest) = key.split_first_chunk::<32>().ok_or_else(wrong)?;
+        let (message, rest) = rest.split_first_chunk::<32>().ok_or_else(wrong)?;
+        let node = rest.try_into().map_err(|_| wrong())?;
+        Ok(Self {
+            hander: NodeKey::from_bytes(*hander),
+            message: MessageId::from_bytes(*message),
+            node: NodeKey::from_bytes(node),
+        })
+    }
 }
 
 /// A recipient to whom a message is not sent on.
@@ -237,6 +335,28 @@ pub fn receipt_key(message: MessageId, node: NodeKey) -> Vec<u8> {
     [*message.as_bytes(), *node.as_bytes()].concat()
 }
 
+/// The key of a custodian's receipt: the message's id, the key of the node that the parcel is for, the custodian's.
+#[must_use]
+pub fn custody_receipt_key(message: MessageId, node: NodeKey, custodian: NodeKey) -> Vec<u8> {
+    [*message.as_bytes(), *node.as_bytes(), *custodian.as_bytes()].concat()
+}
+
+/// The value of [`crate::storage::Table::CustodyParcels`].
+///
+/// # Errors
+/// [`EncodeError`] if an invariant of ours is broken.
+pub fn encode_custody_parcel(parcel: &Parcel) -> Result<Vec<u8>, EncodeError> {
+    encode_row(parcel)
+}
+
+/// Decodes the value of [`crate::storage::Table::CustodyParcels`].
+///
+/// # Errors
+/// [`RowError`] if the value is damaged.
+pub fn decode_custody_parcel(bytes: &[u8]) -> Result<Parcel, RowError> {
+    decode_row(bytes)
+}
+
 /// The id that is a row's whole key.
 ///
 /// # Errors
@@ -327,5 +447,11 @@ mod tests {
         assert_eq!(ids_from_statement_key(&[0; 31]), Err(RowError::Key(31)));
         assert_eq!(ids_from_statement_key(&[0; 65]), Err(RowError::Key(33)));
         assert_eq!(id_from_key(one.as_bytes()), Ok(one));
+        let (hander, node) = (NodeKey::from_bytes([3; 32]), NodeKey::from_bytes([4; 32]));
+        let key = CustodyKey { hander, message: one, node };
+        assert_eq!(CustodyKey::from_bytes(&key.to_bytes()), Ok(key));
+        for length in [0, 32, 95, 97] {
+            assert_eq!(CustodyKey::from_bytes(&vec![0; length]), Err(RowError::Key(length)));
+        }
     }
 }

@@ -10,9 +10,10 @@ use super::{
     exchange::{Outgoing, RelayEffect, RelayFault, Ticket},
     parcel::Class,
     retry::Timers,
+    rows::CustodyKey,
 };
 use crate::{
-    document::EncodeError,
+    document::{EncodeError, Envelope},
     ids::{MemberCode, MessageId, NodeKey},
     storage::{Change, Grade},
     time::Timestamp,
@@ -30,6 +31,8 @@ pub(super) struct Turn<'a> {
     pub(super) now: Timestamp,
     pub(super) book: &'a dyn Book,
     pub(super) own: &'a Own,
+    /// The nodes that are connected, and for whom each speaks.
+    pub(super) peers: &'a BTreeMap<NodeKey, MemberCode>,
     pub(super) effects: &'a mut Vec<RelayEffect>,
     pub(super) timers: &'a mut Timers,
     pub(super) tickets: &'a mut Tickets,
@@ -47,6 +50,16 @@ impl Turn<'_> {
 
     pub(super) fn send(&mut self, to: NodeKey, class: Class, frame: Outgoing) {
         self.effects.push(RelayEffect::Send { to, frame, class, after: None });
+    }
+
+    /// The member that a connected node speaks for.
+    pub(super) fn member_of(&self, node: &NodeKey) -> Option<&MemberCode> {
+        self.peers.get(node)
+    }
+
+    /// Hands over a receipt that another node signed.
+    pub(super) fn send_borne(&mut self, to: NodeKey, class: Class, receipt: &Envelope) {
+        self.send(to, class, Outgoing::Borne(Box::new(receipt.clone())));
     }
 
     /// Stores small records, without which the node cannot go on: lack of room is the shell's to answer.
@@ -78,6 +91,8 @@ pub(super) enum Write {
     Composed(MessageId),
     /// A received message or statement, and who handed it over.
     Received { message: MessageId, from: NodeKey, class: Class },
+    /// A parcel to be kept for another node.
+    Kept(CustodyKey),
 }
 
 /// Hands out tickets and remembers the latest refusable writes.

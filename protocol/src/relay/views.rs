@@ -3,7 +3,12 @@
 //! Content is read from storage by the shell ([`super::rows::decode_outbox_content`],
 //! [`super::rows::decode_inbox_content`], [`super::rows::decode_row`] of a statement for its text).
 
+mod custody;
+
 use serde::Serialize;
+
+use custody::custodians;
+pub use custody::{CustodianView, HeldView};
 
 use super::{
     Relay,
@@ -86,6 +91,8 @@ pub struct DeliveredView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecipientState {
+    /// It expired, and no node of the recipient could open it: its key was gone.
+    Undeliverable,
     /// The sender stopped waiting, and nobody said that it arrived.
     Expired,
     /// It is not sent on.
@@ -96,6 +103,8 @@ pub enum RecipientState {
     Queued,
     /// Sent, not answered yet.
     Sent,
+    /// Kept by other members' nodes for one that is out of reach. This is no delivery.
+    Custody,
     /// On its disk.
     Delivered,
 }
@@ -118,6 +127,11 @@ pub struct NodeView {
     pub retry_at: Option<Timestamp>,
     /// Whether it waits because no sealing key of the node is known.
     pub keyless: bool,
+    /// The nodes that keep a parcel for it, by the order of their word.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub custodians: Vec<CustodianView>,
+    /// How many nodes keep a parcel or were asked to.
+    pub custodians_asked: usize,
 }
 
 /// A message that this node received.
@@ -218,6 +232,13 @@ pub struct RelayCounts {
     /// When the oldest of them was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting_since: Option<Timestamp>,
+    /// Parcels kept for other nodes.
+    pub held: usize,
+    /// Bytes of them.
+    pub held_bytes: u64,
+    /// Since when the oldest of them is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<Timestamp>,
     /// Received messages that no person here acknowledged.
     pub unacknowledged: usize,
     /// When the oldest of them came.
@@ -277,6 +298,12 @@ impl Relay {
             let since = counts.waiting_since.unwrap_or(Timestamp::MAX);
             counts.waiting_since = Some(since.min(entry.row.created));
         }
+        for (_, kept) in self.machines.custody.kept().filter(|(_, kept)| kept.holds_parcel()) {
+            counts.held += 1;
+            counts.held_bytes += kept.row.size;
+            let since = counts.held_since.unwrap_or(Timestamp::MAX);
+            counts.held_since = Some(since.min(kept.row.since));
+        }
         for (id, row) in self.machines.inbox.rows() {
             if self.machines.statements.acknowledged(id).contains(&self.own.member) {
                 continue;
@@ -323,6 +350,11 @@ impl Relay {
         let state = match (delivered, stopped) {
             (Some(_), _) => RecipientState::Delivered,
             (None, Some(_)) => RecipientState::Stopped,
+            (None, None)
+                if entry.row.expired && entry.row.key_lost.iter().any(|lost| lost.member == *member) =>
+            {
+                RecipientState::Undeliverable
+            }
             (None, None) if entry.row.expired => RecipientState::Expired,
             (None, None) => best.unwrap_or(RecipientState::Queued),
         };
@@ -382,22 +414,47 @@ fn node_views(entry: &Entry, member: &MemberCode) -> Vec<NodeView> {
             let state =
                 if answer.late.is_some() { RecipientState::Delivered } else { RecipientState::Refused };
             let (node, at, refused) = (answer.node, Some(answer.at), answer.reason);
-            NodeView { node, state, at, refused, retry_at: None, keyless: false }
+            let (custodians, custodians_asked) = (custodians(entry, &node), entry.custody_of(&node).1);
+            NodeView {
+                node,
+                state,
+                at,
+                refused,
+                retry_at: None,
+                keyless: false,
+                custodians,
+                custodians_asked,
+            }
         })
         .collect();
     for (node, target) in entry.targets.iter().filter(|(_, target)| target.member == *member) {
         if nodes.iter().any(|known| known.node == *node) {
             continue;
         }
+        let custodians = custodians(entry, node);
         let (state, retry_at) = match target.progress {
+            Progress::Resting(at) if !custodians.is_empty() => (RecipientState::Custody, Some(at)),
+            Progress::Done if entry.row.key_lost.iter().any(|lost| lost.node == *node) => {
+                (RecipientState::Undeliverable, None)
+            }
+            Progress::Done if entry.row.expired => (RecipientState::Expired, None),
+            Progress::Done => (RecipientState::Stopped, None),
+            _ if !custodians.is_empty() => (RecipientState::Custody, None),
             Progress::Sent(_) => (RecipientState::Sent, None),
             Progress::Resting(at) => (RecipientState::Queued, Some(at)),
             Progress::Waiting | Progress::Keyless | Progress::Sealing(_) => (RecipientState::Queued, None),
-            Progress::Done if entry.row.expired => (RecipientState::Expired, None),
-            Progress::Done => (RecipientState::Stopped, None),
         };
         let keyless = target.progress == Progress::Keyless;
-        nodes.push(NodeView { node: *node, state, at: None, refused: target.refused, retry_at, keyless });
+        nodes.push(NodeView {
+            node: *node,
+            state,
+            at: None,
+            refused: target.refused,
+            retry_at,
+            keyless,
+            custodians,
+            custodians_asked: entry.custody_of(node).1,
+        });
     }
     nodes
 }

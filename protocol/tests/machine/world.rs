@@ -31,7 +31,7 @@ use refpoint_protocol::{
         exchange::{CommandId, ContentSource, Job, RelayInput},
         frame::RelayFrame,
         receipt::Receipt,
-        rows::decode_outbox_content,
+        rows::{decode_custody_parcel, decode_outbox_content},
         sealing::{COMPOSE_RANDOM_BYTES, SealError, compose, open, seal},
     },
     storage::{Change, Table},
@@ -469,6 +469,11 @@ impl World {
                 let seed = self.nodes[at].seeds.get(&parcel.sealing_key);
                 let result = open(&parcel, seed, federation, &member, &node).map(Box::new);
                 RelayInput::Opened { ticket, result }
+            }
+            Job::Load { ticket, key, .. } => {
+                let stored = self.nodes[at].store.get(&(Table::CustodyParcels, key.to_bytes()));
+                let parcel = stored.map(|row| Box::new(decode_custody_parcel(row).unwrap()));
+                RelayInput::Loaded { ticket, parcel }
             }
         }
     }

@@ -34,9 +34,12 @@ fn receipts_count_from_the_recipient_node_alone() {
     let forged = world.receipt("JO", "JO", &delivered);
     world.input("BR", forged);
     assert_eq!(last_fault(&world, "BR"), Some(RelayFault::ReceiptSigner(message)));
-    let borne = world.receipt("KE", "JO", &delivered);
-    world.input("BR", borne);
-    assert_eq!(last_fault(&world, "BR"), Some(RelayFault::ReceiptBearer(message)));
+    for word in [ReceiptWord::Refused, ReceiptWord::Reseal] {
+        let said = receipt(&world, message, "KE", word);
+        let borne = world.receipt("KE", "JO", &said);
+        world.input("BR", borne);
+        assert_eq!(last_fault(&world, "BR"), Some(RelayFault::ReceiptBearer(message)));
+    }
     let own = receipt(&world, message, "JO", ReceiptWord::Delivered);
     let stranger = world.receipt("JO", "JO", &own);
     world.input("BR", stranger);
@@ -72,19 +75,6 @@ fn a_recipient_that_claims_anothers_node_takes_no_parcel_from_it() {
         let states = world.sent("AU", message).recipients.into_iter().map(|it| it.state);
         assert!(states.into_iter().all(|state| state == RecipientState::Delivered), "{claimant}");
     }
-}
-
-#[test]
-fn custody_is_read_and_ignored_with_its_reason() {
-    let mut world = World::new(21, &["BR", "KE", "JO"]);
-    let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
-    let custody = receipt(&world, message, "KE", ReceiptWord::Custody);
-    let custody = world.receipt("JO", "JO", &custody);
-    world.input("BR", custody);
-    let fault = last_fault(&world, "BR").unwrap();
-    assert_eq!(fault, RelayFault::CustodyIgnored(message));
-    assert!(!fault.is_penalised());
-    assert_eq!(world.reached("BR", message), RecipientState::Queued);
 }
 
 #[test]
@@ -305,13 +295,20 @@ fn offers_out_of_form_are_faults_and_strange_ones_harmless() {
 }
 
 #[test]
-fn a_parcel_for_another_node_is_refused() {
+fn a_parcel_for_a_node_of_nobody_is_refused() {
     let mut world = World::new(31, &["BR", "KE", "JO"]);
     let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
     let parcel = sealed_parcel(&world, message);
-    let input = world.incoming("BR", Outgoing::Parcel(parcel));
+    let mut own_node = parcel.clone();
+    own_node.label.node = world.key("JO");
+    let input = world.incoming("BR", Outgoing::Parcel(own_node));
     world.input("JO", input);
     let fault = last_fault(&world, "JO").unwrap();
     assert!(fault.is_penalised(), "{fault}");
+    let mut nobody = parcel;
+    nobody.label.node = NodeKey::from_bytes([9; 32]);
+    let input = world.incoming("BR", Outgoing::Parcel(nobody));
+    world.input("JO", input);
+    assert_eq!(world.nodes["JO"].faults.len(), 1, "a directory that lags is nobody's fault");
     assert!(world.nodes["JO"].disk.is_empty());
 }

@@ -18,12 +18,6 @@ use refpoint_protocol::{
     document::{Unverified, decode, encode, sign},
     ids::{FederationId, MemberCode, NodeKey, SealingKeyId},
     limits::{PARCEL_BYTES_MAX, RELAY_FRAME_BYTES_MAX},
-    message::{
-        body::{Body, Tlp},
-        draft::Draft,
-        header::Precedence,
-    },
-    redact::Redacted,
     relay::{
         Relay, RelayConfig,
         book::{MemberStatus, SignerStanding},
@@ -31,7 +25,7 @@ use refpoint_protocol::{
         exchange::{ContentSource, Job, Outgoing, RelayEffect, RelayFault, RelayInput, Ticket},
         frame::RelayFrame,
         receipt::{Receipt, ReceiptWord},
-        rows,
+        rows::{self, CustodyKey},
         sealing::{SealError, compose, open, seal},
     },
     storage::{Change, Table},
@@ -39,6 +33,7 @@ use refpoint_protocol::{
 };
 
 pub(super) use directory::Directory;
+pub(super) use people::draft;
 
 pub(super) const FEDERATION: FederationId = FederationId::from_bytes([0xFE; 32]);
 pub(super) const START: Timestamp = Timestamp::from_millis(1_760_000_000_000);
@@ -225,10 +220,11 @@ impl World {
         }
         self.sequence += 1;
         self.links.insert(order(a, b), self.sequence);
-        let (key_a, key_b) = (self.key(a), self.key(b));
-        self.input(a, RelayInput::Connected { node: key_b });
-        if self.is_up(b) {
-            self.input(b, RelayInput::Connected { node: key_a });
+        for (at, other) in [(a, b), (b, a)] {
+            let (node, member) = (self.key(other), self.nodes[other].member.clone());
+            if self.is_up(at) {
+                self.input(at, RelayInput::Connected { node, member });
+            }
         }
     }
 
@@ -318,6 +314,12 @@ impl World {
             Outgoing::Receipt(receipt) if receipt.word == ReceiptWord::Delivered => {
                 let key = (Table::MessageIds, receipt.message.as_bytes().to_vec());
                 assert!(node.disk.contains_key(&key), "{name} confirms what it has not stored");
+            }
+            Outgoing::Receipt(receipt) if receipt.word == ReceiptWord::Custody => {
+                let key = CustodyKey { hander: to, message: receipt.message, node: receipt.node };
+                let kept = [Table::Custody, Table::CustodyParcels];
+                let stored = kept.iter().all(|table| node.disk.contains_key(&(*table, key.to_bytes())));
+                assert!(stored, "{name} says custody of what it has not stored");
             }
             Outgoing::Parcel(_) => node.parcels_sent += 1,
             _ => {}
@@ -458,24 +460,12 @@ impl World {
                 let result = open(&parcel, seed, FEDERATION, &node.member, &node_key(node)).map(Box::new);
                 RelayInput::Opened { ticket, result }
             }
+            Job::Load { ticket, key, .. } => {
+                let stored = node.disk.get(&(Table::CustodyParcels, key.to_bytes()));
+                let parcel = stored.and_then(|bytes| rows::decode_custody_parcel(bytes).ok()).map(Box::new);
+                RelayInput::Loaded { ticket, parcel }
+            }
         }
-    }
-}
-
-pub(super) fn draft(recipients: &[&str], precedence: Precedence, text: &str) -> Draft {
-    Draft {
-        recipients: recipients.iter().map(|member| code(member)).collect(),
-        precedence,
-        lifetime: None,
-        body: Body {
-            tlp: Tlp::Amber,
-            text: Some(Redacted(text.into())),
-            reference: None,
-            attachments: Vec::new(),
-            statement: None,
-            drill: false,
-            form: None,
-        },
     }
 }
 

@@ -133,6 +133,7 @@ impl Stage {
             sealing_key: Some(node_record().sealing_keys[0].id()),
             ..self.receipt(ReceiptWord::Reseal)
         };
+        let kept = Receipt { member: member("BR"), ..self.receipt(ReceiptWord::Custody) };
         let mut carried = cast.signed(&self.message(), &[&node("BR", 0)]);
         carried.signatures.push(Signature { key: vec![1; 40], alg: 2, sig: vec![2; 80] });
         vec![
@@ -156,7 +157,7 @@ impl Stage {
             ("delivered", cast.signed(&self.receipt(ReceiptWord::Delivered), &[&ke])),
             ("refused", cast.signed(&self.receipt(ReceiptWord::Refused), &[&ke])),
             ("reseal", cast.signed(&resealed, &[&ke])),
-            ("custody", cast.signed(&self.receipt(ReceiptWord::Custody), &[&ke])),
+            ("custody, said by another member of the recipient node", cast.signed(&kept, &[&node("BR", 0)])),
         ]
     }
 

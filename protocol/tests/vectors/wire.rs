@@ -24,7 +24,7 @@ use refpoint_protocol::{
     relay::{
         frame::{Lacking, Offer, OfferIds, RelayFrame},
         parcel::Parcel,
-        receipt::{Receipt, ReceiptWord},
+        receipt::{Receipt, ReceiptWord, RefusalReason},
         sealing::{Sealable, compose, label, open, seal},
     },
 };
@@ -281,9 +281,18 @@ fn relay(cast: &Cast, ids: &[MessageId]) -> Vec<Value> {
         reason: None,
         sealing_key: None,
     };
+    let custodian = |word, reason| {
+        let receipt = Receipt { member: member("BR"), word, reason, ..receipt.clone() };
+        RelayFrame::Receipt(cast.signed(&receipt, &[&node("BR", 0)]))
+    };
     [
         ("a parcel", RelayFrame::Parcel(Box::new(parcel(&content, &seed)))),
         ("a receipt", RelayFrame::Receipt(cast.signed(&receipt, &[&node("KE", 0)]))),
+        ("custody of a parcel for KE at BR", custodian(ReceiptWord::Custody, None)),
+        (
+            "custody refused: the handing member's share is used up",
+            custodian(ReceiptWord::Refused, Some(RefusalReason::Quota)),
+        ),
         ("an offer", RelayFrame::Offer(offer(ids))),
         ("an offer that is not known", RelayFrame::OfferUnknown(offer(ids))),
         ("the ids behind an offer", RelayFrame::OfferIds(OfferIds { ids: ids.to_vec(), more: false })),

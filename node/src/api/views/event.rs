@@ -61,6 +61,50 @@ pub enum Event {
         /// Whether that was after the message's expiry.
         late: bool,
     },
+    /// Machine: another member's node keeps it for a recipient's node that is out of reach. This is no delivery.
+    MessageInCustody {
+        /// The message.
+        message: MessageId,
+        /// The recipient.
+        member: MemberCode,
+        /// The member whose node keeps it.
+        custodian: MemberCode,
+        /// How many nodes keep it for that recipient's node now.
+        held: u64,
+        /// How many were asked.
+        asked: u64,
+    },
+    /// Machine: another member's node does not keep it, or no longer.
+    CustodyRefused {
+        /// The message.
+        message: MessageId,
+        /// The recipient.
+        member: MemberCode,
+        /// The member whose node was asked.
+        custodian: MemberCode,
+        /// Why, in plain words.
+        reason: String,
+    },
+    /// This node keeps a message, which it cannot read, for another member's node.
+    CustodyTaken {
+        /// The message.
+        message: MessageId,
+        /// The member that handed it over.
+        from: MemberCode,
+        /// Whom it is for.
+        member: MemberCode,
+    },
+    /// This node keeps such a message no longer.
+    CustodyEnded {
+        /// The message.
+        message: MessageId,
+        /// The member that handed it over.
+        from: MemberCode,
+        /// Whom it was for.
+        member: MemberCode,
+        /// What became of it, in plain words: `delivered`, `expired`, `undeliverable: key lost`.
+        reason: String,
+    },
     /// Machine: a recipient's node refused it.
     MessageRefused {
         /// The message.

@@ -123,6 +123,13 @@ pub struct StatusFacts {
     /// When the oldest of them was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outbox_oldest: Option<Instant>,
+    /// Parcels that this node keeps, sealed, for other members' nodes that are out of reach.
+    pub held: u64,
+    /// Bytes of them.
+    pub held_bytes: u64,
+    /// Since when the oldest of them is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_oldest: Option<Instant>,
     /// Bytes free on the data folder's file system.
     pub disk_free_bytes: u64,
     /// What storage had to do at the start, and what it found damaged since, in plain words.

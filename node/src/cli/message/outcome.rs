@@ -32,6 +32,9 @@ pub(super) struct Standing {
     pub(super) delivered: bool,
     /// Person: somebody there has taken it.
     pub(super) acknowledged: bool,
+    /// Machine: other members' nodes keep it, and how many of those asked. This is no delivery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) custody: Option<String>,
     /// Why it will not be delivered any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) failed: Option<String>,
@@ -110,6 +113,9 @@ impl Outcome {
         match event {
             Event::MessageDelivered { message, member, .. } if *message == about => {
                 self.change(member, |standing| standing.delivered = true);
+            }
+            Event::MessageInCustody { message, member, held, asked, .. } if *message == about => {
+                self.change(member, |standing| standing.custody = Some(format!("{held} of {asked}")));
             }
             Event::StatementMade { message, member, word } if *message == about => {
                 let is_taken = *word != Word::Unacknowledged;

@@ -195,7 +195,10 @@ impl Sent<'_> {
             .undelivered()
             .map(|(member, standing)| match &standing.failed {
                 Some(reason) => format!("{member}: {}", line(reason)),
-                None => format!("{member}: its node has not confirmed it"),
+                None => match &standing.custody {
+                    Some(held) => format!("{member}: its node has not confirmed it (custody {held})"),
+                    None => format!("{member}: its node has not confirmed it"),
+                },
             })
             .collect();
         if !undelivered.is_empty() {
@@ -291,6 +294,9 @@ fn changed(member: &MemberCode, standing: &Standing) -> String {
         Standing { acknowledged: true, .. } => format!("{at}  person   {member} acknowledged"),
         Standing { delivered: true, .. } => format!("{at}  machine  {member} delivered"),
         Standing { failed: Some(reason), .. } => format!("{at}  machine  {member} {}", line(reason)),
+        Standing { custody: Some(held), .. } => {
+            format!("{at}  machine  {member} custody {held}: others keep it until its node is back")
+        }
         Standing { .. } => format!("{at}  machine  {member} queued"),
     }
 }

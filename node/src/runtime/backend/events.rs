@@ -92,6 +92,28 @@ fn relayed_event(event: &RelayEvent, own: &MemberCode) -> Option<Event> {
             node: step.node,
             late: *late,
         },
+        RelayEvent::MessageInCustody { step, custodian_member, held, asked, .. } => Event::MessageInCustody {
+            message: step.message,
+            member: step.member.clone(),
+            custodian: custodian_member.clone(),
+            held: *held as u64,
+            asked: *asked as u64,
+        },
+        RelayEvent::CustodyRefused { step, custodian_member, reason, .. } => Event::CustodyRefused {
+            message: step.message,
+            member: step.member.clone(),
+            custodian: custodian_member.clone(),
+            reason: refusal(*reason).to_owned(),
+        },
+        RelayEvent::CustodyTaken { message, by, member, .. } => {
+            Event::CustodyTaken { message: *message, from: by.clone(), member: member.clone() }
+        }
+        RelayEvent::CustodyEnded { message, by, member, why, .. } => Event::CustodyEnded {
+            message: *message,
+            from: by.clone(),
+            member: member.clone(),
+            reason: why.to_string(),
+        },
         RelayEvent::MessageRefused { step, reason, again } => Event::MessageRefused {
             message: step.message,
             member: step.member.clone(),

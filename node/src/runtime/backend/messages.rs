@@ -10,7 +10,7 @@ use refpoint_protocol::{
     relay::{
         receipt::RefusalReason,
         views::{
-            MessageView as Held, ReceivedView, RecipientState as State, RecipientView, SentView,
+            MessageView as Held, NodeView, ReceivedView, RecipientState as State, RecipientView, SentView,
             StatementView,
         },
     },
@@ -182,11 +182,13 @@ fn recipient_state(held: &SentView, recipient: &RecipientView) -> RecipientState
     let (machine, machine_at) = match (recipient.state, recipient.delivered) {
         (State::Delivered, Some(delivered)) => (MachineWord::Delivered, delivered.at),
         (State::Delivered, None) => (MachineWord::Delivered, held.created),
+        (State::Undeliverable, _) => (MachineWord::Undeliverable, held.expires),
         (State::Expired, _) => (MachineWord::Expired, held.expires),
         (State::Stopped, _) => (MachineWord::Stopped, held.created),
         (State::Refused, _) => (MachineWord::Refused, refused_at(recipient).unwrap_or(held.created)),
         (State::Queued, _) => (MachineWord::Queued, held.created),
         (State::Sent, _) => (MachineWord::Sealed, held.created),
+        (State::Custody, _) => (MachineWord::Custody, kept_at(recipient).unwrap_or(held.created)),
     };
     RecipientState {
         member: recipient.member.clone(),
@@ -201,6 +203,24 @@ fn refused_at(recipient: &RecipientView) -> Option<Timestamp> {
     recipient.nodes.iter().filter_map(|node| node.at).max()
 }
 
+/// The node of a recipient's that most others keep the message for.
+fn best_kept(recipient: &RecipientView) -> Option<&NodeView> {
+    recipient.nodes.iter().max_by_key(|node| node.custodians.len())
+}
+
+fn kept_at(recipient: &RecipientView) -> Option<Timestamp> {
+    best_kept(recipient)?.custodians.iter().map(|custodian| custodian.at).max()
+}
+
+/// How many nodes keep it, of how many that were asked, and whose they are.
+fn custody(recipient: &RecipientView) -> Option<String> {
+    let node = best_kept(recipient)?;
+    let mut keepers: Vec<&str> = node.custodians.iter().map(|custodian| custodian.member.as_str()).collect();
+    keepers.sort_unstable();
+    let (held, asked) = (keepers.len(), node.custodians_asked);
+    Some(format!("{held} of {asked}, kept at {} until its node is back", keepers.join(", ")))
+}
+
 /// Why a message is where it is, in plain words.
 fn reason(recipient: &RecipientView) -> Option<String> {
     if let Some(stopped) = recipient.stopped {
@@ -209,8 +229,11 @@ fn reason(recipient: &RecipientView) -> Option<String> {
     if recipient.delivered.is_some_and(|delivered| delivered.late) {
         return Some("delivered late, after its expiry".to_owned());
     }
-    if recipient.state == State::Delivered {
-        return None;
+    match recipient.state {
+        State::Delivered => return None,
+        State::Custody => return custody(recipient),
+        State::Undeliverable => return Some("key lost: no node there could open it".to_owned()),
+        State::Expired | State::Stopped | State::Refused | State::Queued | State::Sent => {}
     }
     let refused = recipient.nodes.iter().find_map(|node| node.refused);
     if let Some(refused) = refused {
@@ -235,6 +258,8 @@ pub(super) const fn refusal(reason: RefusalReason) -> &'static str {
         RefusalReason::NoRoom => "there is no room there now; it is tried again",
         RefusalReason::TooFast => "too much at once for that node; it is tried again",
         RefusalReason::UnknownSigner => "this node's key is not known there yet; it is tried again",
+        RefusalReason::Quota => "this member's share of that node's custody is used up",
+        RefusalReason::Lost => "what that node kept is damaged or gone",
     }
 }
 
@@ -298,10 +323,24 @@ fn sent_timeline(own: &Own, sent: &SentView) -> Vec<ReceiptRow> {
     let mut rows = vec![own_step(sent.created, MachineWord::Queued, None)];
     for recipient in sent.recipients.iter().filter(|recipient| recipient.member != own.member) {
         for node in &recipient.nodes {
+            rows.extend(node.custodians.iter().map(|custodian| ReceiptRow::Machine {
+                at: custodian.at.into(),
+                member: custodian.member.clone(),
+                node: custodian.node,
+                kept_for: Some(node.node),
+                word: MachineWord::Custody,
+                reason: None,
+                proof: Proof::Signed,
+            }));
             let word = match node.state {
                 State::Delivered => MachineWord::Delivered,
                 State::Refused => MachineWord::Refused,
-                State::Expired | State::Stopped | State::Queued | State::Sent => continue,
+                State::Undeliverable
+                | State::Expired
+                | State::Stopped
+                | State::Queued
+                | State::Sent
+                | State::Custody => continue,
             };
             rows.push(ReceiptRow::Machine {
                 at: node.at.unwrap_or(sent.created).into(),
@@ -318,6 +357,9 @@ fn sent_timeline(own: &Own, sent: &SentView) -> Vec<ReceiptRow> {
             (State::Expired, _) => {
                 rows.push(own_step(sent.expires, MachineWord::Expired, about("not delivered in time")));
             }
+            (State::Undeliverable, _) => {
+                rows.push(own_step(sent.expires, MachineWord::Undeliverable, about("key lost")));
+            }
             (State::Stopped, Some(why)) => {
                 rows.push(own_step(sent.created, MachineWord::Stopped, about(&why.to_string())));
             }
@@ -328,173 +370,4 @@ fn sent_timeline(own: &Own, sent: &SentView) -> Vec<ReceiptRow> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-    use refpoint_protocol::{
-        ids::CharterVersion,
-        message::header::Precedence,
-        relay::{
-            event::{Marks, StopReason},
-            views::{DeliveredView, NodeView},
-        },
-    };
-
-    use super::*;
-
-    fn member(code: &str) -> MemberCode {
-        code.parse().unwrap()
-    }
-
-    fn at(millis: u64) -> Timestamp {
-        Timestamp::from_millis(millis)
-    }
-
-    fn own() -> Own {
-        Own { member: member("BR"), node: NodeKey::from_bytes([1; 32]) }
-    }
-
-    /// A message that FR sent to BR.
-    pub(in crate::runtime::backend) fn received(id: MessageId) -> ReceivedView {
-        ReceivedView {
-            id,
-            sender: member("FR"),
-            signer: NodeKey::from_bytes([2; 32]),
-            recipients: vec![member("BR")],
-            precedence: Precedence::Flash,
-            tlp: Tlp::Red,
-            drill: false,
-            created: at(10),
-            expires: at(1_000),
-            received: at(20),
-            size: 528,
-            marks: Marks::default(),
-            acknowledged: None,
-            withdrawn: false,
-            statements: Vec::new(),
-        }
-    }
-
-    fn said(code: &str, word: Word, created: u64) -> StatementView {
-        StatementView {
-            id: MessageId::from_bytes([9; 32]),
-            member: member(code),
-            word,
-            role: Redacted("duty officer".to_owned()),
-            will: Some(true),
-            form: None,
-            by: None,
-            created: at(created),
-            marks: Marks::default(),
-        }
-    }
-
-    fn recipient(code: &str, state: State) -> RecipientView {
-        let node = NodeView {
-            node: NodeKey::from_bytes([3; 32]),
-            state,
-            at: None,
-            refused: None,
-            retry_at: None,
-            keyless: false,
-        };
-        RecipientView {
-            member: member(code),
-            state,
-            delivered: None,
-            stopped: None,
-            connected: true,
-            nodes: vec![node],
-            acknowledged: None,
-        }
-    }
-
-    fn sent(recipients: Vec<RecipientView>, statements: Vec<StatementView>) -> SentView {
-        SentView {
-            id: MessageId::from_bytes([7; 32]),
-            precedence: Precedence::Flash,
-            tlp: Tlp::Red,
-            drill: false,
-            created: at(10),
-            expires: at(1_000),
-            size: 528,
-            content: true,
-            statement: None,
-            recipients,
-            statements,
-        }
-    }
-
-    #[test]
-    fn a_persons_word_is_no_delivery_and_a_delivery_no_persons_word() {
-        let mut delivered = recipient("KE", State::Delivered);
-        delivered.delivered = Some(DeliveredView { at: at(30), late: false });
-        let only_said = recipient("FR", State::Sent);
-        let view = sent(vec![only_said, delivered], vec![said("FR", Word::Acknowledged, 40)]);
-        let states = sent_row(&own(), &view, None).states;
-        assert!(!states[0].is_delivered() && states[0].is_acknowledged());
-        assert!(states[1].is_delivered() && !states[1].is_acknowledged());
-        assert_eq!(states[1].machine_at, at(30).into());
-    }
-
-    #[test]
-    fn the_last_word_counts_and_nobodys_silence_is_none() {
-        let words = [said("KE", Word::Accepted, 50), said("KE", Word::Acknowledged, 40)];
-        let last = last_word(words.iter()).unwrap();
-        assert_eq!((last.word, last.at), (Word::Accepted, at(50).into()));
-        assert_eq!(last_word([said("KE", Word::Unacknowledged, 60)].iter()), None);
-    }
-
-    #[test]
-    fn the_timeline_is_in_order_and_says_who_speaks() {
-        let mut delivered = recipient("KE", State::Delivered);
-        delivered.nodes[0].at = Some(at(30));
-        let view =
-            sent(vec![delivered], vec![said("KE", Word::Acknowledged, 40), said("BR", Word::Closed, 50)]);
-        let rows = timeline(&own(), &Held::Sent(view));
-        assert!(matches!(&rows[0], ReceiptRow::Machine { word: MachineWord::Queued, proof: Proof::Own, .. }));
-        assert!(
-            matches!(&rows[1], ReceiptRow::Machine { word: MachineWord::Delivered, proof: Proof::Signed, member, .. } if member.as_str() == "KE")
-        );
-        assert!(matches!(
-            &rows[2],
-            ReceiptRow::Person { word: Word::Acknowledged, proof: Proof::Signed, .. }
-        ));
-        assert!(matches!(&rows[3], ReceiptRow::Person { word: Word::Closed, proof: Proof::Own, .. }));
-    }
-
-    #[test]
-    fn what_is_not_delivered_says_why() {
-        let because = |change: fn(&mut RecipientView)| {
-            let mut view = recipient("KE", State::Queued);
-            change(&mut view);
-            reason(&view).unwrap_or_default()
-        };
-        assert_eq!(because(|_| ()), "");
-        assert_eq!(because(|it| it.connected = false), "not connected");
-        assert_eq!(because(|it| it.nodes.clear()), "no node of this member is known yet");
-        assert!(because(|it| it.nodes[0].keyless = true).contains("sealing key"));
-        assert!(because(|it| it.nodes[0].refused = Some(RefusalReason::NoRoom)).contains("no room"));
-        let stopped = because(|it| it.stopped = Some(StopReason::Suspended(CharterVersion(3))));
-        assert!(stopped.contains("suspended by charter"), "{stopped}");
-    }
-
-    #[test]
-    fn attachments_are_numbered_from_one_and_named_by_their_hash() {
-        let file = Attachment {
-            name: Redacted("log.txt".to_owned()),
-            media_type: "text/plain".to_owned(),
-            data: Redacted(ByteBuf::from(b"abc".to_vec())),
-        };
-        let body = Body { attachments: vec![file], ..empty(Tlp::Red) };
-        assert_eq!(attachment_data(body.clone(), 0), Err(1));
-        assert_eq!(attachment_data(body.clone(), 2), Err(1));
-        let data = attachment_data(body.clone(), 1).unwrap();
-        assert_eq!((data.attachment.number, data.data.as_slice()), (1, b"abc".as_slice()));
-        assert!(data.attachment.sha256.to_string().starts_with("ba7816bf"));
-
-        let held = Held::Received(received(MessageId::from_bytes([7; 32])));
-        let view = message_view(&own(), &held, Some(body));
-        assert_eq!((view.row.attachments, view.row.attachment_bytes, view.erased), (1, 3, false));
-        assert!(message_view(&own(), &held, None).erased);
-    }
-}
+pub(super) mod tests;

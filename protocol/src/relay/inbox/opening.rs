@@ -41,7 +41,7 @@ impl Inbox {
     /// A parcel came: it is opened, or answered at once.
     pub(in crate::relay) fn on_parcel(&mut self, turn: &mut Turn<'_>, from: NodeKey, parcel: Box<Parcel>) {
         let (message, class, expires) = (parcel.label.message, parcel.label.class, parcel.label.expires);
-        if parcel.label.node != turn.own.node || parcel.label.member != turn.own.member {
+        if parcel.label.member != turn.own.member {
             turn.fault(from, RelayFault::Parcel { message, error: OpenError::Elsewhere });
             return refuse(turn, from, class, message, RefusalReason::NotARecipient);
         }

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::peer::Place;
+use super::custodians::Asked;
 use crate::{
     ids::{MemberCode, MessageId, NodeKey, SealingKeyId},
     message::header::MessageHeader,
     relay::{
         event::{Step, StopReason},
         exchange::{CommandId, Ticket},
+        lane::Place,
         receipt::RefusalReason,
         retry::Timer,
         rows::{AnswerRow, OutboxRow, encode_row},
@@ -46,6 +47,14 @@ pub(in crate::relay) struct Target {
     pub(in crate::relay) refused: Option<RefusalReason>,
     /// How often the stored content could not be read.
     pub(super) unreadable: u32,
+    /// Nodes that were asked to keep it; those that do stand in the row.
+    pub(super) asked: BTreeMap<NodeKey, Asked>,
+    /// The key that the parcels for custodians were last sealed to.
+    pub(super) custody_key: Option<SealingKeyId>,
+    /// When it is looked at whether it needs custodians.
+    pub(super) look_at: Option<Timestamp>,
+    /// Whether the node could not open what was last sealed.
+    pub(super) resealed: bool,
 }
 
 /// Where a parcel is.
@@ -67,7 +76,19 @@ pub(in crate::relay) enum Progress {
 
 impl Target {
     pub(super) const fn new(member: MemberCode, progress: Progress) -> Self {
-        Self { member, progress, attempts: 0, key: None, reseals: 0, refused: None, unreadable: 0 }
+        Self {
+            member,
+            progress,
+            attempts: 0,
+            key: None,
+            reseals: 0,
+            refused: None,
+            unreadable: 0,
+            asked: BTreeMap::new(),
+            custody_key: None,
+            look_at: None,
+            resealed: false,
+        }
     }
 }
 
@@ -111,11 +132,11 @@ impl Entry {
         self.row.content && !self.row.expired
     }
 
-    pub(super) fn place(&self, message: MessageId) -> Place {
+    pub(super) fn place(&self, message: MessageId) -> Place<MessageId> {
         Place {
-            message,
+            key: message,
             precedence: self.row.precedence,
-            created: self.row.created,
+            since: self.row.created,
             size: usize::try_from(self.row.size).unwrap_or(usize::MAX),
         }
     }
@@ -167,6 +188,8 @@ pub(super) fn new_row(
         statement,
         answers: Vec::new(),
         stopped: Vec::new(),
+        custodians: Vec::new(),
+        key_lost: Vec::new(),
         expired: false,
         content: true,
     }

@@ -27,14 +27,21 @@ impl Outbox {
     ) {
         let receipt = verified.payload();
         let (message, node) = (receipt.message, receipt.node);
-        if receipt.word == ReceiptWord::Custody {
-            return turn.fault(from, RelayFault::CustodyIgnored(message));
-        }
         if verified.signer() != Some(*node.as_bytes()) {
-            return turn.fault(from, RelayFault::ReceiptSigner(message));
+            // Anybody else speaks for its own custody alone.
+            let custodian = verified.signer() == Some(*from.as_bytes())
+                && matches!(receipt.word, ReceiptWord::Custody | ReceiptWord::Refused);
+            return if custodian {
+                self.on_custodian_word(turn, from, verified);
+            } else {
+                turn.fault(from, RelayFault::ReceiptSigner(message));
+            };
         }
-        if from != node {
-            return turn.fault(from, RelayFault::ReceiptBearer(message));
+        // `delivered` is proven by its signature, whoever bears it; what else was said may be about a parcel that
+        // its bearer damaged.
+        let borne = from != node;
+        if borne && receipt.word != ReceiptWord::Delivered {
+            return self.on_borne_refusal(turn, from, verified);
         }
         let Some(entry) = self.entries.get_mut(&message) else {
             return turn.fault(from, RelayFault::ReceiptUnknown(message));
@@ -48,25 +55,33 @@ impl Outbox {
             return turn.fault(from, RelayFault::ReceiptUnknown(message));
         }
         match receipt.word {
-            ReceiptWord::Delivered => self.on_delivered(turn, receipt, verified.envelope()),
+            ReceiptWord::Delivered => {
+                self.on_delivered(turn, from, receipt, verified.envelope());
+                if borne {
+                    // So the bearer knows that it was heard.
+                    let class = self.class_of(&message);
+                    turn.send_borne(from, class, verified.envelope());
+                }
+            }
             ReceiptWord::Refused => {
                 let reason = receipt.reason.unwrap_or(RefusalReason::Invalid);
                 self.on_refused(turn, receipt, reason, verified.envelope());
             }
             ReceiptWord::Reseal => self.on_reseal(turn, message, &receipt.member, node),
-            ReceiptWord::Custody => {}
+            // No node keeps a parcel for itself.
+            ReceiptWord::Custody => turn.fault(from, RelayFault::ReceiptSigner(message)),
         }
         self.pump(turn, node);
     }
 
-    fn on_delivered(&mut self, turn: &mut Turn<'_>, receipt: &Receipt, envelope: &Envelope) {
+    fn on_delivered(&mut self, turn: &mut Turn<'_>, from: NodeKey, receipt: &Receipt, envelope: &Envelope) {
         let (message, node) = (receipt.message, receipt.node);
         let asked = !matches!(self.progress(&message, &node), None | Some(Progress::Done));
         self.settle(turn, message, node);
         let Some(entry) = self.entries.get_mut(&message) else { return };
         if entry.has_delivered(&node) {
             // The answer to a parcel that was sent anew confirms what is known.
-            if !asked {
+            if !asked && from == node {
                 turn.fault(node, RelayFault::ReceiptDoubled(message));
             }
             return;
@@ -88,6 +103,7 @@ impl Outbox {
         }
         turn.persist(changes);
         turn.emit(RelayEvent::MessageDelivered { step, late });
+        self.release_custodians(turn, message, node, from, envelope);
     }
 
     fn on_refused(
@@ -136,6 +152,7 @@ impl Outbox {
             return turn.fault(node, RelayFault::ReceiptDoubled(message));
         }
         target.reseals = target.reseals.saturating_add(1);
+        target.resealed = true;
         let fresh = current.is_some() && current != target.key && target.reseals <= RESEALS_AT_ONCE_MAX;
         if fresh {
             self.requeue(turn, message, node);
@@ -148,6 +165,7 @@ impl Outbox {
     fn settle(&mut self, turn: &mut Turn<'_>, message: MessageId, node: NodeKey) {
         let Some(entry) = self.entries.get_mut(&message) else { return };
         entry.set_progress(turn, message, node, Progress::Done);
+        self.custodians.forget(turn, entry, message, node);
         if let Some(target) = entry.targets.get_mut(&node) {
             *target = Target::new(target.member.clone(), Progress::Done);
         }

@@ -46,6 +46,7 @@ impl Outbox {
                 entry.targets.iter().filter(|(_, t)| t.member == member).map(|(node, _)| *node).collect();
             for node in known.iter().filter(|node| !active.contains(*node)) {
                 entry.set_progress(turn, message, *node, Progress::Done);
+                self.custodians.forget(turn, entry, message, *node);
                 entry.targets.remove(node);
                 touched.insert(*node);
             }
@@ -61,6 +62,9 @@ impl Outbox {
                     Progress::Waiting => false,
                 });
                 if idle && entry.answer(&node).is_none() {
+                    if entry.targets.get(&node).is_some_and(|target| target.member != member) {
+                        self.custodians.forget(turn, entry, message, node);
+                    }
                     let target = entry
                         .targets
                         .entry(node)
@@ -71,7 +75,7 @@ impl Outbox {
                     entry.set_progress(turn, message, node, Progress::Waiting);
                     let peer = self.peers.entry(node).or_default();
                     peer.resting.remove(&message);
-                    peer.queue(entry.place(message));
+                    peer.lane.queue(entry.place(message));
                     touched.insert(node);
                 }
             }
@@ -92,6 +96,7 @@ impl Outbox {
             {
                 peer.remove(message, created);
             }
+            self.watch(turn, message, node);
             self.pump(turn, node);
             self.forget_idle_peer(node);
         }
@@ -132,6 +137,7 @@ impl Outbox {
             self.requeue(turn, message, node);
         }
         self.pump(turn, node);
+        self.on_custodian_connected(turn, node);
     }
 
     pub(in crate::relay) fn on_disconnected(&mut self, turn: &mut Turn<'_>, node: NodeKey) {
@@ -139,12 +145,13 @@ impl Outbox {
         peer.connected = false;
         peer.repeated.clear();
         // What is still being sealed comes back by its ticket.
-        for message in peer.in_flight() {
+        for message in peer.lane.in_flight() {
             let progress = self.progress(&message, &node);
             if matches!(progress, Some(Progress::Sent(_))) {
                 self.requeue(turn, message, node);
             }
         }
+        self.on_custodian_disconnected(turn, node);
         self.forget_idle_peer(node);
     }
 
@@ -159,6 +166,7 @@ impl Outbox {
             self.rest(turn, message, node, None);
             self.pump(turn, node);
         }
+        self.on_custody_send_failed(turn, node, message);
     }
 
     pub(in crate::relay) fn on_sealed(
@@ -167,6 +175,9 @@ impl Outbox {
         ticket: Ticket,
         result: Result<Box<Parcel>, SealError>,
     ) {
+        if self.on_sealed_for_custodians(turn, ticket, &result) {
+            return;
+        }
         let Some((message, node)) = self.sealing.remove(&ticket) else { return };
         let current = self.progress(&message, &node) == Some(Progress::Sealing(ticket));
         if !current {
@@ -186,6 +197,7 @@ impl Outbox {
     fn send(&mut self, turn: &mut Turn<'_>, message: MessageId, node: NodeKey, parcel: Box<Parcel>) {
         let Some(entry) = self.entries.get_mut(&message) else { return };
         let Some(target) = entry.targets.get_mut(&node) else { return };
+        target.resealed &= target.key == Some(parcel.sealing_key);
         target.key = Some(parcel.sealing_key);
         let wait = receipt_wait(parcel.ciphertext.len());
         let class = parcel.label.class;
@@ -237,7 +249,7 @@ impl Outbox {
             if entry.stop_of(&member).is_none() {
                 entry.targets.entry(node).or_insert_with(|| Target::new(member, Progress::Done));
                 entry.set_progress(turn, *message, node, Progress::Waiting);
-                peer.queue(entry.place(*message));
+                peer.lane.queue(entry.place(*message));
             }
         }
         self.pump(turn, node);
@@ -251,7 +263,7 @@ impl Outbox {
     /// Seals and sends what the node's window has room for.
     pub(super) fn pump(&mut self, turn: &mut Turn<'_>, node: NodeKey) {
         while let Some(place) = self.peers.get_mut(&node).and_then(super::Peer::take_next) {
-            let message = place.message;
+            let message = place.key;
             let Some(entry) = self.entries.get_mut(&message) else {
                 // A queue holds only what the entries hold; forgetting a place is right all the same.
                 self.land(node, message);
@@ -300,11 +312,11 @@ impl Outbox {
     pub(super) fn requeue(&mut self, turn: &mut Turn<'_>, message: MessageId, node: NodeKey) {
         let Some(entry) = self.entries.get_mut(&message) else { return };
         let peer = self.peers.entry(node).or_default();
-        peer.land(message);
+        peer.lane.land(&message);
         peer.resting.remove(&message);
         if entry.is_open() && entry.targets.contains_key(&node) {
             entry.set_progress(turn, message, node, Progress::Waiting);
-            peer.queue(entry.place(message));
+            peer.lane.queue(entry.place(message));
         }
     }
 
@@ -321,7 +333,7 @@ impl Outbox {
         let until = until.unwrap_or_else(|| turn.now.after(pause(target.attempts, turn.rng)));
         target.attempts = target.attempts.saturating_add(1);
         let peer = self.peers.entry(node).or_default();
-        peer.land(message);
+        peer.lane.land(&message);
         peer.resting.insert(message);
         entry.set_progress(turn, message, node, Progress::Resting(until));
     }
@@ -332,7 +344,7 @@ impl Outbox {
 
     fn land(&mut self, node: NodeKey, message: MessageId) {
         if let Some(peer) = self.peers.get_mut(&node) {
-            peer.land(message);
+            peer.lane.land(&message);
         }
     }
 }

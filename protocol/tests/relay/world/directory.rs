@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use refpoint_protocol::{
     directory::node_record::SealingKeyEntry,
     ids::{MemberCode, NodeKey},
+    membership::charter::WorkingGroup,
     relay::book::{Book, MemberStatus, SignerStanding},
     time::Timestamp,
 };
@@ -16,6 +17,7 @@ pub(in super::super) struct Directory {
     pub(in super::super) nodes: BTreeMap<NodeKey, (MemberCode, SignerStanding, Option<SealingKeyEntry>)>,
     /// Nodes that a member's key set lists and that are another's.
     pub(in super::super) claims: Vec<(MemberCode, NodeKey)>,
+    pub(in super::super) groups: BTreeMap<MemberCode, WorkingGroup>,
     pub(in super::super) clock_is_wrong: bool,
 }
 
@@ -39,6 +41,10 @@ impl Book for Directory {
 
     fn sealing_key(&self, member: &MemberCode, node: &NodeKey, _: Timestamp) -> Option<SealingKeyEntry> {
         self.nodes.get(node).filter(|(listed, ..)| listed == member)?.2.clone()
+    }
+
+    fn working_group(&self, member: &MemberCode) -> Option<WorkingGroup> {
+        self.groups.get(member).copied()
     }
 
     fn signer_standing(&self, member: &MemberCode, signer: &NodeKey) -> SignerStanding {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use refpoint_protocol::{
     ids::MessageId,
     message::{
-        body::{Statement, Word},
-        draft::StatementDraft,
+        body::{Body, Statement, Tlp, Word},
+        draft::{Draft, StatementDraft},
         header::Precedence,
     },
     redact::Redacted,
@@ -18,7 +18,7 @@ use refpoint_protocol::{
     },
 };
 
-use super::{World, draft};
+use super::{World, code};
 
 impl World {
     /// Sends a message and returns its id; `None` if it was not queued.
@@ -76,5 +76,22 @@ impl World {
     pub(in super::super) fn arrivals(&self, name: &str, id: MessageId) -> usize {
         let arrived = |event: &&RelayEvent| matches!(event, RelayEvent::MessageArrived { message, .. } if *message == id);
         self.nodes[name].events.iter().filter(arrived).count()
+    }
+}
+
+pub(in super::super) fn draft(recipients: &[&str], precedence: Precedence, text: &str) -> Draft {
+    Draft {
+        recipients: recipients.iter().map(|member| code(member)).collect(),
+        precedence,
+        lifetime: None,
+        body: Body {
+            tlp: Tlp::Amber,
+            text: Some(Redacted(text.into())),
+            reference: None,
+            attachments: Vec::new(),
+            statement: None,
+            drill: false,
+            form: None,
+        },
     }
 }

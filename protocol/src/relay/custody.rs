@@ -1,0 +1,309 @@
+//! What this node keeps for others: parcels for nodes that are away, which it cannot read.
+//!
+//! A parcel is durable here before its `custody` is signed; it is handed over at once when its recipient is
+//! connected, and dropped on that node's own signed `delivered`, or when it expires. What the recipient answered
+//! is passed back to whoever handed the parcel over, until that node hands the same receipt here in turn. It
+//! refuses what exceeds a member's share, and is believed by nobody about delivery: only the recipient's own
+//! signature is.
+
+mod answers;
+mod hand_over;
+mod intake;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    event::{CustodyEnd, RelayEvent},
+    exchange::{Outgoing, Ticket},
+    lane::{Bounds, Lane, Place},
+    parcel::Class,
+    receipt::{Receipt, ReceiptWord, RefusalReason},
+    retry::Timer,
+    rows::{CustodyKey, CustodyRow, encode_row},
+    turn::{Turn, change},
+};
+use crate::{
+    ids::{MemberCode, MessageId, NodeKey},
+    limits::{CUSTODY_ANSWER_KEPT, HAND_OVER_IN_FLIGHT_BYTES_MAX, HAND_OVER_IN_FLIGHT_MAX},
+    message::header::Precedence,
+    storage::{Change, Table},
+    time::Timestamp,
+};
+
+/// Everything that this node keeps for others.
+#[derive(Default)]
+pub(super) struct Custody {
+    kept: BTreeMap<CustodyKey, Kept>,
+    /// The nodes that handed a message's parcel for a node over.
+    handers: BTreeMap<(MessageId, NodeKey), BTreeSet<NodeKey>>,
+    /// What has an answer to be passed back.
+    answered: BTreeSet<CustodyKey>,
+    /// What was passed back on this connection and not echoed yet.
+    passed: BTreeSet<CustodyKey>,
+    /// Nodes that an echo is awaited from: one timer each.
+    awaiting: BTreeSet<NodeKey>,
+    lanes: BTreeMap<NodeKey, Lane<CustodyKey>>,
+    /// Parcels that a recipient out of reach left resting, by recipient: tried at once when it connects.
+    resting: BTreeMap<NodeKey, BTreeSet<CustodyKey>>,
+    loading: BTreeMap<Ticket, CustodyKey>,
+    connected: BTreeSet<NodeKey>,
+    shares: BTreeMap<MemberCode, Share>,
+    bytes: u64,
+}
+
+/// One parcel in custody, or the answer that it got.
+pub(super) struct Kept {
+    pub(super) row: CustodyRow,
+    progress: Progress,
+    attempts: u32,
+    unreadable: u32,
+    /// The write that made it durable, in this run: a receipt rests on it.
+    write: Option<Ticket>,
+}
+
+/// What one member has in custody here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    rows: usize,
+    bytes: u64,
+}
+
+/// Where a kept parcel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// In its recipient's queue.
+    Waiting,
+    /// In back-off until then.
+    Resting(Timestamp),
+    /// Being read from the disk.
+    Loading(Ticket),
+    /// Handed to the recipient's connection, to be answered by then.
+    Sent(Timestamp),
+    /// Nothing to be handed over: answered.
+    Done,
+}
+
+impl Kept {
+    const fn new(row: CustodyRow, write: Option<Ticket>) -> Self {
+        Self { row, progress: Progress::Done, attempts: 0, unreadable: 0, write }
+    }
+
+    /// Whether the parcel itself is still here.
+    pub(super) fn holds_parcel(&self) -> bool {
+        self.row.answer.as_ref().is_none_or(|answer| answer.word == ReceiptWord::Reseal)
+    }
+
+    /// Whether nobody can open it as it is: the recipient said so, or the node is no longer active.
+    pub(super) fn is_key_lost(
+        &self,
+        key: &CustodyKey,
+        active: impl FnOnce(&MemberCode) -> Vec<NodeKey>,
+    ) -> bool {
+        self.holds_parcel() && (self.row.answer.is_some() || !active(&self.row.member).contains(&key.node))
+    }
+
+    fn place(&self, key: CustodyKey) -> Place<CustodyKey> {
+        // A custodian learns the class alone.
+        let precedence = match self.row.class {
+            Class::Urgent => Precedence::Flash,
+            Class::Normal => Precedence::Routine,
+        };
+        let size = usize::try_from(self.row.size).unwrap_or(usize::MAX);
+        Place { key, precedence, since: self.row.since, size }
+    }
+
+    fn stored(&self, key: CustodyKey) -> Option<Change> {
+        change(encode_row(&self.row).map(|row| Change::put(Table::Custody, key.to_bytes(), row)))
+    }
+}
+
+impl Custody {
+    pub(super) fn kept(&self) -> impl Iterator<Item = (&CustodyKey, &Kept)> {
+        self.kept.iter()
+    }
+
+    /// Takes a stored row back after a start.
+    pub(super) fn restore(&mut self, turn: &mut Turn<'_>, key: CustodyKey, row: CustodyRow) {
+        let held = Kept::new(row, None);
+        if held.row.answer.is_some() {
+            self.answered.insert(key);
+        }
+        self.set_timers(turn, key, &held);
+        let holds = held.holds_parcel();
+        self.insert(key, held);
+        if holds {
+            self.queue(turn, key);
+        }
+    }
+
+    pub(super) fn on_connected(&mut self, turn: &mut Turn<'_>, node: NodeKey) {
+        self.connected.insert(node);
+        for key in self.resting.remove(&node).unwrap_or_default() {
+            if let Some(kept) = self.kept.get_mut(&key) {
+                kept.attempts = 0;
+            }
+            self.queue(turn, key);
+        }
+        self.pump(turn, node, None);
+        self.pass_back_to(turn, node);
+    }
+
+    pub(super) fn on_disconnected(&mut self, turn: &mut Turn<'_>, node: NodeKey) {
+        self.connected.remove(&node);
+        let (first, last) = range_of(node);
+        self.passed.retain(|key| *key < first || *key > last);
+        let in_flight = self.lanes.get(&node).map(Lane::in_flight).unwrap_or_default();
+        for key in in_flight {
+            // What is still being read comes back by its ticket.
+            if self.kept.get(&key).is_some_and(|kept| matches!(kept.progress, Progress::Sent(_))) {
+                self.queue(turn, key);
+            }
+        }
+    }
+
+    /// A timer of custody's is due.
+    pub(super) fn on_timer(&mut self, turn: &mut Turn<'_>, at: Timestamp, timer: Timer) {
+        match timer {
+            Timer::HandOver(key) => self.on_hand_over_timer(turn, at, key),
+            Timer::CustodyExpires(key) => self.on_expiry(turn, key),
+            Timer::ForgetAnswer(key) => self.forget(turn, key),
+            Timer::PassBack(node) => self.on_pass_back_timer(turn, node),
+            Timer::Retry(..)
+            | Timer::Custody(..)
+            | Timer::Expire(_)
+            | Timer::DropContent(_)
+            | Timer::ForgetSent(_)
+            | Timer::ForgetReceived(_)
+            | Timer::DropHeld(_) => {}
+        }
+    }
+
+    /// There was no room to store a parcel: it is not kept, and its sender hears why.
+    pub(super) fn on_refused_write(&mut self, turn: &mut Turn<'_>, ticket: Ticket, key: CustodyKey) {
+        let Some(kept) = self.kept.get(&key).filter(|kept| kept.write == Some(ticket)) else { return };
+        let class = kept.row.class;
+        self.remove(turn, key);
+        refuse(turn, key, class, RefusalReason::NoRoom);
+    }
+
+    fn on_expiry(&mut self, turn: &mut Turn<'_>, key: CustodyKey) {
+        let Some(kept) = self.kept.get(&key).filter(|kept| kept.holds_parcel()) else { return };
+        if !turn.book.applies_expiry() {
+            return turn.timers.set(turn.now.after(EXPIRY_POSTPONED), Timer::CustodyExpires(key));
+        }
+        let lost = kept.is_key_lost(&key, |member| turn.book.active_nodes(member));
+        let why = if lost { CustodyEnd::KeyLost } else { CustodyEnd::Expired };
+        let resealed = kept.row.answer.is_some();
+        self.drop_parcel(turn, key, why);
+        if !resealed {
+            self.forget(turn, key);
+        }
+    }
+
+    /// The parcel itself is kept no longer; an answer that waits for its sender stays.
+    fn drop_parcel(&mut self, turn: &mut Turn<'_>, key: CustodyKey, why: CustodyEnd) {
+        self.unqueue(turn, key);
+        let Some(kept) = self.kept.get_mut(&key) else { return };
+        kept.progress = Progress::Done;
+        let size = std::mem::take(&mut kept.row.size);
+        self.bytes = self.bytes.saturating_sub(size);
+        if let Some(share) = self.shares.get_mut(&kept.row.by) {
+            share.bytes = share.bytes.saturating_sub(size);
+        }
+        let (by, member) = (kept.row.by.clone(), kept.row.member.clone());
+        let mut changes = vec![Change::delete(Table::CustodyParcels, key.to_bytes())];
+        changes.extend(kept.stored(key));
+        turn.persist(changes);
+        let CustodyKey { message, node, .. } = key;
+        turn.emit(RelayEvent::CustodyEnded { message, by, member, node, why });
+    }
+
+    /// Nothing of it is kept any longer.
+    fn forget(&mut self, turn: &mut Turn<'_>, key: CustodyKey) {
+        if self.remove(turn, key).is_some() {
+            let changes = [Table::Custody, Table::CustodyParcels];
+            turn.persist(changes.map(|table| Change::delete(table, key.to_bytes())).to_vec());
+        }
+    }
+
+    fn insert(&mut self, key: CustodyKey, kept: Kept) {
+        let share = self.shares.entry(kept.row.by.clone()).or_default();
+        share.rows += 1;
+        share.bytes += kept.row.size;
+        self.bytes += kept.row.size;
+        self.handers.entry((key.message, key.node)).or_default().insert(key.hander);
+        self.kept.insert(key, kept);
+    }
+
+    /// Takes it out of memory, with its timers.
+    fn remove(&mut self, turn: &mut Turn<'_>, key: CustodyKey) -> Option<Kept> {
+        self.unqueue(turn, key);
+        let kept = self.kept.remove(&key)?;
+        let Kept { row, .. } = &kept;
+        turn.timers.clear(row.expires, Timer::CustodyExpires(key));
+        turn.timers.clear(row.expires.after(CUSTODY_ANSWER_KEPT), Timer::ForgetAnswer(key));
+        self.bytes = self.bytes.saturating_sub(row.size);
+        if let Some(share) = self.shares.get_mut(&row.by) {
+            share.rows = share.rows.saturating_sub(1);
+            share.bytes = share.bytes.saturating_sub(row.size);
+            if share.rows == 0 {
+                self.shares.remove(&row.by);
+            }
+        }
+        self.answered.remove(&key);
+        self.passed.remove(&key);
+        let parcel = (key.message, key.node);
+        if let Some(handers) = self.handers.get_mut(&parcel) {
+            handers.remove(&key.hander);
+            if handers.is_empty() {
+                self.handers.remove(&parcel);
+            }
+        }
+        Some(kept)
+    }
+
+    fn set_timers(&self, turn: &mut Turn<'_>, key: CustodyKey, kept: &Kept) {
+        if kept.holds_parcel() {
+            turn.timers.set(kept.row.expires, Timer::CustodyExpires(key));
+        }
+        turn.timers.set(kept.row.expires.after(CUSTODY_ANSWER_KEPT), Timer::ForgetAnswer(key));
+    }
+
+    fn lane(&mut self, node: NodeKey) -> &mut Lane<CustodyKey> {
+        let bounds = Bounds { count: HAND_OVER_IN_FLIGHT_MAX, bytes: HAND_OVER_IN_FLIGHT_BYTES_MAX };
+        self.lanes.entry(node).or_insert_with(|| Lane::new(bounds))
+    }
+}
+
+/// Answers `custody`, resting on the write that made it true.
+fn confirm(turn: &mut Turn<'_>, key: CustodyKey, class: Class, after: Option<Ticket>) {
+    let receipt = receipt(turn, key, ReceiptWord::Custody, None);
+    let (to, frame) = (key.hander, Outgoing::Receipt(receipt));
+    turn.effects.push(super::exchange::RelayEffect::Send { to, frame, class, after });
+}
+
+/// Tells whoever handed a parcel over that it is not kept.
+fn refuse(turn: &mut Turn<'_>, key: CustodyKey, class: Class, reason: RefusalReason) {
+    let receipt = receipt(turn, key, ReceiptWord::Refused, Some(reason));
+    turn.send(key.hander, class, Outgoing::Receipt(receipt));
+}
+
+fn receipt(turn: &Turn<'_>, key: CustodyKey, word: ReceiptWord, reason: Option<RefusalReason>) -> Receipt {
+    let (message, node, member, at) = (key.message, key.node, turn.own.member.clone(), turn.now);
+    Receipt { message, member, node, word, at, reason, sealing_key: None }
+}
+
+/// The first and last key that a node can have handed over.
+const fn range_of(hander: NodeKey) -> (CustodyKey, CustodyKey) {
+    (
+        CustodyKey { hander, message: MessageId::from_bytes([0; 32]), node: NodeKey::from_bytes([0; 32]) },
+        CustodyKey {
+            hander,
+            message: MessageId::from_bytes([0xFF; 32]),
+            node: NodeKey::from_bytes([0xFF; 32]),
+        },
+    )
+}
+
+/// How long an expiry waits while the clock is not to be trusted.
+const EXPIRY_POSTPONED: std::time::Duration = std::time::Duration::from_secs(60);

@@ -1,0 +1,169 @@
+//! What recipients answered, on its way back to whoever handed the parcel over.
+//!
+//! An answer is believed by the recipient node's own signature, whoever bears it, and passed back until the sender
+//! hands the same receipt here: that says that it has it.
+
+use super::{Custody, Progress, range_of};
+use crate::{
+    document::{Envelope, Verified, encode},
+    ids::{MemberCode, NodeKey},
+    limits::{ANSWER_ECHO_WAIT, ANSWERS_IN_FLIGHT_MAX},
+    relay::{
+        event::CustodyEnd,
+        exchange::{Outgoing, RelayFault},
+        receipt::{Receipt, ReceiptWord, RefusalReason},
+        retry::Timer,
+        rows::{CustodyAnswerRow, CustodyKey},
+        turn::Turn,
+    },
+    storage::Change,
+};
+use serde_bytes::ByteBuf;
+
+impl Custody {
+    /// A receipt came whose signature holds. Returns whether it is about a parcel in custody here.
+    pub(in crate::relay) fn on_receipt(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: NodeKey,
+        verified: &Verified<Receipt>,
+    ) -> bool {
+        let receipt = verified.payload();
+        let keys = self.keys_of(receipt.message, receipt.node);
+        if keys.is_empty() || receipt.word == ReceiptWord::Custody {
+            return false;
+        }
+        if verified.signer() != Some(*receipt.node.as_bytes()) {
+            turn.fault(from, RelayFault::ReceiptSigner(receipt.message));
+            return true;
+        }
+        let bearer = turn.member_of(&from).cloned();
+        for key in keys {
+            self.take_answer(turn, key, from, bearer.as_ref(), verified);
+        }
+        self.pump(turn, receipt.node, None);
+        true
+    }
+
+    /// Passes back what waits for a node that just connected: its own, and that of a node of its member that is no
+    /// longer active.
+    pub(super) fn pass_back_to(&mut self, turn: &mut Turn<'_>, node: NodeKey) {
+        if self.answered.is_empty() {
+            return;
+        }
+        self.pass_back_more(turn, node);
+        let Some(member) = turn.member_of(&node).cloned() else { return };
+        let active = turn.book.active_nodes(&member);
+        let orphaned = |key: &&CustodyKey| {
+            !active.contains(&key.hander) && self.kept.get(key).is_some_and(|kept| kept.row.by == member)
+        };
+        let orphaned: Vec<CustodyKey> =
+            self.answered.iter().filter(orphaned).take(ANSWERS_IN_FLIGHT_MAX).copied().collect();
+        for key in orphaned {
+            self.pass_back(turn, key, node);
+        }
+    }
+
+    /// Passes one answer back to a node.
+    pub(super) fn pass_back(&mut self, turn: &mut Turn<'_>, key: CustodyKey, to: NodeKey) {
+        if !self.connected.contains(&to) {
+            return;
+        }
+        let Some(kept) = self.kept.get(&key) else { return };
+        let Some(answer) = &kept.row.answer else { return };
+        let Ok(envelope) = Envelope::from_bytes(&answer.receipt) else {
+            debug_assert!(false, "only verified receipts are stored");
+            return;
+        };
+        if to == key.hander && self.passed.insert(key) && self.awaiting.insert(to) {
+            turn.timers.set(turn.now.after(ANSWER_ECHO_WAIT), Timer::PassBack(to));
+        }
+        turn.send(to, kept.row.class, Outgoing::Borne(Box::new(envelope)));
+    }
+
+    /// What was passed back and not echoed is passed again.
+    pub(super) fn on_pass_back_timer(&mut self, turn: &mut Turn<'_>, node: NodeKey) {
+        self.awaiting.remove(&node);
+        let (first, last) = range_of(node);
+        self.passed.retain(|key| *key < first || *key > last);
+        self.pass_back_more(turn, node);
+    }
+
+    fn take_answer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: CustodyKey,
+        from: NodeKey,
+        bearer: Option<&MemberCode>,
+        verified: &Verified<Receipt>,
+    ) {
+        let Some(kept) = self.kept.get(&key) else { return };
+        let receipt = verified.payload();
+        if receipt.member != kept.row.member {
+            return turn.fault(from, RelayFault::ReceiptUnknown(receipt.message));
+        }
+        let (holds, by_sender) = (kept.holds_parcel(), bearer == Some(&kept.row.by) && from != key.node);
+        match (receipt.word, holds) {
+            // Its sender has the answer: nothing more is to be kept.
+            (ReceiptWord::Delivered, true) if by_sender => {
+                self.drop_parcel(turn, key, CustodyEnd::Delivered);
+                self.forget(turn, key);
+            }
+            (ReceiptWord::Delivered | ReceiptWord::Refused, false) if by_sender => {
+                self.forget(turn, key);
+                self.pass_back_more(turn, key.hander);
+            }
+            (ReceiptWord::Delivered, true) => {
+                self.answer(turn, key, ReceiptWord::Delivered, verified.envelope());
+                self.drop_parcel(turn, key, CustodyEnd::Delivered);
+                self.pass_back(turn, key, key.hander);
+            }
+            (ReceiptWord::Refused, true) if from == key.node => {
+                let reason = receipt.reason.unwrap_or(RefusalReason::Invalid);
+                if reason.is_passing() {
+                    return self.rest(turn, key, None);
+                }
+                self.answer(turn, key, ReceiptWord::Refused, verified.envelope());
+                self.drop_parcel(turn, key, CustodyEnd::Refused);
+                self.pass_back(turn, key, key.hander);
+            }
+            (ReceiptWord::Reseal, true) if from == key.node => {
+                self.answer(turn, key, ReceiptWord::Reseal, verified.envelope());
+                let changes: Vec<Change> =
+                    self.kept.get(&key).and_then(|kept| kept.stored(key)).into_iter().collect();
+                turn.persist(changes);
+                // It is tried again when the node connects anew: the seed may have been put back.
+                let until = self.kept.get(&key).map(|kept| kept.row.expires);
+                self.rest(turn, key, until);
+                self.pass_back(turn, key, key.hander);
+            }
+            _ => {}
+        }
+    }
+
+    /// Keeps an answer in the row, to be stored with the next change of it.
+    fn answer(&mut self, turn: &mut Turn<'_>, key: CustodyKey, word: ReceiptWord, envelope: &Envelope) {
+        self.unqueue(turn, key);
+        let Some(kept) = self.kept.get_mut(&key) else { return };
+        let Ok(receipt) = encode(envelope) else {
+            debug_assert!(false, "an envelope that was decoded can be encoded");
+            return;
+        };
+        kept.progress = Progress::Done;
+        kept.row.answer = Some(CustodyAnswerRow { word, receipt: ByteBuf::from(receipt) });
+        self.answered.insert(key);
+    }
+
+    /// Passes back what the sender's window has room for.
+    fn pass_back_more(&mut self, turn: &mut Turn<'_>, node: NodeKey) {
+        if !self.connected.contains(&node) {
+            return;
+        }
+        let (first, last) = range_of(node);
+        let room = ANSWERS_IN_FLIGHT_MAX.saturating_sub(self.passed.range(first..=last).count());
+        let waiting = self.answered.range(first..=last).filter(|key| !self.passed.contains(key));
+        for key in waiting.take(room).copied().collect::<Vec<_>>() {
+            self.pass_back(turn, key, node);
+        }
+    }
+}

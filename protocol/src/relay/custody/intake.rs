@@ -1,0 +1,127 @@
+//! From a parcel for somebody else to one that is kept: what is refused, and what is durable before it is said.
+
+use super::{Custody, Kept, Progress, confirm, refuse};
+use crate::{
+    ids::{MemberCode, NodeKey},
+    limits::{
+        CLOCK_SKEW_MAX, CUSTODY_BYTES_MAX, CUSTODY_BYTES_PER_MEMBER_MAX, CUSTODY_ROWS_MAX,
+        CUSTODY_ROWS_PER_MEMBER_MAX, EXPIRY_MAX, SEALED_BYTES_MAX, URGENT_RESERVE,
+    },
+    relay::{
+        book::MemberStatus,
+        event::RelayEvent,
+        exchange::RelayFault,
+        parcel::{Class, Label, Parcel},
+        receipt::RefusalReason,
+        rows::{CustodyKey, CustodyRow, encode_custody_parcel},
+        turn::{Turn, Write, change},
+    },
+    storage::{Change, Table},
+};
+
+impl Custody {
+    /// A parcel for another node came: it is kept, or refused with the reason.
+    pub(in crate::relay) fn on_parcel(&mut self, turn: &mut Turn<'_>, from: NodeKey, parcel: Box<Parcel>) {
+        let Label { message, node, class, .. } = parcel.label;
+        let key = CustodyKey { hander: from, message, node };
+        let form =
+            parcel.label.size == parcel.ciphertext.len() as u64 && parcel.sealed.len() <= SEALED_BYTES_MAX;
+        if !form {
+            turn.fault(from, RelayFault::CustodyForm(message));
+            return refuse(turn, key, class, RefusalReason::Invalid);
+        }
+        let mut known = 0;
+        if let Some(kept) = self.kept.get(&key) {
+            if !kept.holds_parcel() {
+                return self.pass_back(turn, key, from);
+            }
+            if kept.row.sealing_key == parcel.sealing_key && kept.row.answer.is_none() {
+                return confirm(turn, key, class, kept.write);
+            }
+            // Sealed anew: it takes the place of the one that did not open.
+            known = kept.row.size;
+        }
+        let size = (parcel.ciphertext.len() + parcel.sealed.len()) as u64;
+        match self.judge(turn, from, &parcel.label, size, known) {
+            Ok(by) => self.keep(turn, key, by, size, parcel),
+            Err(reason) => refuse(turn, key, class, reason),
+        }
+    }
+
+    fn judge(
+        &self,
+        turn: &Turn<'_>,
+        from: NodeKey,
+        label: &Label,
+        size: u64,
+        known: u64,
+    ) -> Result<MemberCode, RefusalReason> {
+        let by = turn.member_of(&from).cloned().ok_or(RefusalReason::UnknownSigner)?;
+        let active = |member: &MemberCode| turn.book.member_status(member) == MemberStatus::Active;
+        if !active(&by) || !active(&label.member) || turn.stop_reason(&label.member).is_some() {
+            return Err(RefusalReason::Suspended);
+        }
+        if label.node == from || !turn.book.active_nodes(&label.member).contains(&label.node) {
+            return Err(RefusalReason::NotARecipient);
+        }
+        if turn.book.applies_expiry() && turn.now > label.expires {
+            return Err(RefusalReason::Expired);
+        }
+        if label.expires > turn.now.after(EXPIRY_MAX + CLOCK_SKEW_MAX) {
+            return Err(RefusalReason::Invalid);
+        }
+        let share = self.shares.get(&by).copied().unwrap_or_default();
+        let new = usize::from(known == 0);
+        // Normal parcels leave a reserve to urgent ones.
+        let part = |bound: u64| match label.class {
+            Class::Urgent => bound,
+            Class::Normal => bound - bound / URGENT_RESERVE as u64,
+        };
+        if share.bytes + size - known.min(share.bytes) > part(CUSTODY_BYTES_PER_MEMBER_MAX)
+            || (share.rows + new) as u64 > part(CUSTODY_ROWS_PER_MEMBER_MAX as u64)
+        {
+            return Err(RefusalReason::Quota);
+        }
+        if self.bytes + size - known.min(self.bytes) > part(CUSTODY_BYTES_MAX)
+            || (self.kept.len() + new) as u64 > part(CUSTODY_ROWS_MAX as u64)
+        {
+            return Err(RefusalReason::NoRoom);
+        }
+        Ok(by)
+    }
+
+    fn keep(&mut self, turn: &mut Turn<'_>, key: CustodyKey, by: MemberCode, size: u64, parcel: Box<Parcel>) {
+        self.remove(turn, key);
+        let Label { ref member, expires, class, .. } = parcel.label;
+        let row = CustodyRow {
+            by,
+            member: member.clone(),
+            expires,
+            class,
+            size,
+            sealing_key: parcel.sealing_key,
+            since: turn.now,
+            answer: None,
+        };
+        let mut kept = Kept::new(row, None);
+        let mut changes: Vec<Change> = kept.stored(key).into_iter().collect();
+        let stored = encode_custody_parcel(&parcel);
+        changes.extend(change(stored.map(|value| Change::put(Table::CustodyParcels, key.to_bytes(), value))));
+        let write = turn.persist_refusable(changes, Write::Kept(key));
+        kept.write = Some(write);
+        kept.progress = Progress::Waiting;
+        let event = RelayEvent::CustodyTaken {
+            message: key.message,
+            by: kept.row.by.clone(),
+            member: kept.row.member.clone(),
+            node: key.node,
+        };
+        self.set_timers(turn, key, &kept);
+        let place = kept.place(key);
+        self.insert(key, kept);
+        confirm(turn, key, class, Some(write));
+        turn.emit(event);
+        self.lane(key.node).queue(place);
+        self.pump(turn, key.node, Some((key, parcel)));
+    }
+}

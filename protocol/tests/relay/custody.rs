@@ -1,0 +1,269 @@
+//! Parcels for nodes that are out of reach: kept by others, handed over, answered, and never lost or told as delivered.
+
+use std::time::Duration;
+
+use refpoint_protocol::{
+    limits::{CUSTODIAN_SILENT, CUSTODY_AFTER, CUSTODY_AFTER_URGENT, CUSTODY_ANSWER_KEPT, EXPIRY_DEFAULT},
+    membership::charter::WorkingGroup,
+    message::{body::Word, header::Precedence},
+    relay::{
+        event::{CustodyEnd, RelayEvent},
+        views::{NodeView, RecipientState},
+    },
+    storage::Table,
+};
+
+use super::world::{World, code};
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+
+/// What the sender shows of the only recipient's only node.
+pub(super) fn shown(world: &World, message: refpoint_protocol::ids::MessageId) -> NodeView {
+    world.sent("BR", message).recipients[0].nodes[0].clone()
+}
+
+pub(super) fn held(world: &World, name: &str) -> usize {
+    world.relay(name).counts().held
+}
+
+pub(super) fn endings(world: &World, name: &str) -> Vec<CustodyEnd> {
+    let ended = |event: &RelayEvent| match event {
+        RelayEvent::CustodyEnded { why, .. } => Some(*why),
+        _ => None,
+    };
+    world.nodes[name].events.iter().filter_map(ended).collect()
+}
+
+pub(super) fn custody_rows(world: &World, name: &str) -> usize {
+    let custody = |table: &Table| matches!(table, Table::Custody | Table::CustodyParcels);
+    world.nodes[name].disk.keys().filter(|(table, _)| custody(table)).count()
+}
+
+/// BR sends to KE, which is down, and JO keeps it.
+pub(super) fn in_custody(seed: u64, precedence: Precedence) -> (World, refpoint_protocol::ids::MessageId) {
+    let mut world = World::new(seed, &["BR", "JO", "KE"]);
+    world.kill("KE");
+    world.connect("BR", "JO");
+    let message = world.submit("BR", &["KE"], precedence).unwrap();
+    let patience = if precedence.is_urgent() { CUSTODY_AFTER_URGENT } else { CUSTODY_AFTER };
+    world.run(patience - Duration::from_millis(10));
+    assert_eq!(world.reached("BR", message), RecipientState::Queued);
+    assert_eq!(held(&world, "JO"), 0);
+    world.settle();
+    assert_eq!(world.reached("BR", message), RecipientState::Custody);
+    (world, message)
+}
+
+#[test]
+fn a_parcel_whose_recipient_is_away_is_kept_by_others_in_different_groups() {
+    let mut world = World::new(80, &["BR", "FR", "DE", "JO", "KE", "NG", "US"]);
+    let groups = [
+        ("BR", WorkingGroup::Americas),
+        ("US", WorkingGroup::Americas),
+        ("FR", WorkingGroup::Eurasia),
+        ("DE", WorkingGroup::Eurasia),
+        ("JO", WorkingGroup::Mena),
+        ("KE", WorkingGroup::Africa),
+        ("NG", WorkingGroup::Africa),
+    ];
+    world.directory.groups = groups.into_iter().map(|(member, group)| (code(member), group)).collect();
+    world.kill("KE");
+    world.connect_all();
+    for _ in 0..8 {
+        let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
+        world.run(CUSTODY_AFTER_URGENT + SECOND);
+        let node = shown(&world, message);
+        assert_eq!(
+            (node.state, node.custodians.len(), node.custodians_asked),
+            (RecipientState::Custody, 3, 3)
+        );
+        let chosen: std::collections::BTreeSet<_> =
+            node.custodians.iter().map(|it| world.directory.groups[&it.member]).collect();
+        assert_eq!(chosen.len(), 3, "three groups: {:?}", node.custodians);
+        assert!(node.custodians.iter().all(|it| it.member != code("KE") && it.member != code("BR")));
+        assert_eq!(world.reached("BR", message), RecipientState::Custody);
+        assert!(world.relay("BR").receipts(&message).is_empty(), "custody is no delivery");
+    }
+}
+
+#[test]
+fn flash_goes_into_custody_in_seconds_and_routine_in_a_minute() {
+    in_custody(81, Precedence::Flash);
+    in_custody(82, Precedence::Routine);
+}
+
+#[test]
+fn the_sender_dies_for_good_and_the_message_arrives() {
+    let (mut world, message) = in_custody(83, Precedence::Flash);
+    world.kill("BR");
+    world.kill("JO");
+    world.start("JO");
+    assert_eq!(held(&world, "JO"), 1, "custody outlives a restart");
+    world.start("KE");
+    world.connect("JO", "KE");
+    world.settle();
+    assert!(world.has("KE", message));
+    assert_eq!(world.arrivals("KE", message), 1);
+    assert_eq!(endings(&world, "JO"), [CustodyEnd::Delivered]);
+    assert_eq!(held(&world, "JO"), 0);
+    // The answer waits for the sender, through a restart of its bearer, and goes away once it was told.
+    world.kill("JO");
+    world.start("JO");
+    world.run(Duration::from_secs(86_400));
+    assert_eq!(custody_rows(&world, "JO"), 1);
+    world.start("BR");
+    assert_eq!(world.reached("BR", message), RecipientState::Custody);
+    world.connect("BR", "JO");
+    world.settle();
+    assert_eq!(world.reached("BR", message), RecipientState::Delivered);
+    assert_eq!(custody_rows(&world, "JO"), 0);
+}
+
+#[test]
+fn two_nodes_that_never_see_each_other_are_served_at_once() {
+    let mut world = World::new(84, &["BR", "JO", "KE"]);
+    world.connect("BR", "JO");
+    world.connect("JO", "KE");
+    let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
+    world.run(CUSTODY_AFTER_URGENT + SECOND);
+    assert!(world.has("KE", message));
+    assert_eq!(world.reached("BR", message), RecipientState::Delivered);
+    assert_eq!((custody_rows(&world, "JO"), held(&world, "JO")), (0, 0));
+    // A person's word goes the same way.
+    world.state("KE", message, Word::Acknowledged);
+    world.run(CUSTODY_AFTER + SECOND);
+    assert!(world.sent("BR", message).recipients[0].acknowledged.is_some());
+    assert_eq!(custody_rows(&world, "JO"), 0);
+}
+
+#[test]
+fn a_recipient_that_returns_to_everyone_gets_one_copy_and_nobody_keeps_anything() {
+    let mut world = World::new(85, &["BR", "FR", "JO", "KE", "US"]);
+    world.kill("KE");
+    world.connect_all();
+    let messages: Vec<_> =
+        (0..20).map(|n| world.submit("BR", &["KE"], Precedence::ALL[n % 4]).unwrap()).collect();
+    world.run(CUSTODY_AFTER + SECOND);
+    let kept = ["FR", "JO", "US"].map(|name| held(&world, name));
+    assert_eq!(kept, [20, 20, 20]);
+    world.start("KE");
+    world.connect_all();
+    world.settle();
+    world.settle();
+    for message in &messages {
+        assert_eq!(world.reached("BR", *message), RecipientState::Delivered);
+        assert_eq!(world.arrivals("KE", *message), 1);
+    }
+    for name in ["FR", "JO", "US"] {
+        assert_eq!((held(&world, name), custody_rows(&world, name)), (0, 0), "{name}");
+    }
+}
+
+#[test]
+fn a_custodian_that_dies_loses_nothing_and_another_takes_its_place() {
+    let (mut world, message) = in_custody(86, Precedence::Flash);
+    world.kill("JO");
+    world.nodes.get_mut("JO").unwrap().disk.clear();
+    world.join("US");
+    world.connect("BR", "US");
+    world.run(SECOND * 40);
+    assert_eq!(shown(&world, message).custodians.len(), 2, "US is asked as the second");
+    for name in ["FR", "DE", "SG"] {
+        world.join(name);
+        world.connect("BR", name);
+    }
+    world.run(SECOND * 40);
+    assert_eq!(shown(&world, message).custodians.len(), 3);
+    world.run(CUSTODIAN_SILENT + SECOND * 40);
+    assert_eq!(shown(&world, message).custodians.len(), 4, "the silent one is counted no more");
+    world.start("KE");
+    world.connect("BR", "KE");
+    world.settle();
+    assert_eq!(world.reached("BR", message), RecipientState::Delivered);
+}
+
+#[test]
+fn a_rebuilt_recipient_gets_it_sealed_anew_through_the_custodian() {
+    let (mut world, message) = in_custody(87, Precedence::Flash);
+    world.nodes.get_mut("KE").unwrap().seeds.clear();
+    world.new_sealing_key("KE");
+    world.start("KE");
+    world.connect("JO", "KE");
+    world.settle();
+    world.settle();
+    assert!(world.has("KE", message), "reseal went back to the sender, and the new parcel the same way");
+    assert_eq!(world.reached("BR", message), RecipientState::Delivered);
+    assert_eq!(custody_rows(&world, "JO"), 0);
+}
+
+#[test]
+fn a_lost_key_with_the_sender_gone_is_undeliverable_and_never_delivered() {
+    let (mut world, message) = in_custody(88, Precedence::Flash);
+    world.kill("BR");
+    world.nodes.get_mut("KE").unwrap().seeds.clear();
+    world.new_sealing_key("KE");
+    world.start("KE");
+    world.connect("JO", "KE");
+    world.settle();
+    let kept = world.relay("JO").held(&world.directory);
+    assert!(kept.len() == 1 && kept[0].key_lost);
+    world.run(EXPIRY_DEFAULT + SECOND);
+    assert!(!world.has("KE", message));
+    assert_eq!(endings(&world, "JO"), [CustodyEnd::KeyLost]);
+    assert_eq!(CustodyEnd::KeyLost.to_string(), "undeliverable: key lost");
+    // The sender comes back too late, and is told.
+    world.start("BR");
+    world.settle();
+    assert_eq!(world.reached("BR", message), RecipientState::Expired);
+    world.connect("BR", "JO");
+    world.settle();
+    assert_eq!(world.reached("BR", message), RecipientState::Undeliverable);
+    world.kill("BR");
+    world.start("BR");
+    assert_eq!(world.reached("BR", message), RecipientState::Undeliverable);
+    world.run(CUSTODY_ANSWER_KEPT);
+    assert_eq!(custody_rows(&world, "JO"), 0);
+}
+
+#[test]
+fn a_node_that_is_replaced_cannot_open_what_was_kept_for_the_old_one() {
+    let (mut world, _) = in_custody(89, Precedence::Flash);
+    world.kill("BR");
+    let key = world.key("KE");
+    world.directory.nodes.remove(&key);
+    assert!(world.relay("JO").held(&world.directory)[0].key_lost);
+    world.run(EXPIRY_DEFAULT + SECOND);
+    assert_eq!(endings(&world, "JO"), [CustodyEnd::KeyLost]);
+    assert_eq!(custody_rows(&world, "JO"), 0);
+}
+
+#[test]
+fn what_expires_is_kept_no_longer() {
+    let (mut world, message) = in_custody(90, Precedence::Routine);
+    world.directory.clock_is_wrong = true;
+    world.run(EXPIRY_DEFAULT + SECOND);
+    assert_eq!(held(&world, "JO"), 1, "a wrong clock expires nothing");
+    world.directory.clock_is_wrong = false;
+    world.run(SECOND * 61);
+    assert_eq!(endings(&world, "JO"), [CustodyEnd::Expired]);
+    assert_eq!(custody_rows(&world, "JO"), 0);
+    assert_eq!(world.reached("BR", message), RecipientState::Expired);
+}
+
+#[test]
+fn a_custodian_without_room_says_so_and_another_is_asked() {
+    let mut world = World::new(91, &["BR", "JO", "KE"]);
+    world.kill("KE");
+    world.connect("BR", "JO");
+    world.nodes.get_mut("JO").unwrap().disk_is_full = true;
+    let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
+    world.run(CUSTODY_AFTER_URGENT + SECOND);
+    assert_eq!(world.reached("BR", message), RecipientState::Queued);
+    assert_eq!((held(&world, "JO"), shown(&world, message).custodians_asked), (0, 0));
+    let told = |event: &RelayEvent| matches!(event, RelayEvent::CustodyRefused { reason, .. } if reason.name() == "no-room");
+    assert!(world.nodes["BR"].events.iter().any(told));
+    world.join("US");
+    world.connect("BR", "US");
+    world.settle();
+    assert_eq!(shown(&world, message).custodians.len(), 1);
+}

@@ -1,0 +1,287 @@
+//! Custodians that lie, damage or are full, and senders that ask for too much: named, bounded, and without harm.
+
+use refpoint_protocol::{
+    ids::{MessageId, SealingKeyId},
+    limits::{CUSTODY_AFTER_URGENT, CUSTODY_AGAIN, CUSTODY_BYTES_PER_MEMBER_MAX, EXPIRY_DEFAULT, EXPIRY_MAX},
+    message::header::Precedence,
+    relay::{
+        event::{CustodyEnd, RelayEvent},
+        exchange::{RelayFault, RelayInput},
+        parcel::{Class, Label, Parcel},
+        receipt::{Receipt, ReceiptWord, RefusalReason},
+        rows::{decode_custody_parcel, encode_row},
+        views::RecipientState,
+    },
+    storage::Table,
+};
+
+use super::{
+    custody::{SECOND, custody_rows, endings, held, in_custody, shown},
+    world::{World, code},
+};
+
+fn said(world: &World, message: MessageId, by: &str, word: ReceiptWord) -> Receipt {
+    let reason = (word == ReceiptWord::Refused).then_some(RefusalReason::Invalid);
+    let (member, node) = (world.nodes[by].member.clone(), world.key("KE"));
+    Receipt { message, member, node, word, at: world.now, reason, sealing_key: None }
+}
+
+/// A parcel for KE that nobody can open; custodians cannot tell.
+fn parcel(world: &World, number: u64, class: Class, bytes: usize) -> Box<Parcel> {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    Box::new(Parcel {
+        label: Label {
+            message: MessageId::from_bytes(id),
+            member: code("KE"),
+            node: world.key("KE"),
+            expires: world.now.after(EXPIRY_DEFAULT),
+            class,
+            size: bytes as u64,
+        },
+        sealing_key: SealingKeyId::from_bytes([3; 32]),
+        sealed: vec![4; 1_200],
+        ciphertext: vec![5; bytes],
+    })
+}
+
+fn hand(world: &mut World, from: &str, parcel: Box<Parcel>) {
+    let from = world.key(from);
+    world.input("JO", RelayInput::ParcelReceived { from, parcel });
+}
+
+/// The last thing that a custodian told the sender.
+fn refusals(world: &World) -> Vec<RefusalReason> {
+    let refused = |event: &RelayEvent| match event {
+        RelayEvent::CustodyRefused { reason, .. } => Some(*reason),
+        _ => None,
+    };
+    world.nodes["BR"].events.iter().filter_map(refused).collect()
+}
+
+#[test]
+fn custody_counts_only_from_whoever_was_handed_the_parcel_and_signed_by_it() {
+    let (mut world, message) = in_custody(100, Precedence::Flash);
+    world.join("US");
+    let custody = said(&world, message, "US", ReceiptWord::Custody);
+    let never_handed = world.receipt("US", "US", &custody);
+    world.input("BR", never_handed);
+    let fault = world.nodes["BR"].faults.last().cloned();
+    assert_eq!(fault, Some(RelayFault::CustodyUnknown(message)));
+    let borne = world.receipt("US", "JO", &custody);
+    world.input("BR", borne);
+    assert_eq!(world.nodes["BR"].faults.last().cloned(), Some(RelayFault::ReceiptSigner(message)));
+    let as_america = Receipt { member: code("US"), ..said(&world, message, "JO", ReceiptWord::Custody) };
+    let pretender = world.receipt("JO", "JO", &as_america);
+    world.input("BR", pretender);
+    assert_eq!(world.nodes["BR"].faults.last().cloned(), Some(RelayFault::CustodyUnknown(message)));
+    assert_eq!(shown(&world, message).custodians.len(), 1);
+    // The recipient keeps nothing for itself.
+    let own = said(&world, message, "KE", ReceiptWord::Custody);
+    let own = world.receipt("KE", "KE", &own);
+    world.input("BR", own);
+    assert_eq!(world.nodes["BR"].faults.last().cloned(), Some(RelayFault::ReceiptSigner(message)));
+}
+
+#[test]
+fn a_custodian_cannot_say_delivered_for_the_recipient() {
+    let (mut world, message) = in_custody(101, Precedence::Flash);
+    for member in ["KE", "JO"] {
+        for word in [ReceiptWord::Delivered, ReceiptWord::Reseal] {
+            let forged = Receipt { member: code(member), ..said(&world, message, "JO", word) };
+            let forged = world.receipt("JO", "JO", &forged);
+            world.input("BR", forged);
+            let fault = world.nodes["BR"].faults.last().cloned().unwrap();
+            assert_eq!(fault, RelayFault::ReceiptSigner(message));
+            assert!(fault.is_penalised());
+        }
+    }
+    assert_eq!(world.reached("BR", message), RecipientState::Custody);
+    // Nor can a sender make a custodian let go by a word that the recipient did not sign.
+    let forged = said(&world, message, "KE", ReceiptWord::Delivered);
+    let forged = world.receipt("BR", "BR", &forged);
+    world.input("JO", forged);
+    assert_eq!(world.nodes["JO"].faults.last().cloned(), Some(RelayFault::ReceiptSigner(message)));
+    assert_eq!(held(&world, "JO"), 1);
+}
+
+#[test]
+fn a_custodian_that_drops_early_loses_nothing() {
+    let (mut world, message) = in_custody(102, Precedence::Flash);
+    world.kill("JO");
+    world.nodes.get_mut("JO").unwrap().disk.clear();
+    world.start("JO");
+    world.start("KE");
+    world.connect("JO", "KE");
+    world.connect("BR", "JO");
+    world.settle();
+    assert!(!world.has("KE", message) && world.reached("BR", message) == RecipientState::Custody);
+    world.connect("BR", "KE");
+    world.settle();
+    assert_eq!(world.reached("BR", message), RecipientState::Delivered);
+}
+
+#[test]
+fn a_custodian_that_damages_a_parcel_stops_no_message() {
+    let (mut world, message) = in_custody(103, Precedence::Flash);
+    let disk = &mut world.nodes.get_mut("JO").unwrap().disk;
+    let stored = disk.iter_mut().find(|((table, _), _)| *table == Table::CustodyParcels).unwrap().1;
+    let mut parcel = decode_custody_parcel(stored).unwrap();
+    parcel.ciphertext[0] ^= 1;
+    *stored = encode_row(&parcel).unwrap();
+    world.start("KE");
+    world.connect("JO", "KE");
+    world.settle();
+    // KE signed `refused: invalid` of what it was handed; its sender does not take that for the message.
+    assert_eq!(refusals(&world), [RefusalReason::Invalid]);
+    assert_eq!(endings(&world, "JO"), [CustodyEnd::Refused]);
+    assert_eq!(world.reached("BR", message), RecipientState::Queued);
+    assert_eq!(custody_rows(&world, "JO"), 0);
+    world.join("US");
+    world.connect("BR", "US");
+    world.settle();
+    world.connect("US", "KE");
+    world.settle();
+    assert_eq!(world.reached("BR", message), RecipientState::Delivered);
+}
+
+#[test]
+fn a_parcel_that_cannot_be_read_back_ends_its_custody_in_plain_words() {
+    let (mut world, message) = in_custody(104, Precedence::Flash);
+    world.nodes.get_mut("JO").unwrap().disk.retain(|(table, _), _| *table != Table::CustodyParcels);
+    world.start("KE");
+    world.connect("JO", "KE");
+    world.run(CUSTODY_AGAIN);
+    assert_eq!(endings(&world, "JO"), [CustodyEnd::Lost]);
+    assert_eq!(refusals(&world), [RefusalReason::Lost]);
+    assert_ne!(world.reached("BR", message), RecipientState::Delivered);
+    world.connect("BR", "KE");
+    world.settle();
+    assert_eq!(world.reached("BR", message), RecipientState::Delivered);
+}
+
+#[test]
+fn each_member_has_its_share_and_urgent_parcels_a_reserve() {
+    const MIB: usize = 1024 * 1024;
+    let mut world = World::new(105, &["BR", "FR", "JO", "KE"]);
+    world.kill("KE");
+    world.connect("BR", "JO");
+    world.connect("FR", "JO");
+    let most = CUSTODY_BYTES_PER_MEMBER_MAX as usize / MIB;
+    for number in 0..most as u64 {
+        let parcel = parcel(&world, number, Class::Normal, MIB);
+        hand(&mut world, "BR", parcel);
+    }
+    let normal = held(&world, "JO");
+    assert!(normal < most && normal > most * 8 / 10, "{normal} of {most}");
+    let before = normal;
+    for number in 100..100 + most as u64 {
+        let parcel = parcel(&world, number, Class::Urgent, MIB);
+        hand(&mut world, "BR", parcel);
+    }
+    assert!(held(&world, "JO") > before && held(&world, "JO") < most);
+    let from_others = held(&world, "JO");
+    let another = parcel(&world, 900, Class::Normal, MIB);
+    hand(&mut world, "FR", another);
+    assert_eq!(held(&world, "JO"), from_others + 1, "one member's share is not another's");
+    // The refusal says so, and the sender shows it.
+    let message = world.submit("BR", &["KE"], Precedence::Routine).unwrap();
+    world.run(SECOND * 70);
+    assert_eq!(refusals(&world).last(), Some(&RefusalReason::Quota));
+    assert_eq!(world.reached("BR", message), RecipientState::Queued);
+}
+
+#[test]
+fn what_is_out_of_form_or_date_or_for_nobody_is_not_kept() {
+    let mut world = World::new(106, &["BR", "JO", "KE"]);
+    world.connect("BR", "JO");
+    world.settle();
+    let change = |world: &mut World, change: fn(&mut Parcel)| {
+        let mut parcel = parcel(world, 1, Class::Normal, 512);
+        change(&mut parcel);
+        hand(world, "BR", parcel);
+        held(world, "JO")
+    };
+    assert_eq!(change(&mut world, |parcel| parcel.label.size += 1), 0);
+    let fault = |world: &mut World| world.nodes.get_mut("JO").unwrap().faults.pop().unwrap();
+    let out_of_form = fault(&mut world);
+    assert!(out_of_form.is_penalised() && out_of_form.rule() == "CU-01");
+    assert_eq!(change(&mut world, |parcel| parcel.sealed = vec![0; 20_000]), 0);
+    assert_eq!(fault(&mut world).rule(), "CU-01");
+    assert_eq!(change(&mut world, |parcel| parcel.label.expires = super::world::START), 0);
+    assert_eq!(change(&mut world, |parcel| parcel.label.expires = parcel.label.expires.after(EXPIRY_MAX)), 0);
+    assert_eq!(change(&mut world, |parcel| parcel.label.member = code("FR")), 0);
+    world.directory.status.insert(
+        code("KE"),
+        refpoint_protocol::relay::book::MemberStatus::Suspended(refpoint_protocol::ids::CharterVersion(2)),
+    );
+    assert_eq!(change(&mut world, |_| ()), 0);
+    world.directory.status.insert(code("KE"), refpoint_protocol::relay::book::MemberStatus::Active);
+    assert_eq!(world.nodes["JO"].faults, [], "what a lagging directory or clock does is nobody's fault");
+    assert_eq!(change(&mut world, |_| ()), 1);
+    assert_eq!(change(&mut world, |_| ()), 1, "the same parcel again is kept once");
+}
+
+#[test]
+fn nobody_can_take_the_place_of_anothers_parcel() {
+    let (mut world, message) = in_custody(107, Precedence::Flash);
+    world.join("US");
+    world.connect("US", "JO");
+    let mut garbage = parcel(&world, 0, Class::Urgent, 512);
+    garbage.label.message = message;
+    hand(&mut world, "US", garbage);
+    assert_eq!(held(&world, "JO"), 2, "each under its own hander");
+    world.start("KE");
+    world.connect("JO", "KE");
+    world.settle();
+    assert!(world.has("KE", message));
+    world.settle();
+    assert_eq!(world.reached("BR", message), RecipientState::Delivered);
+}
+
+#[test]
+fn an_answer_that_is_lost_on_its_way_back_is_passed_again() {
+    let (mut world, message) = in_custody(108, Precedence::Flash);
+    world.start("KE");
+    world.connect("JO", "KE");
+    // KE has stored and answered; what JO passes back does not arrive.
+    world.run(std::time::Duration::from_millis(30));
+    world.loss_percent = 100;
+    world.settle();
+    assert!(world.has("KE", message) && world.reached("BR", message) == RecipientState::Custody);
+    world.loss_percent = 0;
+    world.run(SECOND * 130);
+    assert_eq!(world.reached("BR", message), RecipientState::Delivered);
+    assert_eq!(custody_rows(&world, "JO"), 0);
+}
+
+#[test]
+fn a_full_recipient_gets_what_is_kept_when_it_has_room() {
+    let (mut world, message) = in_custody(109, Precedence::Flash);
+    world.nodes.get_mut("KE").unwrap().disk_is_full = true;
+    world.start("KE");
+    world.connect("JO", "KE");
+    world.settle();
+    assert!(!world.has("KE", message) && held(&world, "JO") == 1);
+    world.nodes.get_mut("KE").unwrap().disk_is_full = false;
+    world.run(CUSTODY_AFTER_URGENT * 4);
+    assert!(world.has("KE", message));
+    assert_eq!(world.reached("BR", message), RecipientState::Delivered);
+}
+
+#[test]
+fn an_echo_is_never_echoed() {
+    let (mut world, message) = in_custody(110, Precedence::Flash);
+    world.start("KE");
+    world.connect("JO", "KE");
+    world.settle();
+    let delivered = said(&world, message, "KE", ReceiptWord::Delivered);
+    for _ in 0..3 {
+        let echo = world.receipt("KE", "BR", &delivered);
+        world.input("JO", echo);
+    }
+    // Three echoes bring nothing back to BR, or the world would not come to rest.
+    world.run(SECOND);
+    assert_eq!(world.nodes["JO"].faults.iter().filter(|fault| fault.is_penalised()).count(), 0);
+    assert_eq!(custody_rows(&world, "JO"), 0);
+}
