@@ -231,6 +231,45 @@ fn what_is_written_to_a_killed_node_arrives_once_and_the_alarm_rings_once() {
 }
 
 #[test]
+fn a_message_outlives_its_sender_in_custody_and_the_receipt_finds_it_when_it_is_back() {
+    let mut federation = Federation::running();
+    assert!(federation.send(0, "BR", &["--wait", "delivered", "--timeout", "30s"]).status.success());
+    federation.kill(2);
+    federation.until(0, "Brazil's absence", |status| status["peers"]["connected"] == 1);
+    let sent = federation.send(0, "BR", &["--wait", "delivered", "--timeout", "20s"]);
+    assert_eq!(sent.status.code(), Some(5), "custody is no delivery");
+    let said = String::from_utf8_lossy(&sent.stderr).into_owned();
+    assert!(said.contains("custody 1 of 1"), "{said}");
+    let outcome: Value = serde_json::from_slice(&sent.stdout).unwrap();
+    let id = outcome["sent"]["id"].as_str().unwrap().to_owned();
+    let receipts = federation.unit(0).run_ok(&["message", "receipts", &id]);
+    let state = &receipts["recipients"][0];
+    assert_eq!((&state["machine"], state["member"].as_str()), (&"custody".into(), Some("BR")));
+    assert_eq!(state["reason"], "1 of 1, kept at SG until its node is back");
+    assert_eq!(federation.unit(1).run_ok(&["status"])["held"], 1);
+
+    // Its sender is gone for good, as far as anybody knows, and its custodian was killed too.
+    federation.kill(0);
+    federation.kill(1);
+    federation.start(1);
+    federation.until(1, "what Singapore kept", |status| status["held"] == 1);
+    federation.start(2);
+    let both = |value: &Value| {
+        let rows = value.as_array().or_else(|| value["messages"].as_array()).unwrap();
+        rows.len() == 2
+    };
+    federation.ask_until(2, &["message", "inbox", "--all"], "the message at Brazil", both);
+    federation.until(1, "that nothing is kept", |status| status["held"] == 0);
+
+    // The receipt waits for the sender, and needs no recipient any more.
+    federation.kill(2);
+    federation.start(0);
+    let delivered = |value: &Value| value["recipients"][0]["machine"] == "delivered";
+    federation.ask_until(0, &["message", "receipts", &id], "the receipt at France", delivered);
+    assert_eq!(federation.unit(0).run_ok(&["status"])["peers"]["connected"], 1);
+}
+
+#[test]
 fn a_node_stops_in_order_and_refuses_to_run_twice() {
     let mut federation = Federation::running();
     let twice = federation.unit(0).run(&["run"]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use refpoint_protocol::{
     directory::{header::ChainKind, own_chain::Standing},
-    limits::{RENEWAL_INTERVAL, RESUME_WAIT},
+    limits::{CUSTODY_AFTER_URGENT, RENEWAL_INTERVAL, RESUME_WAIT},
     machine::{Command, CommandRefused, Event, Reply},
     membership::charter::MemberStatus,
     message::{
@@ -238,4 +238,39 @@ fn events_are_numbered_upwards_across_restarts() {
     let numbers = world.event_numbers(0);
     assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
     assert!(numbers.len() > world.events_before_run(0));
+}
+
+#[test]
+fn a_message_outlives_its_sender_in_custody() {
+    let mut world = World::new(9, &["BR", "FR", "KE", "SG"]);
+    world.connect_all();
+    world.run_for(Duration::from_secs(5));
+    world.cut(2);
+    let command = draft(&world, 2);
+    let id = queued(&world.command(0, command));
+    world.run_for(CUSTODY_AFTER_URGENT + Duration::from_secs(1));
+    let state = |world: &World| world.machine(0).messages().outbox()[0].recipients[0].clone();
+    assert_eq!(state(&world).state, RecipientState::Custody);
+    let keepers: Vec<_> = state(&world).nodes[0].custodians.iter().map(|it| it.member.clone()).collect();
+    assert_eq!(keepers.len(), 2, "{keepers:?}");
+    world.cut(0);
+    for keeper in [1, 3] {
+        assert_eq!(world.machine(keeper).messages().counts().held, 1);
+        world.restart(keeper);
+        assert_eq!(world.machine(keeper).messages().counts().held, 1);
+    }
+    world.connect(1, 2);
+    world.run_for(Duration::from_secs(1));
+    assert!(world.machine(2).messages().message(&id).is_some());
+    // Its answer finds the sender by the custodian alone.
+    world.connect(0, 1);
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(state(&world).state, RecipientState::Delivered);
+    assert_eq!(world.machine(1).messages().counts().held, 0);
+    // The other custodian hears it from the sender.
+    world.connect(0, 3);
+    world.connect(2, 3);
+    world.run_for(Duration::from_secs(2));
+    assert_eq!(world.machine(3).messages().counts().held, 0);
+    assert_eq!(world.machine(2).messages().inbox().len(), 1);
 }

@@ -219,8 +219,8 @@ fn an_offer_whose_ids_are_lost_does_not_stop_the_next() {
     world.run(Duration::from_millis(100));
     world.loss_percent = 0;
     assert!(!world.has("KE", message));
-    let node = world.key("KE");
-    world.input("BR", RelayInput::Connected { node });
+    let (node, member) = (world.key("KE"), code("KE"));
+    world.input("BR", RelayInput::Connected { node, member });
     world.settle();
     assert!(world.has("KE", message));
 }

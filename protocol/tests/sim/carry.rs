@@ -15,7 +15,7 @@ use refpoint_protocol::{
         frame::RelayFrame,
         parcel::Class,
         receipt::Receipt,
-        rows::decode_outbox_content,
+        rows::{decode_custody_parcel, decode_outbox_content},
         sealing::{COMPOSE_RANDOM_BYTES, SealError, compose, open, seal},
     },
     storage::{Change, Grade, Table},
@@ -383,6 +383,11 @@ impl Sim {
                 let seed = node.seeds.get(&parcel.sealing_key);
                 let result = open(&parcel, seed, federation, &node.member, &node.key).map(Box::new);
                 RelayInput::Opened { ticket, result }
+            }
+            Job::Load { ticket, key, .. } => {
+                let row = self.nodes[at].disk.value(Table::CustodyParcels, &key.to_bytes());
+                let parcel = row.map(|row| Box::new(decode_custody_parcel(&row).unwrap()));
+                RelayInput::Loaded { ticket, parcel }
             }
         }
     }
