@@ -2,6 +2,8 @@
 //!
 //! Everything is measured in this one run. A ratio is a figure over the same work without the program around it.
 
+mod crowd;
+mod federation;
 mod floor;
 mod mesh;
 mod process;
@@ -24,7 +26,8 @@ struct Figure {
 struct Arguments {
     program: PathBuf,
     json: Option<PathBuf>,
-    mesh: bool,
+    /// How many nodes.
+    mesh: Option<usize>,
     /// Only the floor and the relay: for whoever works on a message's path.
     relay_only: bool,
 }
@@ -38,10 +41,14 @@ fn main() -> anyhow::Result<()> {
     if !arguments.relay_only {
         say("single processes");
         figures.extend(process::measure(&arguments.program)?);
+        say("a newcomer's first directory");
+        figures.extend(runtime.block_on(crowd::cold_directory())?);
+        say("a process with 195 connections (two minutes)");
+        figures.extend(runtime.block_on(crowd::at_rest(&arguments.program))?);
     }
-    if arguments.mesh {
-        say("196 nodes in this process, all connected (ten minutes and more on two cores)");
-        figures.extend(runtime.block_on(mesh::measure())?);
+    if let Some(size) = arguments.mesh {
+        say(&format!("{size} nodes in this process, all connected (196: ten minutes and more on two cores)"));
+        figures.extend(runtime.block_on(mesh::measure(size))?);
     }
     table(&figures);
     if let Some(file) = arguments.json {
@@ -59,14 +66,14 @@ fn main() -> anyhow::Result<()> {
 
 fn arguments() -> anyhow::Result<Arguments> {
     let mut arguments =
-        Arguments { program: "target/release/refpoint".into(), json: None, mesh: false, relay_only: false };
+        Arguments { program: "target/release/refpoint".into(), json: None, mesh: None, relay_only: false };
     let mut given = std::env::args().skip(1);
     while let Some(argument) = given.next() {
-        let mut value = || given.next().ok_or_else(|| anyhow::anyhow!("{argument} wants a file"));
+        let mut value = || given.next().ok_or_else(|| anyhow::anyhow!("{argument} wants a value"));
         match argument.as_str() {
             "--program" => arguments.program = value()?.into(),
             "--json" => arguments.json = Some(value()?.into()),
-            "--mesh" => arguments.mesh = true,
+            "--mesh" => arguments.mesh = Some(value()?.parse()?),
             "--relay" => arguments.relay_only = true,
             other => anyhow::bail!("unknown argument {other}; see scripts/bench --help"),
         }

@@ -7,52 +7,34 @@ use std::{
 
 use refpoint::{
     clock::Clock,
-    network::{Address, NetworkConfig, TransportKind},
-    runtime::{Node, Parts},
-    sample::{Draw, Sample},
+    network::{Address, TransportKind},
+    runtime::Node,
+    sample::{Draw, Sample, SampleMember},
     store::{MemoryStore, Store as _},
 };
 use refpoint_protocol::{
     ids::{ContentHash, MemberCode},
-    machine::{self, Command, Machine, Reply},
+    machine::{Command, Machine, Reply},
 };
 
-use super::{Figure, process::resident_mb, say};
+use super::{Figure, federation::Federation, process::resident_mb, say};
 
 /// Measures the mesh.
-pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
+pub(super) async fn measure(size: usize) -> anyhow::Result<Vec<Figure>> {
     let before = resident_mb(std::process::id())?;
     let clock = Clock::start(0);
     let sample = Sample::found(&mut Draw::Seeded { seed: 3, drawn: 0 }, &[], clock.now(), || {})?;
-    let changes = sample.changes(&[])?;
-    let addresses: Vec<Address> =
-        (1..=sample.members.len() as u64).map(|at| Address::memory(BASE + at)).collect();
+    let federation = Federation { sample, clock, transport: TransportKind::Memory };
+    let changes = federation.sample.changes(&[])?;
+    let members: Vec<&SampleMember> = federation.sample.members.iter().take(size).collect();
+    let addresses: Vec<Address> = (1..=members.len() as u64).map(|at| Address::memory(BASE + at)).collect();
     let mut nodes = Vec::new();
-    for (member, address) in sample.members.iter().zip(&addresses) {
+    for (member, address) in members.iter().zip(&addresses) {
         let store = MemoryStore::new();
         store.apply(&changes)?;
-        let mut network = NetworkConfig::new(sample.federation, vec![address.clone()]);
-        network.transport = TransportKind::Memory;
-        network.allow_private = true;
-        network.memory_bytes_max = usize::MAX;
-        let hints = addresses.iter().filter(|other| *other != address).cloned().collect();
-        let node = Node::start(Parts {
-            machine: machine::Config {
-                federation: sample.federation,
-                member: member.country.code.clone(),
-                node: member.node.key(),
-                addresses: Vec::new(),
-                software: "bench".to_owned(),
-                connections_max: 256,
-            },
-            signing: member.node.signing_key().clone(),
-            store: Arc::new(store),
-            network,
-            hints,
-            alert_command: Vec::new(),
-            clock,
-        });
-        nodes.push(node.await?);
+        // Each pair is dialled from one side: the later node knows the earlier ones.
+        let hints = addresses.iter().take(nodes.len()).cloned().collect();
+        nodes.push(federation.start(member, address, Arc::new(store), hints).await?);
     }
     let others = nodes.len().saturating_sub(1);
     let begun = Instant::now();
@@ -66,7 +48,7 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
             break;
         }
         if told.elapsed() > Duration::from_secs(15) {
-            say(&format!("196 nodes: {connected} of {} connections", others * nodes.len()));
+            say(&format!("{size} nodes: {connected} of {} connections", others * nodes.len()));
             told = Instant::now();
         }
         anyhow::ensure!(begun.elapsed() < MESH_TIME, "only {connected} connections came up");
@@ -79,7 +61,7 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
     tokio::time::sleep(Duration::from_secs(30)).await;
     let mut times = Vec::new();
     for round in 0..ROUNDS {
-        times.push(spread(&nodes, &sample, round).await?);
+        times.push(spread(&nodes, &members, round).await?);
     }
     let ms = |name, value, aim| Figure { name, value, unit: "ms", ratio: None, aim };
     Ok(vec![
@@ -91,10 +73,9 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
 }
 
 /// Publishes a changed entry at one node. Returns the milliseconds until the last node shows it.
-async fn spread(nodes: &[Node], sample: &Sample, round: usize) -> anyhow::Result<f64> {
+async fn spread(nodes: &[Node], members: &[&SampleMember], round: usize) -> anyhow::Result<f64> {
     let at = round * 7 % nodes.len();
-    let (node, member) =
-        nodes.get(at).zip(sample.members.get(at)).ok_or_else(|| anyhow::anyhow!("a node"))?;
+    let (node, member) = nodes.get(at).zip(members.get(at)).ok_or_else(|| anyhow::anyhow!("a node"))?;
     let mut entry = member.entry.clone();
     entry.agency = Some(format!("round {round}"));
     let begun = Instant::now();

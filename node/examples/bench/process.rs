@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -28,13 +28,9 @@ pub(super) fn measure(program: &Path) -> anyhow::Result<Vec<Figure>> {
     let (mut starts, mut memory) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         let begun = Instant::now();
-        let mut child = Command::new(program)
-            .arg("run")
-            .arg("--config")
-            .arg(&place.config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let mut command = Command::new(program);
+        command.arg("run").arg("--config").arg(&place.config).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = Running(command.spawn()?);
         while std::net::TcpStream::connect(place.listen).is_err() {
             anyhow::ensure!(begun.elapsed() < Duration::from_secs(20), "the node did not listen");
             std::thread::sleep(Duration::from_millis(1));
@@ -42,10 +38,8 @@ pub(super) fn measure(program: &Path) -> anyhow::Result<Vec<Figure>> {
         starts.push(begun.elapsed().as_secs_f64() * 1e3);
         if round == 0 {
             std::thread::sleep(Duration::from_secs(3));
-            memory.push(resident_mb(child.id())?);
+            memory.push(resident_mb(child.0.id())?);
         }
-        child.kill()?;
-        child.wait()?;
     }
     Ok(vec![
         Figure {
@@ -63,6 +57,26 @@ pub(super) fn measure(program: &Path) -> anyhow::Result<Vec<Figure>> {
             aim: "<= 25",
         },
     ])
+}
+
+/// A process that ends with its handle.
+pub(super) struct Running(pub(super) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ended = self.0.kill();
+        let _waited = self.0.wait();
+    }
+}
+
+/// The seconds of processor time that a process has used, as Linux counts them: by hundredths.
+pub(super) fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
+    let line = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let after_name = line.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: Vec<f64> =
+        after_name.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    Ok(ticks.iter().sum::<f64>() / 100.0)
 }
 
 /// Resident memory of a process in MB, as Linux counts it.

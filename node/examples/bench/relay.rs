@@ -1,14 +1,14 @@
 //! Two whole nodes over TCP on loopback, each with its database on a disk: from the command to the verified
 //! `delivered`.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use refpoint::{
     clock::Clock,
-    network::{Address, NetworkConfig},
-    runtime::{Handle, Node, Parts, events::Subscription},
+    network::{Address, TransportKind},
+    runtime::{Handle, Node, events::Subscription},
     sample::{Draw, Sample},
-    store::{Options, SledStore, StorageKey, Store},
+    store::{Options, SledStore, StorageKey, Store as _},
 };
 use refpoint_protocol::{
     ids::{MemberCode, MessageId},
@@ -25,6 +25,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     Figure,
+    federation::Federation,
     floor::{Floor, IN_FLIGHT},
     percentile,
 };
@@ -90,7 +91,8 @@ impl Pair {
             addresses.push(listener.local_addr()?);
         }
         drop(listeners);
-        let changes = sample.changes(&[])?;
+        let federation = Federation { sample, clock, transport: TransportKind::Tcp };
+        let changes = federation.sample.changes(&[])?;
         let (mut nodes, mut folders) = (Vec::new(), Vec::new());
         for (code, address) in codes.iter().zip(&addresses) {
             let folder = tempfile::tempdir_in(".")?;
@@ -104,7 +106,10 @@ impl Pair {
             store.sync()?;
             let others =
                 addresses.iter().filter(|other| *other != address).map(|other| Address::from(*other));
-            nodes.push(start(&sample, code, *address, Arc::new(store), others.collect(), clock).await?);
+            let member = federation.sample.member(code);
+            let member = member.ok_or_else(|| anyhow::anyhow!("{code} is no sample"))?;
+            let (address, hints) = (Address::from(*address), others.collect());
+            nodes.push(federation.start(member, &address, Arc::new(store), hints).await?);
             folders.push(folder);
         }
         let [to, sender]: [Node; 2] = [nodes.pop(), nodes.pop()]
@@ -217,36 +222,6 @@ impl Pair {
         }
         Ok(seconds)
     }
-}
-
-async fn start(
-    sample: &Sample,
-    code: &MemberCode,
-    address: SocketAddr,
-    store: Arc<dyn Store>,
-    hints: Vec<Address>,
-    clock: Clock,
-) -> anyhow::Result<Node> {
-    let member = sample.member(code).ok_or_else(|| anyhow::anyhow!("{code} is no sample"))?;
-    let mut network = NetworkConfig::new(sample.federation, vec![Address::from(address)]);
-    network.allow_private = true;
-    let node = Node::start(Parts {
-        machine: machine::Config {
-            federation: sample.federation,
-            member: code.clone(),
-            node: member.node.key(),
-            addresses: vec![address.to_string()],
-            software: "bench".to_owned(),
-            connections_max: 256,
-        },
-        signing: member.node.signing_key().clone(),
-        store,
-        network,
-        hints,
-        alert_command: Vec::new(),
-        clock,
-    });
-    Ok(node.await?)
 }
 
 fn delivered(event: &Event) -> Option<MessageId> {
