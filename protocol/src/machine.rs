@@ -16,7 +16,10 @@ mod relaying;
 mod repairs;
 mod restore;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use rand_chacha::ChaCha12Rng;
 
@@ -220,8 +223,8 @@ impl Machine {
         let ended = (!standing.is_some_and(NodeStanding::is_active))
             .then(|| standing.map(|standing| standing.ended_by.clone()).unwrap_or_default());
         let was_full = self.is_full();
-        if !self.connected.contains_key(&node) {
-            self.connected.insert(node, Connection { member: member.clone(), since: now });
+        if let Entry::Vacant(place) = self.connected.entry(node) {
+            place.insert(Connection { member: member.clone(), since: now });
             self.emit(now, Event::PeerConnected { member: member.clone(), node }, effects);
         }
         self.observe_clock(now, &member, remote_time, effects);
