@@ -3,7 +3,7 @@
 //! ```text
 //! network ─▶ ingest ─▶ pool ─▶┐                          ┌─▶ network
 //!                             ├─▶ core (the machine) ─▶ commit ─▶ carry ─▶ events, replies
-//! api ───────────────────────▶┘         └─▶ pool ─▶ core └─▶ (signs what is said)
+//! api ───────────────────────▶┘         └─▶ pool ─▶ core └─▶ (signs what is said; lends what is stored)
 //! ```
 //!
 //! Commit holds back what a batch says until what it stores is on the device. Nothing that carries out ever
@@ -18,6 +18,7 @@ mod dialled_in;
 pub mod events;
 mod ingest;
 mod jobs;
+mod lending;
 mod load;
 mod own;
 mod pool;
@@ -46,6 +47,7 @@ use self::{
     events::EventLog,
     ingest::{Ingest, Verifier},
     jobs::{Identity, Seeds, Workshop, drawn},
+    lending::{Desk, Lender},
     pool::Pool,
     tokens::Tokens,
 };
@@ -228,6 +230,14 @@ impl Node {
             commands: 0,
             first: restored.effects,
         };
+        let desk = Desk::default();
+        let lender = Lender {
+            desk: desk.clone(),
+            store: Arc::clone(&store),
+            network: network.clone(),
+            answers: answers.clone(),
+            orders: doors.inner.clone(),
+        };
         let carrier = Carrier {
             network: network.clone(),
             workshop,
@@ -236,6 +246,7 @@ impl Node {
             waiting,
             pushes: pushes.clone(),
             answers: answers.clone(),
+            desk,
             presence,
             parcels: Arc::clone(&parcels),
             hints,
@@ -262,6 +273,11 @@ impl Node {
         let token = stop.clone();
         tasks.spawn(async move {
             ingest.run(network_events, token).await;
+            Ok(())
+        });
+        let token = stop.clone();
+        tasks.spawn(async move {
+            lender.run(token).await;
             Ok(())
         });
         if !alert_command.is_empty() {

@@ -1,7 +1,7 @@
 //! Carries out what the machine orders, in order, once what it rests on is on disk.
 //!
-//! Nothing here waits for a peer: the network queues or says at once that it cannot. So one slow peer, or a
-//! full queue, holds up nobody else's receipt.
+//! Nothing here waits for a peer: the network queues or says at once that it cannot, and what a repair lends is
+//! loaded elsewhere. So one slow peer, a greedy one, or a full queue holds up nobody else's receipt.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,15 +13,14 @@ use refpoint_protocol::{
     document::{Envelope, encode, sign},
     evidence::{
         push::Pushed,
-        repair::{Documents, RepairRequest, RepairResponse},
+        repair::{Documents, RepairRequest, RepairResponse, Taken},
     },
-    ids::{ContentHash, DocumentId, NodeKey},
+    ids::{DocumentId, NodeKey},
     machine::{AnswerToken, AskTicket, CommandRefused, Effect, Input, PushToken, Reply, Verdict},
     relay::{
         exchange::{CommandId, Outgoing, RelayInput, Ticket},
         parcel::Class,
     },
-    storage::Table,
 };
 use serde_bytes::ByteBuf;
 use tokio::sync::{mpsc, oneshot};
@@ -31,6 +30,7 @@ use super::{
     core::Order,
     events::EventLog,
     jobs::Workshop,
+    lending::{Desk, Loan, Purpose},
     own,
     tokens::Tokens,
 };
@@ -51,6 +51,7 @@ pub(super) struct Carrier {
     pub(super) waiting: Waiting,
     pub(super) pushes: Tokens<PushToken, GossipToken>,
     pub(super) answers: Tokens<AnswerToken, ResponseToken>,
+    pub(super) desk: Desk,
     pub(super) presence: Arc<arc_swap::ArcSwap<refpoint_protocol::introduction::Presence>>,
     pub(super) parcels: Parcels,
     pub(super) hints: Vec<crate::network::Address>,
@@ -128,12 +129,17 @@ impl Carrier {
             Effect::Judge { token, verdict } => self.judge(token, verdict).await,
             Effect::Ask { to, ticket, request } => self.ask(to, ticket, request).await,
             Effect::Give { to, ticket, documents, bodies } => {
-                self.give(to, ticket, &documents, &bodies).await
+                let loan = Loan { purpose: Purpose::Give(ticket), documents, bodies };
+                if !self.desk.ask(to, loan) {
+                    self.tell(Input::RepairAnswered { from: to, ticket, answer: None });
+                }
             }
             Effect::Answer { token, answer } => self.answer(token, answer).await,
-            Effect::Serve { token, documents, bodies } => {
-                let packed = Documents::pack(self.envelopes(&documents), self.bodies(&bodies));
-                self.answer(token, RepairResponse::Documents(packed.documents)).await;
+            Effect::Serve { to, token, documents, bodies } => {
+                let loan = Loan { purpose: Purpose::Answer(token), documents, bodies };
+                if !self.desk.ask(to, loan) {
+                    self.answer(token, RepairResponse::Busy(Taken {})).await;
+                }
             }
             Effect::SignHeader { kind, header, body } => {
                 let input = own::sign_header(&self.workshop.identity, kind, header, body);
@@ -213,13 +219,6 @@ impl Carrier {
         self.stopped(self.network.request(to, request, network::Ticket(ticket.0)).await);
     }
 
-    async fn give(&self, to: NodeKey, ticket: AskTicket, documents: &[DocumentId], bodies: &[ContentHash]) {
-        let packed = Documents::pack(self.envelopes(documents), self.bodies(bodies));
-        let give = RepairRequest::Give(packed.documents.clone());
-        self.tell(Input::RepairGiven { from: to, ticket, packed });
-        self.ask(to, ticket, give).await;
-    }
-
     async fn answer(&self, token: AnswerToken, answer: RepairResponse) {
         if let Some(token) = self.answers.take(token) {
             self.stopped(self.network.respond(token, answer).await);
@@ -248,18 +247,6 @@ impl Carrier {
     fn envelopes(&self, ids: &[DocumentId]) -> Vec<Option<Arc<Envelope>>> {
         let load = |id| super::load::envelope(self.workshop.store.as_ref(), id).map(Arc::new);
         ids.iter().map(load).collect()
-    }
-
-    /// One for each hash, `None` where storage has it not.
-    fn bodies(&self, hashes: &[ContentHash]) -> Vec<Option<Vec<u8>>> {
-        let load = |hash: &ContentHash| match self.workshop.store.value(Table::Bodies, hash.as_bytes()) {
-            Ok(body) => body,
-            Err(error) => {
-                tracing::error!(%error, "a stored body cannot be read");
-                None
-            }
-        };
-        hashes.iter().map(load).collect()
     }
 
     fn tell(&self, input: Input) {

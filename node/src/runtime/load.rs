@@ -94,6 +94,17 @@ pub(super) fn envelope(store: &dyn Store, id: &DocumentId) -> Option<Envelope> {
     None
 }
 
+/// One stored body, by its hash.
+pub(super) fn body(store: &dyn Store, hash: &ContentHash) -> Option<Vec<u8>> {
+    match store.value(Table::Bodies, hash.as_bytes()) {
+        Ok(body) => body,
+        Err(error) => {
+            tracing::error!(%error, "a stored body cannot be read");
+            None
+        }
+    }
+}
+
 type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn rows(store: &dyn Store, table: Table, damaged: &mut Vec<(Table, String)>) -> Result<Rows, StoreError> {

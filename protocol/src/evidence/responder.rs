@@ -60,8 +60,9 @@ pub fn chain_documents(evidence: &Evidence, requests: &[ChainRequest]) -> Vec<Do
         let held = chain.between(request.from, request.to).map(|info| info.id);
         Some(held.chain(proof).map(DocumentId::from).take(REPAIR_IDS_MAX).collect::<Vec<_>>())
     };
+    let mut named = BTreeSet::new();
     let requests = requests.iter().take(REPAIR_CHAINS_MAX);
-    requests.filter_map(of).flatten().take(REPAIR_IDS_MAX).collect()
+    requests.filter_map(of).flatten().filter(|id| named.insert(*id)).take(REPAIR_IDS_MAX).collect()
 }
 
 fn page_of(evidence: &Evidence, request: &PositionsRequest) -> Positions {
@@ -80,15 +81,89 @@ fn load(evidence: &Evidence, fetch: Fetch) -> Answer {
     let charters = trust.charters().map(|charter| charter.id()).filter(|id| wanted.contains(id));
     let mut ordered: Vec<DocumentId> = charters.collect();
     ordered.extend(wanted.iter().filter(|id| trust.key_set(&(**id).into()).is_some()));
-    for generation in broken.iter().take(REPAIR_IDS_MAX) {
+    let broken: BTreeSet<_> = broken.into_iter().take(REPAIR_IDS_MAX).collect();
+    for generation in &broken {
         let of = (&generation.member, generation.incarnation, generation.generation);
         if trust.broken_generations().any(|broken| broken == of) {
             let proof = trust.generation_key_sets(of.0, of.1, of.2);
             ordered.extend(proof.iter().map(|set| set.id()));
         }
     }
-    let placed: BTreeSet<DocumentId> = ordered.iter().copied().collect();
-    ordered.extend(documents.into_iter().filter(|id| !placed.contains(id)));
-    ordered.truncate(REPAIR_IDS_MAX);
-    Answer::Load { documents: ordered, bodies: bodies.into_iter().take(REPAIR_IDS_MAX).collect() }
+    // Each once, however often it was named: loading is work, and a name is 32 bytes.
+    let (mut placed, mut hashes) = (BTreeSet::new(), BTreeSet::new());
+    let ordered = ordered.into_iter().chain(documents).filter(|id| placed.insert(*id));
+    let bodies = bodies.into_iter().take(REPAIR_IDS_MAX).filter(|hash| hashes.insert(*hash));
+    Answer::Load { documents: ordered.take(REPAIR_IDS_MAX).collect(), bodies: bodies.collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+    use crate::{
+        directory::header::ChainKind,
+        evidence::{
+            Bearer,
+            repair::{BrokenGeneration, Position},
+        },
+        ids::Sequence,
+        limits::KEY_SET_TIPS_MAX,
+        testing::{
+            FOUNDED, Federation,
+            chains::{ChainWriter, IntoAny as _, body, node_record},
+        },
+    };
+
+    fn lent(evidence: &Evidence, request: RepairRequest) -> (Vec<DocumentId>, Vec<ContentHash>) {
+        match answer(evidence, request, FOUNDED).unwrap() {
+            Answer::Load { documents, bodies } => (documents, bodies),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_twice_is_loaded_once() {
+        let federation = Federation::new(5, &["BR", "FR", "KE"], 1);
+        let ke = federation.unit("KE");
+        let mut evidence = Evidence::new(federation.id);
+        let mut documents = vec![federation.founding.any()];
+        documents.extend(federation.units.iter().map(|unit| unit.key_set.any()));
+        for rank in 10..11 + KEY_SET_TIPS_MAX as u64 {
+            let change = |set: &mut crate::membership::key_set::KeySet| set.nodes[0].rank = rank;
+            documents.push(federation.next_key_set(&[&ke.key_set], change, &ke.root).any());
+        }
+        let mut chain = ChainWriter::new(&federation, federation.unit("BR"), 0, ChainKind::NodeRecord);
+        let header = chain.write(&body(&node_record(1)));
+        documents.push(header.clone());
+        assert!(evidence.accept_all(Bearer::Local, documents).rejected.is_empty());
+
+        let hash = ContentHash::from_bytes([7; 32]);
+        let (charter, key_set) = (federation.founding.id(), federation.unit("BR").key_set.id());
+        let unknown = DocumentId::from_bytes([9; 32]);
+        let positions = evidence.positions(crate::document::Kind::KeySet);
+        let broken = positions.iter().find_map(|position| match position {
+            Position::Broken(member, incarnation, generation) => Some(BrokenGeneration {
+                member: member.clone(),
+                incarnation: *incarnation,
+                generation: *generation,
+            }),
+            _ => None,
+        });
+        let fetch = |times: usize| Fetch {
+            documents: [charter, key_set, header.id(), unknown].repeat(times),
+            bodies: vec![hash; times],
+            broken: vec![broken.clone().expect("nine tips break a generation"); times],
+        };
+        let (documents, bodies) = lent(&evidence, RepairRequest::Fetch(fetch(REPAIR_IDS_MAX / 4)));
+        assert_eq!((documents, bodies), lent(&evidence, RepairRequest::Fetch(fetch(1))));
+
+        let chain = header.header().map(|header| crate::directory::header::ChainKey {
+            node: header.node,
+            key_set: header.key_set,
+            kind: ChainKind::NodeRecord,
+        });
+        let range = ChainRequest { chain: chain.unwrap(), from: Sequence(0), to: Sequence(9) };
+        let (documents, _) = lent(&evidence, RepairRequest::Chains(vec![range; REPAIR_CHAINS_MAX]));
+        assert_eq!(documents, [header.id()]);
+    }
 }

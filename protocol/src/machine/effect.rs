@@ -222,7 +222,9 @@ pub enum Effect {
     },
     /// Answer a peer's repair request with documents that lie in storage, as many as fit.
     Serve {
-        /// Which.
+        /// The peer, whose share of the work this is.
+        to: NodeKey,
+        /// Which request.
         token: AnswerToken,
         /// Envelopes by document id, ancestors first.
         documents: Vec<DocumentId>,

@@ -200,7 +200,7 @@ impl Machine {
         }
         let effect = match responder::answer(&self.evidence, request, now) {
             Ok(Answer::Ready(answer)) => Effect::Answer { token, answer },
-            Ok(Answer::Load { documents, bodies }) => Effect::Serve { token, documents, bodies },
+            Ok(Answer::Load { documents, bodies }) => Effect::Serve { to: from, token, documents, bodies },
             Ok(Answer::TakeIn(documents)) => verify(from, documents, Carriage::Give(token)),
             Err(error) => {
                 self.bug(format!("an answer: {error}"));

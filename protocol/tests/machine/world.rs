@@ -331,7 +331,7 @@ impl World {
                 self.ask(at, to, ticket, request);
             }
             Effect::Answer { token, answer } => self.answer(token, answer),
-            Effect::Serve { token, documents, bodies } => {
+            Effect::Serve { to: _, token, documents, bodies } => {
                 let packed =
                     Documents::pack(self.nodes[at].envelopes(&documents), self.nodes[at].bodies(&bodies));
                 self.answer(token, RepairResponse::Documents(packed.documents));

@@ -168,7 +168,7 @@ impl Sim {
                 self.ask(at, to, ticket, request);
             }
             Effect::Answer { token, answer } => self.answer(token, answer),
-            Effect::Serve { token, documents, bodies } => {
+            Effect::Serve { to: _, token, documents, bodies } => {
                 let disk = &self.nodes[at].disk;
                 let packed = Documents::pack(disk.envelopes(&documents), disk.bodies(&bodies));
                 self.answer(token, RepairResponse::Documents(packed.documents));
