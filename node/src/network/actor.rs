@@ -40,7 +40,7 @@ use super::{
     relay_stream::{INBOUND_NORMAL_BYTES_MAX, INBOUND_URGENT_BYTES_MAX, Inbox, Lanes, Notice},
     repair::Asked,
     transport,
-    upgrade::{Admissions, Learned, Upgrade},
+    upgrade::{Admissions, CheckingDesk, Learned, Upgrade},
 };
 
 /// Owns the swarm and everything that only it changes.
@@ -103,6 +103,7 @@ impl Actor {
             clock: Arc::clone(&clock),
             learned: learned_by,
             admissions: admissions.clone(),
+            desk: CheckingDesk::default(),
         };
         let transport = transport::build(config.transport, config.allow_private, Arc::new(upgrade));
         let behaviour = Behaviour::new(&config).map_err(StartError::Setup)?;

@@ -37,7 +37,10 @@ use refpoint_protocol::{
     limits::{INTRODUCTION_BYTES_MAX, INTRODUCTION_FRAME_TIMEOUT, INTRODUCTION_TIMEOUT, REFUSAL_LINGER},
     time::Timestamp,
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
 
 use super::{
     Address, Clock,
@@ -150,6 +153,32 @@ pub(super) struct Upgrade {
     pub(super) clock: Clock,
     pub(super) learned: mpsc::Sender<Learned>,
     pub(super) admissions: Admissions,
+    pub(super) desk: CheckingDesk,
+}
+
+/// Where the signatures of introductions are checked: one introduction at a time, so that callers cost one core
+/// however many they are. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct CheckingDesk(Arc<Semaphore>);
+
+impl Default for CheckingDesk {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+impl CheckingDesk {
+    /// Runs costly work on a thread that may be busy for a while; `None` if the node is stopping.
+    async fn check<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let turn = Arc::clone(&self.0).acquire_owned().await.ok()?;
+        // The turn ends with the work, also when whoever asked has given up.
+        let done = tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(turn);
+            result
+        });
+        done.await.ok()
+    }
 }
 
 impl Upgrade {
@@ -213,7 +242,8 @@ impl Upgrade {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let presence = self.presence.load_full();
-        let mut door = Door { io, reader: FrameReader::new(), sent: 0, learned: Vec::new() };
+        let desk = self.desk.clone();
+        let mut door = Door { io, desk, reader: FrameReader::new(), sent: 0, learned: Vec::new() };
         let whole = timeout(INTRODUCTION_TIMEOUT, door.run(presence, node, direction, (self.clock)()));
         let result = whole.await.unwrap_or(Err(IntroductionError::Timeout));
         let documents = std::mem::take(&mut door.learned);
@@ -230,6 +260,7 @@ impl Upgrade {
 /// One introduction's stream and what has passed.
 struct Door<'io, S> {
     io: &'io mut S,
+    desk: CheckingDesk,
     reader: FrameReader,
     sent: usize,
     learned: Vec<LearnedDocument>,
@@ -256,12 +287,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Door<'_, S> {
                 .await
                 .unwrap_or(Err(IntroductionError::FrameTimeout))?;
             // A charter carries hundreds of signatures: milliseconds that belong on no thread of the swarm.
-            let (moved, step) = tokio::task::spawn_blocking(move || {
+            let checked = self.desk.check(move || {
                 let step = introduction.handle(frame);
                 (introduction, step)
-            })
-            .await
-            .map_err(|_| IntroductionError::Stopping)?;
+            });
+            let (moved, step) = checked.await.ok_or(IntroductionError::Stopping)?;
             introduction = moved;
             if introduction.learned().len() > self.learned.len() {
                 self.learned = introduction.learned().to_vec();
@@ -415,3 +445,32 @@ const ENDED: [io::ErrorKind; 4] = [
 ];
 
 const _: () = assert!(INTRODUCTION_TIMEOUT.as_secs() < Duration::from_secs(30).as_secs());
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn introductions_are_checked_one_at_a_time_also_after_their_caller_gave_up() {
+        let (desk, busy) = (CheckingDesk::default(), Arc::new(AtomicUsize::new(0)));
+        let work = |busy: Arc<AtomicUsize>| {
+            move || {
+                let others = busy.fetch_add(1, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(5));
+                busy.fetch_sub(1, Ordering::SeqCst);
+                others
+            }
+        };
+        let impatient = desk.check(work(Arc::clone(&busy)));
+        let _gave_up = timeout(Duration::from_millis(1), impatient).await;
+        let mut callers = tokio::task::JoinSet::new();
+        for _ in 0..16 {
+            let (desk, work) = (desk.clone(), work(Arc::clone(&busy)));
+            callers.spawn(async move { desk.check(work).await });
+        }
+        let others: Vec<_> = callers.join_all().await;
+        assert_eq!(others, vec![Some(0); 16]);
+    }
+}

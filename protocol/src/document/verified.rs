@@ -103,6 +103,9 @@ pub enum VerifyError {
     /// The payload's form.
     #[error(transparent)]
     Form(#[from] FormError),
+    /// A key that signs twice adds work and nothing else.
+    #[error("signature {0} is of a key that signed before")]
+    Doubled(usize),
     /// No signature of an algorithm known here.
     #[error("no signature of a known algorithm")]
     Unsigned,
@@ -123,6 +126,7 @@ impl VerifyError {
             Self::Form(error) => error.rule,
             Self::Unsigned => "DO-04",
             Self::BadSignature(_) => "DO-03",
+            Self::Doubled(_) => "DO-08",
         }
     }
 }
@@ -155,6 +159,10 @@ impl<T: Payload> Unverified<T> {
         if count > T::SIGNATURES.count || bytes > T::SIGNATURES.bytes {
             return Err(VerifyError::Ballast { kind, count, bytes, max: T::SIGNATURES });
         }
+        let mut keys = BTreeSet::new();
+        if let Some(doubled) = envelope.signatures.iter().position(|it| !keys.insert((it.alg, &it.key))) {
+            return Err(VerifyError::Doubled(doubled));
+        }
         let payload: T = decode(&envelope.payload, T::BYTES_MAX)?;
         payload.check_form()?;
         Ok(Self { envelope: Arc::new(envelope), payload })
@@ -163,6 +171,12 @@ impl<T: Payload> Unverified<T> {
     /// What it claims to say.
     pub const fn claimed(&self) -> &T {
         &self.payload
+    }
+
+    /// The id that it has if it verifies: what says whether it is held already, for a hash instead of signatures.
+    #[must_use]
+    pub fn claimed_id(&self, federation: FederationId) -> DocumentId {
+        self.envelope.id(self.payload.domain(federation))
     }
 
     /// Checks every signature of a known algorithm: a pure and costly function, about 40 µs each.
@@ -203,7 +217,7 @@ impl<T> Verified<T> {
         self.id
     }
 
-    /// The Ed25519 keys that signed it, each once however often it signed.
+    /// The Ed25519 keys that signed it.
     pub const fn signers(&self) -> &BTreeSet<[u8; 32]> {
         &self.signers
     }

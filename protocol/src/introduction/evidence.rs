@@ -26,6 +26,18 @@ pub enum LearnedDocument {
     },
 }
 
+impl LearnedDocument {
+    /// Bytes of it, near enough for a bound.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Charter(document) => document.envelope().size(),
+            Self::KeySet(document) => document.envelope().size(),
+            Self::Record { header, body } => header.size() + body.len(),
+        }
+    }
+}
+
 /// The node's evidence and what was brought.
 #[derive(Clone, Debug)]
 pub(super) struct Overlay {
@@ -47,11 +59,12 @@ impl Overlay {
         }
     }
 
-    /// Takes a charter version. One whose parents are not held costs no signature check and is dropped.
+    /// Takes a charter version. One that is held, or whose parents are not, costs no signature check.
     pub(super) fn take_charter(&mut self, envelope: Envelope) -> Result<(), IntroductionError> {
         let Some(unverified) = open::<Charter>(envelope)? else { return Ok(()) };
         let lacks = |parent: &CharterId| self.trust.charter(parent).is_none();
-        if unverified.claimed().parents.iter().any(lacks) {
+        let is_held = self.trust.charter(&unverified.claimed_id(self.trust.federation()).into()).is_some();
+        if is_held || unverified.claimed().parents.iter().any(lacks) {
             return Ok(());
         }
         let document = Arc::new(unverified.verify(self.trust.federation())?);
@@ -67,6 +80,9 @@ impl Overlay {
         envelope: Envelope,
     ) -> Result<Option<Arc<Verified<KeySet>>>, IntroductionError> {
         let Some(unverified) = open::<KeySet>(envelope)? else { return Ok(None) };
+        if let Some(held) = self.trust.key_set(&unverified.claimed_id(self.trust.federation()).into()) {
+            return Ok(Some(Arc::clone(held)));
+        }
         if self.trust.charter(&unverified.claimed().charter).is_none() {
             return Ok(None);
         }
@@ -89,5 +105,32 @@ fn open<T: Payload>(envelope: Envelope) -> Result<Option<Unverified<T>>, Introdu
         Ok(unverified) => Ok(Some(unverified)),
         Err(VerifyError::Newer { .. }) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+    use crate::testing::Federation;
+
+    #[test]
+    fn what_is_held_is_not_verified_again() {
+        let federation = Federation::new(1, &["BR", "FR", "KE"], 1);
+        let spoilt = |envelope: &Envelope| {
+            let mut envelope = envelope.clone();
+            envelope.signatures[0].sig[0] ^= 1;
+            envelope
+        };
+        let key_set = spoilt(federation.unit("KE").key_set.envelope());
+        let mut holder = Overlay::new(federation.trust());
+        holder.take(spoilt(federation.founding.envelope())).unwrap();
+        assert_eq!(
+            holder.take_key_set(key_set.clone()).unwrap(),
+            Some(federation.unit("KE").key_set.clone())
+        );
+        assert!(holder.learned.is_empty());
+        let mut newcomer = Overlay::new(federation.founding_trust());
+        assert!(newcomer.take_key_set(key_set).is_err(), "what is not held is verified");
     }
 }

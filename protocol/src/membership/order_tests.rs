@@ -2,7 +2,10 @@
 //! its order: random federations, forked, merged and disputed, delivered shuffled, doubled and delayed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
@@ -163,6 +166,8 @@ impl World {
         if how > 230 {
             keys.drain(..4);
         }
+        let mut signed = BTreeSet::new();
+        keys.retain(|key| signed.insert(key.to_bytes()));
         keys
     }
 

@@ -54,9 +54,9 @@ fn a_founding_is_signed_by_every_member() {
 }
 
 #[test]
-fn too_few_stewards_are_refused_however_often_they_sign() {
+fn too_few_stewards_are_refused_whoever_else_signs() {
     let world = World::new();
-    for signers in [&["BR"][..], &["BR", "BR"], &["BR", "KE", "SG"]] {
+    for signers in [&["BR"][..], &["BR", "KE", "SG"]] {
         let lonely = world.follow(&[&world.founding()], |_| {}, signers);
         assert_eq!(
             world_trust().accept_charter(lonely),

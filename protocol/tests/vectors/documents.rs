@@ -255,9 +255,10 @@ impl Stage {
             }),
             with("DO-03", "a good signature and a bad one", &|e| {
                 let mut second = e.signatures[0].clone();
-                second.sig[0] ^= 1;
+                second.key[7] ^= 1;
                 e.signatures.push(second);
             }),
+            with("DO-08", "a key that signs twice", &|e| e.signatures.push(e.signatures[0].clone())),
             with("DO-03", "a signature of 63 bytes", &|e| e.signatures[0].sig.truncate(63)),
             with("DO-03", "signed for another federation", &|e| {
                 e.signatures.clone_from(&elsewhere.as_ref().unwrap().signatures)
@@ -349,7 +350,7 @@ impl Stage {
             }),
             self.signed("CH-17", "the new member does not sign", &self.admission(), &all[..2]),
             self.signed("CH-18", "one steward of two signs", &self.admission(), &[all[0], all[2]]),
-            self.signed("CH-18", "one steward signs twice", &self.admission(), &[all[0], all[0], all[2]]),
+            self.signed("DO-08", "one steward signs twice", &self.admission(), &[all[0], all[0], all[2]]),
             with("CH-19", "new stewards do not sign their own version", &|c| {
                 c.stewards = ["FR", "SG", "X-LO"].map(member).to_vec();
             }),
