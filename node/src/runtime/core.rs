@@ -250,12 +250,13 @@ impl Core {
     ) {
         let (verifier, doors) = (self.verifier.clone(), self.doors.clone());
         let empty = Batch { from: Some(from), documents: Vec::new(), bodies: Vec::new(), carriage };
+        let source = Source::documents(from, &envelopes, &bodies);
         let work = move || {
             let documents = envelopes.into_iter().map(|envelope| verifier.verify(envelope)).collect();
             let batch = Batch { from: Some(from), documents, bodies, carriage };
             doors.hand_in(Class::Normal, Input::Documents(batch));
         };
-        if self.pool.submit(Source::Peer(from), Urgency::Background, work).is_err() {
+        if self.pool.submit(source, Urgency::Background, work).is_err() {
             // What was left out is still missing, and comes with the next repair.
             let order = Order::Input(Input::Documents(empty));
             if self.doors.inner.send(order).is_err() {

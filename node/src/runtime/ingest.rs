@@ -210,6 +210,7 @@ impl Ingest {
             Class::Urgent => Urgency::Urgent,
             Class::Normal => Urgency::Normal,
         };
+        let source = Source::documents(from, std::slice::from_ref(&envelope), &[]);
         let work = move || {
             let verify = || Unverified::<Receipt>::open(envelope).and_then(|open| open.verify(federation));
             let input = match std::panic::catch_unwind(AssertUnwindSafe(verify)) {
@@ -221,7 +222,7 @@ impl Ingest {
             doors.hand_in(class, input);
             drop(room);
         };
-        if self.pool.submit(Source::Peer(from), urgency, work).is_err() {
+        if self.pool.submit(source, urgency, work).is_err() {
             // The sender of the message asks again; the receipt is made anew.
             tracing::debug!(peer = %from.short(), "a receipt was left out: too much of this peer waits");
         }
@@ -230,6 +231,7 @@ impl Ingest {
     async fn take_gossip(&self, source: NodeKey, token: GossipToken, data: Vec<u8>) {
         let (doors, verifier, pushes, held) =
             (self.doors.clone(), self.verifier.clone(), self.pushes.clone(), token.clone());
+        let bytes = data.len();
         let work = move || {
             let push = pushes.hold(held);
             let input = match Pushed::from_bytes(&data) {
@@ -243,7 +245,7 @@ impl Ingest {
             };
             doors.hand_in(Class::Normal, input);
         };
-        if self.pool.submit(Source::Peer(source), Urgency::Background, work).is_err()
+        if self.pool.submit(Source::Peer { node: source, bytes }, Urgency::Background, work).is_err()
             && self.network.verdict(token, network::Verdict::Ignore).await.is_err()
         {
             tracing::debug!("the network had stopped");
@@ -260,6 +262,7 @@ impl Ingest {
 
     fn take_learned(&self, from: NodeKey, learned: Vec<LearnedDocument>) {
         let (verifier, doors) = (self.verifier.clone(), self.doors.clone());
+        let bytes = learned.iter().map(LearnedDocument::size).sum();
         let work = move || {
             let mut bodies = Vec::new();
             let verify = |document| match document {
@@ -274,7 +277,8 @@ impl Ingest {
             let batch = Batch { from: Some(from), documents, bodies, carriage: Carriage::Hand };
             doors.hand_in(Class::Normal, Input::Documents(batch));
         };
-        if self.pool.submit(Source::Peer(from), Urgency::Background, work).is_err() {
+        let source = Source::Peer { node: from, bytes };
+        if self.pool.submit(source, Urgency::Background, work).is_err() {
             tracing::debug!(peer = %from.short(), "what an introduction brought was left to repair");
         }
     }

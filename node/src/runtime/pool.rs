@@ -1,7 +1,8 @@
 //! The cryptography pool: a few threads that verify, seal and open, the most urgent work first.
 //!
-//! Work is pure functions of the protocol. Each source has a bounded share of the queue, so that a peer
-//! that sends bad signatures spends its own share and not the officer's.
+//! Work is pure functions of the protocol. Each peer has a bounded share of what waits, in bytes, so that one
+//! that sends bad signatures spends its own share and not the officer's; all peers together have one too, which
+//! leaves out the directory's work first.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -9,7 +10,7 @@ use std::{
     thread,
 };
 
-use refpoint_protocol::ids::NodeKey;
+use refpoint_protocol::{document::Envelope, ids::NodeKey, limits::REPAIR_BYTES_MAX};
 
 /// Who asked for the work: the shares are counted by this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,7 +18,21 @@ pub(super) enum Source {
     /// This node's own work: bounded by the machine, never refused here.
     Own,
     /// Work that a peer's bytes cause.
-    Peer(NodeKey),
+    Peer {
+        /// The peer.
+        node: NodeKey,
+        /// Bytes that wait in memory with the work.
+        bytes: usize,
+    },
+}
+
+impl Source {
+    /// A peer's work on documents.
+    pub(super) fn documents(node: NodeKey, envelopes: &[Envelope], bodies: &[Vec<u8>]) -> Self {
+        let envelopes = envelopes.iter().map(|envelope| envelope.size() + ENVELOPE_BYTES);
+        let bodies = bodies.iter().map(|body| body.len() + ENVELOPE_BYTES);
+        Self::Peer { node, bytes: envelopes.chain(bodies).sum() }
+    }
 }
 
 /// What goes first.
@@ -31,9 +46,9 @@ pub(super) enum Urgency {
     Background,
 }
 
-/// The peer's share of the queue is used up; the work was not taken.
+/// The peer's share of the queue is used up, or that of all peers; the work was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the peer has {PER_PEER_MAX} pieces of work waiting already")]
+#[error("too much work of peers is waiting already")]
 pub(super) struct ShareUsedUp;
 
 /// A handle to the pool. Dropping the last one ends its threads after the work in hand.
@@ -61,7 +76,7 @@ impl Pool {
     /// Queues a piece of work.
     ///
     /// # Errors
-    /// [`ShareUsedUp`] if the source is a peer with too much waiting.
+    /// [`ShareUsedUp`] if the source is a peer with too much waiting, or all peers have for work of this urgency.
     pub(super) fn submit(
         &self,
         source: Source,
@@ -69,12 +84,8 @@ impl Pool {
         work: impl FnOnce() + Send + 'static,
     ) -> Result<(), ShareUsedUp> {
         let mut state = self.shared.lock();
-        if let Source::Peer(peer) = source {
-            let waiting = state.waiting.entry(peer).or_default();
-            if *waiting >= PER_PEER_MAX {
-                return Err(ShareUsedUp);
-            }
-            *waiting += 1;
+        if let Source::Peer { node, bytes } = source {
+            state.take(node, bytes, urgency)?;
         }
         state.queues.entry(urgency).or_default().push_back((source, Box::new(work)));
         drop(state);
@@ -88,6 +99,7 @@ type Work = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 struct State {
     queues: BTreeMap<Urgency, VecDeque<(Source, Work)>>,
+    /// Bytes of each peer that waits.
     waiting: BTreeMap<NodeKey, usize>,
     closed: bool,
 }
@@ -114,8 +126,8 @@ impl Shared {
         loop {
             let next = state.queues.values_mut().find_map(VecDeque::pop_front);
             if let Some((source, work)) = next {
-                if let Source::Peer(peer) = source {
-                    state.finished(peer);
+                if let Source::Peer { node, bytes } = source {
+                    state.finished(node, bytes);
                 }
                 return Some(work);
             }
@@ -128,9 +140,22 @@ impl Shared {
 }
 
 impl State {
-    fn finished(&mut self, peer: NodeKey) {
+    fn take(&mut self, peer: NodeKey, bytes: usize, urgency: Urgency) -> Result<(), ShareUsedUp> {
+        let weight = bytes.max(PIECE_BYTES_MIN);
+        let of_peer = self.waiting.get(&peer).copied().unwrap_or_default();
+        let of_all: usize = self.waiting.values().sum();
+        if of_peer.saturating_add(weight) > PER_PEER_BYTES_MAX
+            || (urgency == Urgency::Background && of_all.saturating_add(weight) > PEERS_BYTES_MAX)
+        {
+            return Err(ShareUsedUp);
+        }
+        *self.waiting.entry(peer).or_default() += weight;
+        Ok(())
+    }
+
+    fn finished(&mut self, peer: NodeKey, bytes: usize) {
         if let Some(waiting) = self.waiting.get_mut(&peer) {
-            *waiting = waiting.saturating_sub(1);
+            *waiting = waiting.saturating_sub(bytes.max(PIECE_BYTES_MIN));
             if *waiting == 0 {
                 self.waiting.remove(&peer);
             }
@@ -147,11 +172,23 @@ impl Drop for Owner {
     }
 }
 
-/// Pieces of work that one peer may have waiting: a burst of its messages, 20 ms of one core.
-const PER_PEER_MAX: usize = 256;
+/// Bytes that one peer may have waiting: the answers of a few repairs, or a burst of 256 receipts.
+const PER_PEER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes of all peers past which the directory's work is left to later repairs.
+const PEERS_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes that even a small piece counts for, so that their number is bounded as well.
+const PIECE_BYTES_MIN: usize = PER_PEER_BYTES_MAX / 256;
+
+/// Bytes that a decoded envelope or body takes beside its parts.
+const ENVELOPE_BYTES: usize = 256;
+
+const _: () = assert!(2 * REPAIR_BYTES_MAX < PER_PEER_BYTES_MAX);
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use std::sync::mpsc;
 
     use super::*;
@@ -162,9 +199,10 @@ mod tests {
         let (sender, receiver) = mpsc::channel();
         let (open, gate) = mpsc::channel::<()>();
         pool.submit(Source::Own, Urgency::Urgent, move || gate.recv().unwrap()).unwrap();
-        let peer = Source::Peer(NodeKey::from_bytes([7; 32]));
+        let peer = Source::Peer { node: NodeKey::from_bytes([7; 32]), bytes: 300 };
+        let most = PER_PEER_BYTES_MAX / PIECE_BYTES_MIN;
         let mut refused = 0;
-        for _ in 0..=PER_PEER_MAX + 1 {
+        for _ in 0..=most + 1 {
             let sender = sender.clone();
             let work = move || sender.send("flood").unwrap();
             refused += usize::from(pool.submit(peer, Urgency::Background, work).is_err());
@@ -176,6 +214,36 @@ mod tests {
         let order: Vec<_> = receiver.iter().collect();
         assert_eq!(order.first(), Some(&"urgent"));
         assert_eq!(refused, 2);
-        assert_eq!(order.len(), PER_PEER_MAX + 1);
+        assert_eq!(order.len(), most + 1);
+    }
+
+    #[test]
+    fn a_peers_share_is_counted_in_bytes_and_comes_back_when_its_work_is_done() {
+        let mut state = State::default();
+        let peer = |number: u8| NodeKey::from_bytes([number; 32]);
+        let large = 1024 * 1024;
+        let taken = (0..100).filter(|_| state.take(peer(1), large, Urgency::Background).is_ok()).count();
+        assert_eq!(taken, 4, "4 MiB of a peer wait, not as many pieces as it likes");
+        state.finished(peer(1), large);
+        assert!(state.take(peer(1), large, Urgency::Background).is_ok());
+        // A flood from many keys leaves out the directory's work, and never a message's.
+        let taken: usize = (2..100)
+            .map(|number| {
+                (0..9).filter(|_| state.take(peer(number), large, Urgency::Background).is_ok()).count()
+            })
+            .sum();
+        assert_eq!((taken + 4) * large, PEERS_BYTES_MAX);
+        assert!(state.take(peer(200), large, Urgency::Normal).is_ok());
+    }
+
+    #[test]
+    fn many_empty_envelopes_weigh_what_they_take_in_memory() {
+        let empty =
+            Envelope { kind: "x".to_owned(), version: 1, payload: Vec::new(), signatures: Vec::new() };
+        let frame = vec![empty; REPAIR_BYTES_MAX / 44];
+        let Source::Peer { bytes, .. } = Source::documents(NodeKey::from_bytes([1; 32]), &frame, &[]) else {
+            panic!("a peer's")
+        };
+        assert!(bytes >= frame.len() * size_of::<Envelope>(), "{bytes}");
     }
 }
