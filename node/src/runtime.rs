@@ -39,7 +39,7 @@ use tokio::{sync::oneshot, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    alert::AlertHealth,
+    alert::{AlertHealth, Watch},
     carry::{Carrier, SentParcels, Waiting},
     commit::Commit,
     core::{Core, Doors, Order},
@@ -203,14 +203,13 @@ impl Node {
         let pushes = Tokens::new(machine::PushToken);
         let answers = Tokens::new(machine::AnswerToken);
         let stop = CancellationToken::new();
-        let alert = AlertHealth::default();
         let dialled_in = DialledIn::restore(Arc::clone(&store))?;
         let handle = Handle {
             doors: doors.clone(),
             events: events.clone(),
             network: network.clone(),
             store: Arc::clone(&store),
-            alert: alert.clone(),
+            alert: AlertHealth::default(),
             damaged: Arc::new(damaged),
             dialled_in: dialled_in.clone(),
             verifier: verifier.clone(),
@@ -281,8 +280,8 @@ impl Node {
             Ok(())
         });
         if !alert_command.is_empty() {
-            let (store, token) = (Arc::clone(&store), stop.clone());
-            tasks.spawn(alert::watch(alert_command, events, store, alert, token));
+            let watch = Watch { command: alert_command, handle: handle.clone() };
+            tasks.spawn(watch.run(stop.clone()));
         }
         Ok(Self { handle, stop, tasks, network })
     }

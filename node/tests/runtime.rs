@@ -1,5 +1,6 @@
 //! Whole running nodes in this process, over memory: what they do when a disk or a peer fails them.
 
+mod alerts;
 mod full_disk;
 
 use std::{sync::Arc, time::Duration};

@@ -265,6 +265,13 @@ impl Relay {
         views
     }
 
+    /// Messages that this node received at `since` or later and remembers, in no order that matters.
+    #[must_use]
+    pub fn received_since(&self, since: Timestamp) -> Vec<ReceivedView> {
+        let rows = self.machines.inbox.rows().filter(|(_, row)| row.received >= since);
+        rows.map(|(id, row)| self.received(*id, row)).collect()
+    }
+
     /// One message.
     #[must_use]
     pub fn message(&self, id: &MessageId) -> Option<MessageView> {
