@@ -2,6 +2,7 @@
 
 mod alerts;
 mod full_disk;
+mod rogue;
 
 use std::{sync::Arc, time::Duration};
 

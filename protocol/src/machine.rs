@@ -26,7 +26,7 @@ use rand_chacha::ChaCha12Rng;
 use self::repairs::Repairs;
 pub use self::{
     commands::{Command, CommandRefused, Reply},
-    effect::{AnswerToken, AskTicket, Batch, Carriage, Effect, Input, PushToken, Target, Verdict},
+    effect::{AnswerToken, AskTicket, Batch, Carriage, Effect, Ended, Input, PushToken, Target, Verdict},
     event::{Event, NumberedEvent},
     own::{sealing_seed_from_row, sealing_seed_row},
     restore::{Restored, Stored},
@@ -42,7 +42,7 @@ use crate::{
     introduction::Presence,
     limits::{EVENTS_KEPT, WIRE_VERSION},
     membership::NodeStanding,
-    peers::{Faults, PushLimits},
+    peers::{Consequence, Faults, PushLimits},
     relay::{Relay, exchange::RelayInput},
     storage::{Change, Grade, Table},
     time::Timestamp,
@@ -108,8 +108,8 @@ impl Machine {
             }
             Input::Disconnected { node } => self.on_disconnected(now, node, &mut effects),
             Input::Documents(batch) => self.on_documents(now, batch, &mut effects),
-            Input::Fault { from, rule, push } => {
-                self.penalise(now, from, rule);
+            Input::Fault { from, rule, what, push } => {
+                self.fault(now, Some(from), rule, &what, &mut effects);
                 if let Some(token) = push {
                     effects.push(Effect::Judge { token, verdict: Verdict::Reject });
                 }
@@ -234,7 +234,7 @@ impl Machine {
         self.relay(now, RelayInput::Connected { node, member }, effects);
         // The key may have ended between the introduction and now.
         if let Some(proof) = ended {
-            effects.push(Effect::Disconnect { node, proof });
+            effects.push(Effect::Disconnect { node, why: Ended::Key { proof } });
         }
         if was_full != self.is_full() {
             self.present(effects);
@@ -353,14 +353,19 @@ impl Machine {
         what: &str,
         effects: &mut Vec<Effect>,
     ) {
-        if let Some(from) = from {
-            self.penalise(now, from, rule);
-            effects.push(Effect::Report { from, rule, what: what.to_owned() });
+        let Some(from) = from else { return };
+        let Consequence { told, cut } = self.faults.count(from, rule, now);
+        // Of callers that were never let in there is no end: they are counted and not told.
+        if !self.connected.contains_key(&from) {
+            return;
         }
-    }
-
-    fn penalise(&mut self, now: Timestamp, from: NodeKey, rule: &'static str) {
-        self.faults.count(from, rule, now);
+        if let Some(times) = told {
+            effects.push(Effect::Report { from, rule, times, what: what.to_owned() });
+        }
+        if cut {
+            self.faults.cut(&from);
+            effects.push(Effect::Disconnect { node: from, why: Ended::Faults { rule } });
+        }
     }
 
     /// A broken invariant of ours: loud in tests, counted and shown in release.

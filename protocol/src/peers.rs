@@ -9,7 +9,10 @@ use crate::{
     directory::header::ChainKey,
     evidence::AnyDocument,
     ids::NodeKey,
-    limits::{FAULT_PEERS_MAX, FAULT_RULES_MAX, PUSH_BURST, PUSH_FORKS_MAX, PUSH_INTERVAL, PUSH_KEYS_MAX},
+    limits::{
+        FAULT_INTERVAL, FAULT_PEERS_MAX, FAULT_RULES_MAX, FAULTS_PER_INTERVAL_MAX, PUSH_BURST,
+        PUSH_FORKS_MAX, PUSH_INTERVAL, PUSH_KEYS_MAX,
+    },
     membership::Trust,
     time::Timestamp,
 };
@@ -48,8 +51,27 @@ pub struct Faults {
 /// One peer's faults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerFaults {
-    rules: BTreeMap<&'static str, u64>,
+    rules: BTreeMap<&'static str, RuleFaults>,
     last: Timestamp,
+    /// Since when faults are counted towards the cut, and how many.
+    interval: (Timestamp, u64),
+}
+
+/// How often one rule was broken, and when that was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct RuleFaults {
+    count: u64,
+    untold: u64,
+    told: Option<Timestamp>,
+}
+
+/// What follows from a fault.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Consequence {
+    /// How many faults of this peer and rule are to be told now, this one included: one line a minute.
+    pub told: Option<u64>,
+    /// Whether the peer is to be cut off: no honest node breaks so many in a minute.
+    pub cut: bool,
 }
 
 impl PushLimits {
@@ -125,19 +147,38 @@ impl Bucket {
 }
 
 impl Faults {
-    /// Counts a broken rule against the peer that brought it. Returns how often it has broken any.
-    pub fn count(&mut self, peer: NodeKey, rule: &'static str, now: Timestamp) -> u64 {
+    /// Counts a broken rule against the peer that brought it, and says what follows.
+    pub fn count(&mut self, peer: NodeKey, rule: &'static str, now: Timestamp) -> Consequence {
         if self.peers.len() >= FAULT_PEERS_MAX && !self.peers.contains_key(&peer) {
             let oldest = self.peers.iter().min_by_key(|(_, faults)| faults.last).map(|(peer, _)| *peer);
             oldest.and_then(|peer| self.peers.remove(&peer));
         }
         let faults = self.peers.entry(peer).or_default();
         faults.last = now;
-        if faults.rules.len() < FAULT_RULES_MAX || faults.rules.contains_key(rule) {
-            let count = faults.rules.entry(rule).or_default();
-            *count = count.saturating_add(1);
+        if now.since(faults.interval.0) >= FAULT_INTERVAL {
+            faults.interval = (now, 0);
         }
-        faults.total()
+        faults.interval.1 = faults.interval.1.saturating_add(1);
+        let cut = faults.interval.1 >= FAULTS_PER_INTERVAL_MAX;
+        if faults.rules.len() >= FAULT_RULES_MAX && !faults.rules.contains_key(rule) {
+            return Consequence { told: None, cut };
+        }
+        let of_rule = faults.rules.entry(rule).or_default();
+        of_rule.count = of_rule.count.saturating_add(1);
+        of_rule.untold = of_rule.untold.saturating_add(1);
+        let is_due = of_rule.told.is_none_or(|told| now.since(told) >= FAULT_INTERVAL);
+        let told = is_due.then(|| std::mem::take(&mut of_rule.untold));
+        if is_due {
+            of_rule.told = Some(now);
+        }
+        Consequence { told, cut }
+    }
+
+    /// Begins to count anew towards the cut: the peer was cut off.
+    pub fn cut(&mut self, peer: &NodeKey) {
+        if let Some(faults) = self.peers.get_mut(peer) {
+            faults.interval.1 = 0;
+        }
     }
 
     /// What a peer did, `None` if nothing.
@@ -150,13 +191,13 @@ impl Faults {
 impl PeerFaults {
     /// How often each rule was broken, by its id in VALIDATION.md.
     pub fn by_rule(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.rules.iter().map(|(rule, count)| (*rule, *count))
+        self.rules.iter().map(|(rule, faults)| (*rule, faults.count))
     }
 
     /// How often any rule was broken.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.rules.values().fold(0, |sum, count| sum.saturating_add(*count))
+        self.rules.values().fold(0, |sum, faults| sum.saturating_add(faults.count))
     }
 
     /// When the last fault was seen.
@@ -229,12 +270,39 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_of_faults_is_one_line_a_rule_and_minute_and_ends_in_a_cut() {
+        let mut faults = Faults::default();
+        let peer = NodeKey::from_bytes([7; 32]);
+        let mut flood = |now| (0..30_000).map(|_| faults.count(peer, "DO-04", now)).collect::<Vec<_>>();
+        let first = flood(NOW);
+        let told = |all: &[Consequence]| all.iter().filter_map(|it| it.told).collect::<Vec<_>>();
+        assert_eq!(told(&first), [1]);
+        let before_the_cut = first.iter().take_while(|it| !it.cut).count() as u64;
+        assert_eq!(before_the_cut, FAULTS_PER_INTERVAL_MAX - 1);
+        assert_eq!(told(&flood(NOW.after(FAULT_INTERVAL))), [30_000], "the rest is told with the next");
+        assert_eq!(faults.count(peer, "HD-05", NOW.after(FAULT_INTERVAL)).told, Some(1));
+        faults.cut(&peer);
+        assert!(!faults.count(peer, "DO-04", NOW.after(FAULT_INTERVAL)).cut, "a new connection begins anew");
+    }
+
+    #[test]
+    fn a_fault_now_and_then_cuts_nobody_off() {
+        let mut faults = Faults::default();
+        let peer = NodeKey::from_bytes([7; 32]);
+        for minute in 0..1_000 {
+            let now = NOW.after(FAULT_INTERVAL * minute);
+            assert!((0..20).all(|_| !faults.count(peer, "HD-05", now).cut));
+        }
+    }
+
+    #[test]
     fn faults_are_counted_by_rule() {
         let mut faults = Faults::default();
         let peer = NodeKey::from_bytes([7; 32]);
         faults.count(peer, "HD-05", NOW);
         faults.count(peer, "HD-05", NOW);
-        assert_eq!(faults.count(peer, "DO-03", NOW), 3);
+        faults.count(peer, "DO-03", NOW);
+        assert_eq!(faults.of(&peer).unwrap().total(), 3);
         let by_rule: Vec<_> = faults.of(&peer).unwrap().by_rule().collect();
         assert_eq!(by_rule, vec![("DO-03", 1), ("HD-05", 2)]);
     }

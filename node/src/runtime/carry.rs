@@ -16,7 +16,7 @@ use refpoint_protocol::{
         repair::{Documents, RepairRequest, RepairResponse, Taken},
     },
     ids::{DocumentId, NodeKey},
-    machine::{AnswerToken, AskTicket, CommandRefused, Effect, Input, PushToken, Reply, Verdict},
+    machine::{AnswerToken, AskTicket, CommandRefused, Effect, Ended, Input, PushToken, Reply, Verdict},
     relay::{
         exchange::{CommandId, Outgoing, RelayInput, Ticket},
         parcel::Class,
@@ -160,7 +160,12 @@ impl Carrier {
                 self.stopped(self.network.aim(targets, self.hints.clone()).await);
             }
             Effect::Present(presence) => self.presence.store(presence),
-            Effect::Disconnect { node, proof } => self.disconnect(node, &proof),
+            Effect::Disconnect { node, why: Ended::Key { proof } } => {
+                self.disconnect(node, &proof, "its key is no longer active".to_owned());
+            }
+            Effect::Disconnect { node, why: Ended::Faults { rule } } => {
+                self.disconnect(node, &[], format!("it broke too many rules, the last {rule}"));
+            }
             Effect::Emit(event) => self.events.publish(event),
             Effect::Reply { id, reply } => {
                 let waiting =
@@ -168,8 +173,8 @@ impl Carrier {
                 // Whoever asked may have gone; what was done stands.
                 let _unheard = waiting.map(|waiting| waiting.send(reply));
             }
-            Effect::Report { from, rule, what } => {
-                tracing::warn!(peer = %from.short(), rule, %what, "a peer broke a rule");
+            Effect::Report { from, rule, times, what } => {
+                tracing::warn!(peer = %from.short(), rule, times, %what, "a peer broke a rule");
             }
         }
     }
@@ -226,7 +231,7 @@ impl Carrier {
     }
 
     /// Tells a node why, gives it a moment to hear it, and closes.
-    fn disconnect(&self, node: NodeKey, proof: &[DocumentId]) {
+    fn disconnect(&self, node: NodeKey, proof: &[DocumentId], why: String) {
         let proof = self.envelopes(proof);
         let network = self.network.clone();
         tokio::spawn(async move {
@@ -236,7 +241,6 @@ impl Carrier {
                     tokio::time::sleep(PROOF_TIME).await;
                 }
             }
-            let why = "its key is no longer active".to_owned();
             if network.disconnect(node, why).await.is_err() {
                 tracing::debug!("the network had stopped");
             }

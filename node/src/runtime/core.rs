@@ -252,7 +252,7 @@ impl Core {
         let empty = Batch { from: Some(from), documents: Vec::new(), bodies: Vec::new(), carriage };
         let source = Source::documents(from, &envelopes, &bodies);
         let work = move || {
-            let documents = envelopes.into_iter().map(|envelope| verifier.verify(envelope)).collect();
+            let documents = verifier.verify_all(envelopes);
             let batch = Batch { from: Some(from), documents, bodies, carriage };
             doors.hand_in(Class::Normal, Input::Documents(batch));
         };

@@ -11,6 +11,7 @@ use refpoint_protocol::{
     evidence::{AnyDocument, push::Pushed, verify_any},
     ids::{ContentHash, FederationId, MemberCode, NodeKey},
     introduction::LearnedDocument,
+    limits::FAULTS_PER_INTERVAL_MAX,
     machine::{AnswerToken, AskTicket, Batch, Carriage, Input, PushToken},
     relay::{exchange::RelayInput, frame::RelayFrame, parcel::Class, receipt::Receipt},
     storage::{Change, Table},
@@ -74,6 +75,22 @@ impl Verifier {
             self.isolate(hash);
             Err(poison())
         })
+    }
+
+    /// Verifies what a peer brought at once, in order. After as many failures as cut a peer off the rest is not
+    /// looked at: it costs this node as much and its bearer nothing more.
+    pub(super) fn verify_all(&self, envelopes: Vec<Envelope>) -> Vec<Result<AnyDocument, VerifyError>> {
+        let is_fault = |result: &Result<_, VerifyError>| matches!(result, Err(error) if !matches!(error, VerifyError::Newer { .. }));
+        let (mut verified, mut faults) = (Vec::new(), 0);
+        for envelope in envelopes {
+            if faults >= FAULTS_PER_INTERVAL_MAX {
+                break;
+            }
+            let result = self.verify(envelope);
+            faults += u64::from(is_fault(&result));
+            verified.push(result);
+        }
+        verified
     }
 
     /// Remembers a poison document by its hash, over restarts too.
@@ -179,11 +196,11 @@ impl Ingest {
             NetworkEvent::DialFailed { address, why, .. } => tracing::debug!(%address, %why, "a dial failed"),
             NetworkEvent::PublishFailed { why } => tracing::warn!(%why, "nobody was told: repair will"),
             NetworkEvent::Fault { node, address, fault } => {
-                let (rule, peer) = (fault.rule(), node.map(|node| node.short()));
-                let address = address.map(|address| address.to_string());
-                tracing::warn!(rule, %fault, ?peer, ?address, "a peer broke a rule of the wire");
+                // The machine sums up what a peer does; the network tells of some strangers.
+                tracing::debug!(%fault, ?node, ?address, "a rule of the wire was broken");
                 if let Some(from) = node {
-                    self.hand_in(Class::Normal, Input::Fault { from, rule, push: None }).await;
+                    let (rule, what) = (fault.rule(), fault.to_string());
+                    self.hand_in(Class::Normal, Input::Fault { from, rule, what, push: None }).await;
                 }
             }
             NetworkEvent::Latency { .. } => {}
@@ -216,7 +233,9 @@ impl Ingest {
             let input = match std::panic::catch_unwind(AssertUnwindSafe(verify)) {
                 Ok(Ok(receipt)) => Input::Relay(RelayInput::ReceiptReceived { from, receipt }),
                 Ok(Err(VerifyError::Newer { .. })) => return,
-                Ok(Err(error)) => Input::Fault { from, rule: error.rule(), push: None },
+                Ok(Err(error)) => {
+                    Input::Fault { from, rule: error.rule(), what: error.to_string(), push: None }
+                }
                 Err(_) => return tracing::error!(peer = %from.short(), "a receipt makes the decoder fail"),
             };
             doors.hand_in(class, input);
@@ -241,7 +260,9 @@ impl Ingest {
                     bodies: body.into_iter().map(serde_bytes::ByteBuf::into_vec).collect(),
                     carriage: Carriage::Push(push),
                 }),
-                Err(_) => Input::Fault { from: source, rule: "PU-01", push: Some(push) },
+                Err(error) => {
+                    Input::Fault { from: source, rule: "PU-01", what: error.to_string(), push: Some(push) }
+                }
             };
             doors.hand_in(Class::Normal, input);
         };

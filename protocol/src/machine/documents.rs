@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Batch, Carriage, Connection, Effect, Event, Machine, Reply, Verdict};
+use super::{Batch, Carriage, Connection, Effect, Ended, Event, Machine, Reply, Verdict};
 use crate::{
     directory::{ForkProof, bodies::BodyAcceptance, header::ChainKind, own_chain::OwnInput},
     document::{Kind, VerifyError},
@@ -252,7 +252,7 @@ impl Machine {
             let standing = membership.node_of(member, node);
             if !standing.is_some_and(NodeStanding::is_active) {
                 let proof = standing.map(|standing| standing.ended_by.clone()).unwrap_or_default();
-                effects.push(Effect::Disconnect { node: *node, proof });
+                effects.push(Effect::Disconnect { node: *node, why: Ended::Key { proof } });
             }
         }
     }

@@ -62,6 +62,8 @@ pub enum Input {
         from: NodeKey,
         /// The broken rule's id in VALIDATION.md.
         rule: &'static str,
+        /// What happened; ids and numbers alone.
+        what: String,
         /// The piece of gossip, if it was one.
         push: Option<PushToken>,
     },
@@ -270,8 +272,8 @@ pub enum Effect {
     Disconnect {
         /// The node.
         node: NodeKey,
-        /// The documents that ended its key; they lie in storage.
-        proof: Vec<DocumentId>,
+        /// Why.
+        why: Ended,
     },
     /// Tell people and programs.
     Emit(NumberedEvent),
@@ -282,14 +284,31 @@ pub enum Effect {
         /// The answer.
         reply: Result<Reply, CommandRefused>,
     },
-    /// Log what a peer did that it should not have done.
+    /// Log what a peer did that it should not have done: one line a peer, rule and minute.
     Report {
         /// The peer.
         from: NodeKey,
         /// The broken rule's id in VALIDATION.md.
         rule: &'static str,
-        /// What happened; ids and numbers alone.
+        /// How often since it was last told.
+        times: u64,
+        /// What happened the last time; ids and numbers alone.
         what: String,
+    },
+}
+
+/// Why the connections with a node are closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Its key does not count any more.
+    Key {
+        /// The documents that ended it; they lie in storage.
+        proof: Vec<DocumentId>,
+    },
+    /// It broke more rules than an honest node does.
+    Faults {
+        /// The last one's id in VALIDATION.md.
+        rule: &'static str,
     },
 }
 

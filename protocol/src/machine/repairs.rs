@@ -247,7 +247,9 @@ impl Machine {
             Ending::Complete => self.on_repaired_with(now, &member, effects),
             Ending::Bounded => self.plan_repair(now, report.peer, false),
             Ending::Busy => {}
-            Ending::Misanswered => self.penalise(now, report.peer, "RE-01"),
+            Ending::Misanswered => {
+                self.fault(now, Some(report.peer), "RE-01", "another answer than was asked for", effects);
+            }
         }
     }
 

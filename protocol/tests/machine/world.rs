@@ -22,8 +22,8 @@ use refpoint_protocol::{
     ids::{MemberCode, NodeKey, SealingKeyId},
     limits::PARCEL_BYTES_MAX,
     machine::{
-        AnswerToken, AskTicket, Batch, Carriage, Command, CommandRefused, Config, Effect, Event, Input,
-        Machine, NumberedEvent, PushToken, Reply, Stored, Target, Verdict, sealing_seed_from_row,
+        AnswerToken, AskTicket, Batch, Carriage, Command, CommandRefused, Config, Effect, Ended, Event,
+        Input, Machine, NumberedEvent, PushToken, Reply, Stored, Target, Verdict, sealing_seed_from_row,
         sealing_seed_row,
     },
     relay::{
@@ -364,7 +364,10 @@ impl World {
                 self.queue.push_back((at, Input::SealingKeyMade(entry)));
             }
             Effect::DestroySeed(id) => drop(self.nodes[at].seeds.remove(&id)),
-            Effect::Disconnect { node, proof } => {
+            Effect::Disconnect { node, why: Ended::Faults { rule } } => {
+                panic!("an honest peer was cut off: {node:?} {rule}")
+            }
+            Effect::Disconnect { node, why: Ended::Key { proof } } => {
                 if !proof.is_empty() && self.nodes[at].envelopes(&proof).iter().all(Option::is_some) {
                     self.nodes[at].cut_off.push(node);
                 }

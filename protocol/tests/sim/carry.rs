@@ -9,7 +9,9 @@ use refpoint_protocol::{
     evidence::repair::{Documents, RepairRequest, RepairResponse},
     ids::NodeKey,
     limits::PARCEL_BYTES_MAX,
-    machine::{AnswerToken, AskTicket, Batch, Carriage, Effect, Input, PushToken, Verdict, sealing_seed_row},
+    machine::{
+        AnswerToken, AskTicket, Batch, Carriage, Effect, Ended, Input, PushToken, Verdict, sealing_seed_row,
+    },
     relay::{
         exchange::{ContentSource, Job, Outgoing, RelayInput},
         frame::RelayFrame,
@@ -207,10 +209,16 @@ impl Sim {
                 }
             }
             Effect::Present(presence) => self.nodes[at].presence = Some(presence),
-            Effect::Disconnect { node, proof } => self.disconnect(at, node, &proof),
+            Effect::Disconnect { node, why: Ended::Key { proof } } => self.disconnect(at, node, &proof),
+            Effect::Disconnect { node, why: Ended::Faults { rule } } => {
+                invariants::on_report(self, at, node, rule, "too many faults: cut off");
+                self.disconnect(at, node, &[]);
+            }
             Effect::Emit(event) => invariants::on_event(self, at, &event),
             Effect::Reply { id, reply } => self.on_reply(at, id, reply),
-            Effect::Report { from, rule, what } => invariants::on_report(self, at, from, rule, &what),
+            Effect::Report { from, rule, times: _, what } => {
+                invariants::on_report(self, at, from, rule, &what)
+            }
         }
     }
 
@@ -254,7 +262,10 @@ impl Sim {
                     Unverified::<Receipt>::open(envelope).and_then(|opened| opened.verify(self.federation));
                 match verified {
                     Ok(receipt) => RelayInput::ReceiptReceived { from, receipt },
-                    Err(error) => return Input::Fault { from, rule: error.rule(), push: None },
+                    Err(error) => {
+                        let (rule, what) = (error.rule(), error.to_string());
+                        return Input::Fault { from, rule, what, push: None };
+                    }
                 }
             }
             RelayFrame::Offer(offer) => RelayInput::OfferReceived { from, offer },

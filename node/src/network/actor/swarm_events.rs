@@ -158,11 +158,10 @@ impl Actor {
     pub(super) fn on_fault(&mut self, node: Option<NodeKey>, address: Option<Address>, fault: Fault) {
         self.summary.faults = self.summary.faults.saturating_add(1);
         let connected = node.filter(|node| self.connections.get(*node).is_some());
-        if connected.is_some() || self.stranger_lines > 0 {
-            if connected.is_none() {
-                self.stranger_lines -= 1;
-            }
-            tracing::warn!(node = ?node, address = ?address, rule = fault.rule(), %fault, "a peer broke a rule");
+        // A connected node's faults are summed up by the machine, over all its connections.
+        if connected.is_none() && self.stranger_lines > 0 {
+            self.stranger_lines -= 1;
+            tracing::warn!(node = ?node, address = ?address, rule = fault.rule(), %fault, "a caller broke a rule");
         }
         if let Some(node) = connected {
             let count = self.faults.entry(node).or_default();
