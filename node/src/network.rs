@@ -8,6 +8,7 @@ mod actor;
 pub mod address;
 pub mod behaviour;
 mod connections;
+mod copies;
 pub mod dial;
 pub mod event;
 pub mod framing;
@@ -318,6 +319,8 @@ pub struct Summary {
     pub connections: u32,
     /// Dials under way.
     pub dialling: usize,
+    /// Pieces of gossip that came in, copies included, since the start.
+    pub gossip_received: u64,
     /// Pieces of gossip dropped because the runtime did not take them in time.
     pub gossip_dropped: u64,
     /// Broken rules of the wire seen.

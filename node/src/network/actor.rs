@@ -33,6 +33,7 @@ use super::{
     Address, Clock, NetworkConfig, PeerConnection, PeerRow, Request, StartError, Summary, TransportKind,
     behaviour::{Behaviour, GOSSIP_BYTES_MAX},
     connections::Connections,
+    copies::Copies,
     dial::{AttemptId, Dialler},
     event::{NetworkEvent, NetworkEvents, RequestFailed, Ticket, Verdict},
     identity::{keypair, node_key, peer_id},
@@ -71,6 +72,7 @@ pub(super) struct Actor {
     stranger_lines: u32,
     ticks: u64,
     summary: Summary,
+    copies: Copies,
 }
 
 /// A dial under way.
@@ -106,7 +108,8 @@ impl Actor {
             desk: CheckingDesk::default(),
         };
         let transport = transport::build(config.transport, config.allow_private, Arc::new(upgrade));
-        let behaviour = Behaviour::new(&config).map_err(StartError::Setup)?;
+        let copies = Copies::default();
+        let behaviour = Behaviour::new(&config, copies.clone()).map_err(StartError::Setup)?;
         let settings = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
         let mut swarm = Swarm::new(transport, behaviour, keypair.public().to_peer_id(), settings);
         let mut listeners = Vec::new();
@@ -160,6 +163,7 @@ impl Actor {
             stranger_lines: STRANGER_LINES_MAX,
             ticks: 0,
             summary: Summary::default(),
+            copies,
         };
         let events = NetworkEvents { happened, urgent, normal, urgent_in_a_row: 0 };
         Ok((actor, lanes, events))
@@ -415,6 +419,7 @@ impl Actor {
             connections: self.swarm.network_info().connection_counters().num_established(),
             dialling: self.dialler.under_way(),
             admitted: self.admissions.passed(),
+            gossip_received: self.copies.count(),
             ..self.summary.clone()
         }
     }

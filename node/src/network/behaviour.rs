@@ -16,7 +16,7 @@ use refpoint_protocol::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{NetworkConfig, names, pending::PendingPerPrefix, repair::RepairCodec};
+use super::{NetworkConfig, copies::Copies, names, pending::PendingPerPrefix, repair::RepairCodec};
 
 /// The swarm's behaviour. The limits come first: what they deny costs the others nothing.
 #[derive(NetworkBehaviour)]
@@ -24,7 +24,7 @@ pub(super) struct Behaviour {
     pending: PendingPerPrefix,
     limits: connection_limits::Behaviour,
     memory: memory_connection_limits::Behaviour,
-    pub(super) gossip: gossipsub::Behaviour,
+    pub(super) gossip: gossipsub::Behaviour<Copies>,
     pub(super) repair: request_response::Behaviour<RepairCodec>,
     pub(super) relay: libp2p_stream::Behaviour,
     ping: ping::Behaviour,
@@ -35,7 +35,7 @@ impl Behaviour {
     ///
     /// # Errors
     /// The part that refuses its settings: a broken invariant of ours.
-    pub(super) fn new(config: &NetworkConfig) -> Result<Self, String> {
+    pub(super) fn new(config: &NetworkConfig, copies: Copies) -> Result<Self, String> {
         let limits = connection_limits::ConnectionLimits::default()
             .with_max_pending_incoming(Some(PENDING_INBOUND_MAX))
             .with_max_pending_outgoing(Some(PENDING_OUTBOUND_MAX))
@@ -47,7 +47,7 @@ impl Behaviour {
             pending: PendingPerPrefix::new(PENDING_PER_PREFIX_MAX),
             limits: connection_limits::Behaviour::new(limits),
             memory: memory_connection_limits::Behaviour::with_max_bytes(config.memory_bytes_max),
-            gossip: gossip(config.federation)?,
+            gossip: gossip(config.federation, copies)?,
             repair: request_response::Behaviour::with_codec(
                 RepairCodec,
                 [(repair, ProtocolSupport::Full)],
@@ -63,7 +63,7 @@ impl Behaviour {
 
 /// Gossip: anonymous, since documents carry their own signatures; nothing is passed on before its verdict;
 /// only what is invalid in every state costs a peer its score.
-fn gossip(federation: FederationId) -> Result<gossipsub::Behaviour, String> {
+fn gossip(federation: FederationId, copies: Copies) -> Result<gossipsub::Behaviour<Copies>, String> {
     let config = gossipsub::ConfigBuilder::default()
         .mesh_n(6)
         .mesh_n_low(4)
@@ -76,7 +76,8 @@ fn gossip(federation: FederationId) -> Result<gossipsub::Behaviour, String> {
         .connection_handler_queue_len(GOSSIP_QUEUE_MAX)
         .build()
         .map_err(|error| error.to_string())?;
-    let mut behaviour = gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Anonymous, config)?;
+    let anonymous = gossipsub::MessageAuthenticity::Anonymous;
+    let mut behaviour = gossipsub::Behaviour::new_with_transform(anonymous, config, copies)?;
     let topic = names::evidence_topic(federation);
     let silent = gossipsub::TopicScoreParams {
         topic_weight: 1.0,
