@@ -142,14 +142,11 @@ fn every_rule_has_one_row() {
 #[test]
 fn every_rule_that_the_code_names_is_written_down() {
     let known: BTreeSet<_> = rules().into_iter().map(|rule| rule.id).collect();
-    // A family of rules (`CH`) is held to its table from its first row on.
-    let families: BTreeSet<_> = known.iter().filter_map(|id| id.split('-').next()).collect();
-    let held = |id: &str| is_rule(id) && id.split('-').next().is_some_and(|family| families.contains(family));
     let mut faults = BTreeSet::new();
-    for path in rust_files(&root().join("protocol/src")) {
+    for path in ["protocol/src", "node/src"].iter().flat_map(|folder| rust_files(&root().join(folder))) {
         let text = fs::read_to_string(&path).unwrap();
         // Every piece between quotation marks, be it a literal or not: what is no literal is no rule's id either.
-        let missing = text.split('"').filter(|id| held(id) && !known.contains(*id));
+        let missing = text.split('"').filter(|id| is_rule(id) && !known.contains(*id));
         faults.extend(missing.map(|id| format!("{}: {id} has no row", shown(&path))));
     }
     assert!(faults.is_empty(), "protocol/VALIDATION.md\n{}\n", Vec::from_iter(faults).join("\n"));

@@ -272,20 +272,20 @@ pub enum SendFailure {
 /// A broken rule of the wire. Each names the rule; what the runtime judges is not here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// NET-1: the bytes of an introduction.
-    #[error("NET-1 introduction: {0}")]
+    /// NW-01: the bytes of an introduction.
+    #[error("NW-01 introduction: {0}")]
     Introduction(String),
-    /// NET-2: the framing or form of a relay frame.
-    #[error("NET-2 relay frame: {0}")]
+    /// NW-02: the framing or form of a relay frame.
+    #[error("NW-02 relay frame: {0}")]
     RelayFrame(String),
-    /// NET-3: the framing or form of a repair request.
-    #[error("NET-3 repair request: {0}")]
+    /// NW-03: the framing or form of a repair request.
+    #[error("NW-03 repair request: {0}")]
     RepairRequest(String),
-    /// NET-4: the framing or form of a repair response.
-    #[error("NET-4 repair response: {0}")]
+    /// NW-04: the framing or form of a repair response.
+    #[error("NW-04 repair response: {0}")]
     RepairResponse(String),
-    /// NET-5: more relay streams at once than a node may open.
-    #[error("NET-5 relay streams: more than one of a class on a connection")]
+    /// NW-05: more relay streams at once than a node may open.
+    #[error("NW-05 relay streams: more than one of a class on a connection")]
     RelayStreams,
 }
 
@@ -294,11 +294,11 @@ impl Fault {
     #[must_use]
     pub const fn rule(&self) -> &'static str {
         match self {
-            Self::Introduction(_) => "NET-1",
-            Self::RelayFrame(_) => "NET-2",
-            Self::RepairRequest(_) => "NET-3",
-            Self::RepairResponse(_) => "NET-4",
-            Self::RelayStreams => "NET-5",
+            Self::Introduction(_) => "NW-01",
+            Self::RelayFrame(_) => "NW-02",
+            Self::RepairRequest(_) => "NW-03",
+            Self::RepairResponse(_) => "NW-04",
+            Self::RelayStreams => "NW-05",
         }
     }
 }

@@ -146,7 +146,7 @@ async fn broken_introductions_are_faults_that_name_the_rule() {
                 _ => None,
             })
             .await;
-        assert_eq!(fault.rule(), "NET-1");
+        assert_eq!(fault.rule(), "NW-01");
         assert!(fault.to_string().contains("IN-0"), "{fault}");
     }
     assert_untouched(&node).await;

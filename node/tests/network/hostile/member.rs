@@ -114,14 +114,14 @@ async fn broken_frames_of_a_member_are_faults_that_end_their_stream_and_in_the_e
     let relay = [Class::Urgent, Class::Normal].map(|class| names::relay(federation.id, class));
     let large_receipt = [length(RELAY_FRAME_BYTES_MAX + 1), b"\xA1\x67receipt".to_vec()].concat();
     let broken: [(&str, Vec<u8>, &str); 8] = [
-        (relay[0].as_ref(), b"\x80\x00".to_vec(), "NET-2"),
-        (relay[1].as_ref(), b"\x03\xF6\xF6\xF6".to_vec(), "NET-2"),
-        (relay[0].as_ref(), length(PARCEL_BYTES_MAX + 1), "NET-2"),
-        (relay[1].as_ref(), large_receipt, "NET-2"),
-        (repair.as_ref(), b"\x80\x00".to_vec(), "NET-3"),
-        (repair.as_ref(), length(REPAIR_BYTES_MAX + 1), "NET-3"),
-        (repair.as_ref(), b"\x01\xF6\x00".to_vec(), "NET-3"),
-        (relay[0].as_ref(), b"\x01\xA0".to_vec(), "NET-2"),
+        (relay[0].as_ref(), b"\x80\x00".to_vec(), "NW-02"),
+        (relay[1].as_ref(), b"\x03\xF6\xF6\xF6".to_vec(), "NW-02"),
+        (relay[0].as_ref(), length(PARCEL_BYTES_MAX + 1), "NW-02"),
+        (relay[1].as_ref(), large_receipt, "NW-02"),
+        (repair.as_ref(), b"\x80\x00".to_vec(), "NW-03"),
+        (repair.as_ref(), length(REPAIR_BYTES_MAX + 1), "NW-03"),
+        (repair.as_ref(), b"\x01\xF6\x00".to_vec(), "NW-03"),
+        (relay[0].as_ref(), b"\x01\xA0".to_vec(), "NW-02"),
     ];
     for (index, (protocol, bytes, rule)) in broken.into_iter().enumerate() {
         let mut stream = rogue.say(protocol, &bytes).await;
