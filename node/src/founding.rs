@@ -191,7 +191,8 @@ pub fn stored_evidence(store: &dyn Store, member: &MemberCode) -> Result<Evidenc
 /// # Errors
 /// [`EvidenceError::Rejected`] if one of them breaks a rule.
 pub fn evidence_of(federation: FederationId, documents: Vec<AnyDocument>) -> Result<Evidence, EvidenceError> {
-    let (evidence, outcome) = Evidence::restore(federation, documents, std::iter::empty::<&[u8]>());
+    let (headers, trust): (Vec<_>, _) = documents.into_iter().partition(|it| it.header().is_some());
+    let (evidence, outcome) = Evidence::restore(federation, trust, headers, std::iter::empty::<&[u8]>());
     match outcome.rejected.first() {
         None => Ok(evidence),
         Some(Rejection { id, rule, reason, .. }) => {

@@ -172,16 +172,10 @@ impl Node {
         let Parts { machine: config, signing, store, network, hints, alert_command, clock } = parts;
         let (federation, now) = (config.federation, clock.now());
         let verifier = Verifier::new(federation, load::quarantined(store.as_ref())?, Arc::clone(&store));
-        let loaded = load::load(store.as_ref(), &verifier)?;
         let seeds = Seeds::default();
-        for (_, row) in &loaded.stored.seeds {
-            // One that cannot be read is among the problems that the machine's restore names.
-            if let Ok((seed, _)) = machine::sealing_seed_from_row(row) {
-                seeds.add(&seed);
-            }
-        }
         let rng = drawn::<32>().map_err(RuntimeError::System)?;
-        let restored = Machine::restore(config.clone(), loaded.stored, now, rng);
+        let loaded = load::restore(store.as_ref(), &verifier, &seeds, config.clone(), (now, rng))?;
+        let restored = loaded.restored;
         let identity =
             Arc::new(Identity { federation, member: config.member.clone(), node: config.node, signing });
         let workshop = Workshop { identity: Arc::clone(&identity), seeds, store: Arc::clone(&store) };

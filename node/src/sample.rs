@@ -284,7 +284,8 @@ mod tests {
                 bodies.push(published.body.clone());
             }
         }
-        let (evidence, outcome) = Evidence::restore(sample.federation, documents, &bodies);
+        let (headers, trust): (Vec<_>, _) = documents.into_iter().partition(|it| it.header().is_some());
+        let (evidence, outcome) = Evidence::restore(sample.federation, trust, headers, &bodies);
         assert_eq!((outcome.rejected.len(), outcome.missing.len()), (0, 0));
         let members = evidence.directory().members(now);
         assert_eq!(members.len(), 196);

@@ -106,19 +106,30 @@ impl Evidence {
         }
     }
 
-    /// Rebuilds what was stored: documents in any order, then bodies in any order.
+    /// Rebuilds what was stored: charters and key sets in any order, then headers in any order, then bodies in
+    /// any order. Headers and bodies are taken one by one and let go, so that they may come straight from
+    /// storage, however many there are; no document is among the accepted of the outcome.
     ///
     /// What is missing or rejected afterwards was damaged in storage: peers have it. Bodies that no
     /// recent header names are among the released. A body that was erased on purpose is to be named again
     /// by [`Evidence::erase_body`], or repair fetches it.
     pub fn restore(
         federation: FederationId,
-        mut documents: Vec<AnyDocument>,
+        mut trust: Vec<AnyDocument>,
+        headers: impl IntoIterator<Item = AnyDocument>,
         bodies: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> (Self, Outcome) {
         let mut evidence = Self::new(federation);
-        documents.sort_by_cached_key(RestoreOrder::of);
-        let mut outcome = evidence.accept_all(Bearer::Local, documents);
+        trust.sort_by_cached_key(RestoreOrder::of);
+        let mut outcome = Outcome::default();
+        for document in trust.into_iter().chain(headers) {
+            evidence.accept_each(Bearer::Local, document, &mut outcome);
+            outcome.accepted.clear();
+        }
+        evidence.follow_keys();
+        outcome.missing = evidence.awaited(&Bearer::Local);
+        // Only now: a body that one header lets go may be named by a later one.
+        outcome.released = evidence.chains.take_released();
         for body in bodies {
             match evidence.chains.accept_body(body.as_ref()) {
                 // The program ended between a release and the erasure, or the value was damaged.
@@ -144,10 +155,7 @@ impl Evidence {
     ) -> Outcome {
         let mut outcome = Outcome::default();
         for document in documents {
-            let mut queue = VecDeque::from([(bearer, document)]);
-            while let Some((bearer, document)) = queue.pop_front() {
-                self.accept_one(bearer, document, &mut outcome, &mut queue);
-            }
+            self.accept_each(bearer, document, &mut outcome);
         }
         self.follow_keys();
         outcome.released = self.chains.take_released();
@@ -224,6 +232,14 @@ impl Evidence {
     #[must_use]
     pub fn awaited(&self, bearer: &Bearer) -> BTreeSet<DocumentId> {
         self.pending.awaited(bearer)
+    }
+
+    /// Takes one document in, and what had waited for it.
+    fn accept_each(&mut self, bearer: Bearer, document: AnyDocument, outcome: &mut Outcome) {
+        let mut queue = VecDeque::from([(bearer, document)]);
+        while let Some((bearer, document)) = queue.pop_front() {
+            self.accept_one(bearer, document, outcome, &mut queue);
+        }
     }
 
     fn accept_one(

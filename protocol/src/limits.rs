@@ -380,6 +380,14 @@ pub const PUSH_INTERVAL: Duration = Duration::from_secs(60);
 /// How often a node repairs with a random member.
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Bytes of evidence that the nodes of one member may bring by repair at once: a year of a whole federation,
+/// 392 chains of 365 headers of about 450 bytes.
+pub const INTAKE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// What a member earns anew a minute, 94 MB a day: five hundred times what a federation publishes, and little
+/// enough that its stewards have weeks to end a member that fills everybody's disk.
+pub const INTAKE_BYTES_PER_MINUTE: u64 = 64 * 1024;
+
 /// Nodes connected at once: all 196 members, and some with two.
 pub const CONNECTED_NODES_MAX: usize = 256;
 

@@ -3,15 +3,16 @@
 //! Too much is ignored and never penalised; only what is wrong in every state counts as a fault. Every
 //! map is bounded, and a bound reached costs the least recent, never the caller.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     directory::header::ChainKey,
     evidence::AnyDocument,
-    ids::NodeKey,
+    ids::{MemberCode, NodeKey},
     limits::{
-        FAULT_INTERVAL, FAULT_PEERS_MAX, FAULT_RULES_MAX, FAULTS_PER_INTERVAL_MAX, PUSH_BURST,
-        PUSH_FORKS_MAX, PUSH_INTERVAL, PUSH_KEYS_MAX,
+        FAULT_INTERVAL, FAULT_PEERS_MAX, FAULT_RULES_MAX, FAULTS_PER_INTERVAL_MAX, INTAKE_BYTES_MAX,
+        INTAKE_BYTES_PER_MINUTE, MEMBERS_MAX, PUSH_BURST, PUSH_FORKS_MAX, PUSH_INTERVAL, PUSH_KEYS_MAX,
+        REPAIR_BYTES_MAX,
     },
     membership::Trust,
     time::Timestamp,
@@ -39,6 +40,20 @@ struct Bucket {
     /// Pushes left.
     left: u32,
     /// Since when the next one is earned.
+    since: Timestamp,
+}
+
+/// How many bytes of evidence the nodes of each member may bring by repair. A member's nodes have one account:
+/// it can make as many node keys as it likes.
+#[derive(Clone, Debug, Default)]
+pub struct Intake {
+    members: BTreeMap<MemberCode, Account>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Account {
+    /// Bytes used up and not earned back, at `since`: at most [`INTAKE_BYTES_MAX`] and what one repair overdraws.
+    used: u64,
     since: Timestamp,
 }
 
@@ -110,6 +125,35 @@ impl PushLimits {
         }
         self.forks.insert(chain, now);
         true
+    }
+}
+
+impl Intake {
+    /// When a member's nodes may bring a whole frame: `now`, unless they brought too much.
+    #[must_use]
+    pub fn ready_at(&self, member: &MemberCode, now: Timestamp) -> Timestamp {
+        let used = self.members.get(member).map_or(0, |account| account.used_at(now));
+        let excess = (used + REPAIR_BYTES_MAX as u64).saturating_sub(INTAKE_BYTES_MAX);
+        now.after(Duration::from_millis(excess.saturating_mul(60_000).div_ceil(INTAKE_BYTES_PER_MINUTE)))
+    }
+
+    /// Counts what a member's node brought, known or new.
+    pub fn count(&mut self, member: &MemberCode, bytes: usize, now: Timestamp) {
+        if self.members.len() >= INTAKE_MEMBERS_MAX && !self.members.contains_key(member) {
+            // Whoever used least has its whole allowance again soonest.
+            let least = self.members.iter().min_by_key(|(_, account)| account.used_at(now));
+            let least = least.map(|(member, _)| member.clone());
+            least.and_then(|member| self.members.remove(&member));
+        }
+        let account = self.members.entry(member.clone()).or_insert(Account { used: 0, since: now });
+        *account = Account { used: account.used_at(now).saturating_add(bytes as u64), since: now };
+    }
+}
+
+impl Account {
+    fn used_at(&self, now: Timestamp) -> u64 {
+        let millis = u64::try_from(now.since(self.since).as_millis()).unwrap_or(u64::MAX);
+        self.used.saturating_sub(millis.saturating_mul(INTAKE_BYTES_PER_MINUTE) / 60_000)
     }
 }
 
@@ -206,6 +250,9 @@ impl PeerFaults {
         self.last
     }
 }
+
+/// Members whose intake is counted: those of a charter, and as many that left it.
+const INTAKE_MEMBERS_MAX: usize = 2 * MEMBERS_MAX;
 
 #[cfg(test)]
 mod tests {
@@ -305,5 +352,38 @@ mod tests {
         assert_eq!(faults.of(&peer).unwrap().total(), 3);
         let by_rule: Vec<_> = faults.of(&peer).unwrap().by_rule().collect();
         assert_eq!(by_rule, vec![("DO-03", 1), ("HD-05", 2)]);
+    }
+
+    #[test]
+    fn a_member_brings_a_burst_and_then_what_it_earns() {
+        let (mut intake, start) = (Intake::default(), Timestamp::from_millis(1_000));
+        let (br, ke) = ("BR".parse().unwrap(), "KE".parse().unwrap());
+        let mut frames = 0;
+        while intake.ready_at(&br, start) == start {
+            intake.count(&br, REPAIR_BYTES_MAX, start);
+            frames += 1;
+        }
+        assert_eq!(frames, INTAKE_BYTES_MAX / REPAIR_BYTES_MAX as u64);
+        assert_eq!(intake.ready_at(&ke, start), start, "another's account is its own");
+        let frame = Duration::from_secs(60) * (REPAIR_BYTES_MAX as u64 / INTAKE_BYTES_PER_MINUTE) as u32;
+        assert_eq!(intake.ready_at(&br, start), start.after(frame));
+        assert_eq!(intake.ready_at(&br, start.after(frame)), start.after(frame));
+        let (week, day) = (start.after(Duration::from_secs(7 * 86_400)), Duration::from_secs(86_400));
+        intake.count(&br, REPAIR_BYTES_MAX, week);
+        assert_eq!(intake.ready_at(&br, week), week, "earned back in full, and no more");
+        intake.count(&br, usize::try_from(INTAKE_BYTES_MAX).unwrap(), week);
+        assert!(intake.ready_at(&br, week) < week.after(day));
+    }
+
+    #[test]
+    fn the_accounts_are_bounded_and_the_heaviest_stays() {
+        let (mut intake, now) = (Intake::default(), Timestamp::from_millis(1_000));
+        let flood = "BR".parse().unwrap();
+        intake.count(&flood, usize::try_from(INTAKE_BYTES_MAX).unwrap(), now);
+        for number in 0..INTAKE_MEMBERS_MAX + 10 {
+            intake.count(&format!("X-N{number}").parse().unwrap(), 1, now);
+        }
+        assert_eq!(intake.members.len(), INTAKE_MEMBERS_MAX);
+        assert!(intake.ready_at(&flood, now) > now);
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use refpoint_protocol::{
     directory::{header::ChainKind, own_chain::Standing},
-    limits::{CUSTODY_AFTER_URGENT, RENEWAL_INTERVAL, RESUME_WAIT},
+    evidence::repair::{Documents, RepairResponse},
+    limits::{BODY_BYTES_MAX, CUSTODY_AFTER_URGENT, INTAKE_BYTES_MAX, RENEWAL_INTERVAL, RESUME_WAIT},
     machine::{Command, CommandRefused, Event, Reply},
     membership::charter::MemberStatus,
     message::{
@@ -192,6 +193,32 @@ fn repairs_lost_with_a_spare_connection_are_asked_for_again_soon() {
     world.connect_all();
     world.run_for(Duration::from_secs(5));
     assert_eq!(world.machine(0).standing(world.now), Standing::Signing);
+}
+
+#[test]
+fn a_member_that_brings_too_much_waits_and_takes_nobody_elses_turn() {
+    let mut world = World::new(10, &["BR", "FR", "KE"]);
+    world.connect_all();
+    world.run_for(Duration::from_secs(5));
+    let frame = || Documents {
+        envelopes: Vec::new(),
+        bodies: (0..63).map(|number| vec![number; BODY_BYTES_MAX].into()).collect(),
+    };
+    let taken = |world: &mut World| {
+        (0..100).take_while(|_| matches!(world.give(0, 1, frame()), RepairResponse::Taken(_))).count()
+    };
+    let frames = usize::try_from(INTAKE_BYTES_MAX).unwrap() / frame().size();
+    let at_once = taken(&mut world);
+    assert!((frames - 1..=frames + 1).contains(&at_once), "{at_once} of {frames}");
+    assert!(matches!(world.give(2, 1, frame()), RepairResponse::Taken(_)), "another member's turn");
+    world.run_for(Duration::from_secs(20 * 60));
+    let earned = taken(&mut world);
+    assert!((1..=2).contains(&earned), "{earned}");
+    // What its members publish meanwhile comes by push, and by others.
+    let reply = world.command(0, Command::Publish(Box::new(chains::reference_point(3))));
+    assert!(matches!(reply, Ok(Reply::Published { .. })));
+    world.run_for(Duration::from_secs(120));
+    assert_eq!(world.roots(1), world.roots(2));
 }
 
 #[test]

@@ -222,15 +222,36 @@ fn stored_documents_in_any_order_give_the_same_evidence() {
     let federation = federation();
     let documents = documents(&federation);
     let evidence = all_of(&federation, documents.clone());
-    let backwards: Vec<_> = documents.into_iter().rev().collect();
+    let backwards = documents.into_iter().rev();
+    let (headers, trust): (Vec<_>, _) = backwards.partition(|document| document.header().is_some());
     let (point, stray) = (body(&reference_point(0)), body(&reference_point(77)));
-    let (restored, outcome) = Evidence::restore(federation.id, backwards, [&point, &stray]);
+    let (restored, outcome) = Evidence::restore(federation.id, trust, headers, [&point, &stray]);
     let stray = super::repair_session::hash_of(&stray);
+    assert_eq!(outcome.accepted, vec![], "what is stored is held nowhere else");
     assert!(outcome.released.contains(&stray), "no header names it");
     assert_eq!(restored.roots(), evidence.roots());
     assert_eq!((outcome.rejected, outcome.missing), (vec![], BTreeSet::new()));
     let view = restored.directory().member(&"BR".parse().unwrap(), FOUNDED).unwrap();
     assert_eq!(view.reference_point.unwrap().entry.as_deref(), Some(&reference_point(0)));
+}
+
+#[test]
+fn stored_headers_pass_one_by_one() {
+    let federation = federation();
+    let (headers, trust): (Vec<_>, _) =
+        documents(&federation).into_iter().partition(|document| document.header().is_some());
+    let stored: Vec<_> = headers.iter().map(|header| header.envelope().as_ref().clone()).collect();
+    let expected = all_of(&federation, trust.iter().chain(&headers).cloned().collect());
+    drop(headers);
+    let mut before = std::sync::Weak::new();
+    let read = stored.into_iter().map(|envelope| {
+        assert!(before.upgrade().is_none(), "the one before is still held");
+        let header = verify_any(envelope, federation.id).unwrap();
+        before = Arc::downgrade(header.envelope());
+        header
+    });
+    let (restored, _) = Evidence::restore(federation.id, trust, read, std::iter::empty::<&[u8]>());
+    assert_eq!(restored.roots(), expected.roots());
 }
 
 #[test]

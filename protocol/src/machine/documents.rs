@@ -40,7 +40,9 @@ impl Machine {
             (Carriage::Give(token), Some(_)) => {
                 effects.push(Effect::Answer { token, answer: RepairResponse::Taken(Taken {}) });
             }
-            (_, Some(from)) if !outcome.missing.is_empty() => self.fetch(from, &outcome.missing, effects),
+            (_, Some(from)) if !outcome.missing.is_empty() => {
+                self.fetch(now, from, &outcome.missing, effects);
+            }
             _ => {}
         }
     }

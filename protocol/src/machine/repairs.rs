@@ -86,8 +86,17 @@ impl Machine {
 
     /// Asks a node for ancestors of what it brought. When too many such requests wait, the next repair
     /// brings them.
-    pub(super) fn fetch(&mut self, from: NodeKey, missing: &BTreeSet<DocumentId>, effects: &mut Vec<Effect>) {
-        if self.repairs.fetches.len() >= FETCHES_MAX || !self.connected.contains_key(&from) {
+    pub(super) fn fetch(
+        &mut self,
+        now: Timestamp,
+        from: NodeKey,
+        missing: &BTreeSet<DocumentId>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.repairs.fetches.len() >= FETCHES_MAX
+            || !self.connected.contains_key(&from)
+            || self.intake_ready_at(now, from) > now
+        {
             return;
         }
         let documents = missing.iter().copied().take(REPAIR_IDS_MAX).collect();
@@ -124,6 +133,12 @@ impl Machine {
         if self.repairs.sessions.contains_key(&node) || !self.connected.contains_key(&node) {
             return;
         }
+        // It brought so much that the next repair waits; others bring the rest meanwhile.
+        let ready = self.intake_ready_at(now, node);
+        if ready > now {
+            self.repairs.due.insert(node, ready);
+            return;
+        }
         let digest = match self.evidence.digest(now) {
             Ok(digest) => digest,
             Err(error) => return self.bug(format!("the digest: {error}")),
@@ -144,7 +159,7 @@ impl Machine {
     ) {
         if self.repairs.fetches.remove(&ticket).is_some() {
             if let Some(RepairResponse::Documents(documents)) = answer {
-                effects.push(verify(from, documents, Carriage::Answer(ticket)));
+                effects.push(self.verify(now, from, documents, Carriage::Answer(ticket)));
             }
             return;
         }
@@ -201,7 +216,10 @@ impl Machine {
         let effect = match responder::answer(&self.evidence, request, now) {
             Ok(Answer::Ready(answer)) => Effect::Answer { token, answer },
             Ok(Answer::Load { documents, bodies }) => Effect::Serve { to: from, token, documents, bodies },
-            Ok(Answer::TakeIn(documents)) => verify(from, documents, Carriage::Give(token)),
+            Ok(Answer::TakeIn(_)) if self.intake_ready_at(now, from) > now => {
+                Effect::Answer { token, answer: RepairResponse::Busy(Taken {}) }
+            }
+            Ok(Answer::TakeIn(documents)) => self.verify(now, from, documents, Carriage::Give(token)),
             Err(error) => {
                 self.bug(format!("an answer: {error}"));
                 Effect::Answer { token, answer: RepairResponse::Busy(Taken {}) }
@@ -217,7 +235,9 @@ impl Machine {
         }
         match step {
             Step::Ask(request) => effects.push(Effect::Ask { to: peer, ticket, request }),
-            Step::TakeIn(documents) => effects.push(verify(peer, documents, Carriage::Answer(ticket))),
+            Step::TakeIn(documents) => {
+                effects.push(self.verify(now, peer, documents, Carriage::Answer(ticket)));
+            }
             Step::Give(give) => effects.push(Effect::Give {
                 to: peer,
                 ticket,
@@ -253,6 +273,23 @@ impl Machine {
         }
     }
 
+    /// When a node may bring a whole frame of documents. This member's other nodes may at any time.
+    fn intake_ready_at(&self, now: Timestamp, node: NodeKey) -> Timestamp {
+        let member = self.connected.get(&node).map(|connection| &connection.member);
+        let member = member.filter(|member| **member != self.config.member);
+        member.map_or(now, |member| self.intake.ready_at(member, now))
+    }
+
+    /// Has documents verified that a node brought, and counts them against its member's allowance.
+    fn verify(&mut self, now: Timestamp, from: NodeKey, documents: Documents, carriage: Carriage) -> Effect {
+        if let Some(connection) = self.connected.get(&from) {
+            self.intake.count(&connection.member, documents.size(), now);
+        }
+        let Documents { envelopes, bodies } = documents;
+        let bodies = bodies.into_iter().map(serde_bytes::ByteBuf::into_vec).collect();
+        Effect::Verify { from, envelopes, bodies, carriage }
+    }
+
     fn random_peer(&mut self) -> Option<NodeKey> {
         let count = u64::try_from(self.connected.len()).ok().filter(|count| *count > 0)?;
         let index = usize::try_from(self.rng.next_u64() % count).ok()?;
@@ -265,12 +302,6 @@ impl Machine {
         let members = self.repairs.sessions.keys().filter_map(|node| self.connected.get(node));
         members.map(|connection| connection.member.clone()).collect()
     }
-}
-
-fn verify(from: NodeKey, documents: Documents, carriage: Carriage) -> Effect {
-    let Documents { envelopes, bodies } = documents;
-    let bodies = bodies.into_iter().map(serde_bytes::ByteBuf::into_vec).collect();
-    Effect::Verify { from, envelopes, bodies, carriage }
 }
 
 /// Requests for ancestors under way: each is one small frame, and repair brings what is left out.

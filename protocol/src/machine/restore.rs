@@ -1,5 +1,7 @@
 //! A machine from what storage kept: deadlines, states and views are rebuilt, nothing is said twice.
 
+use std::cell::RefCell;
+
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
@@ -14,31 +16,34 @@ use crate::{
     directory::node_record::ReadableKind,
     directory::{
         clock::ClockWitnesses,
+        header::Header,
         own_chain::{History, NodeProfile, OwnChains},
     },
     document::{Envelope, Kind, Payload},
     evidence::{AnyDocument, Evidence},
     limits::WIRE_VERSION,
     machine::Effect,
-    peers::{Faults, PushLimits},
+    peers::{Faults, Intake, PushLimits},
     relay::{Relay, RelayConfig},
     storage::Table,
     time::Timestamp,
 };
 
-/// What storage kept.
-#[derive(Default)]
-pub struct Stored {
-    /// Charters, key sets and headers, verified anew, in any order.
-    pub documents: Vec<AnyDocument>,
+/// What storage kept. What there is much of is read one by one, in the order of the fields, and nothing of it is
+/// held but what the machine keeps.
+pub struct Stored<'a> {
+    /// Charters and key sets, verified anew, in any order.
+    pub trust: Vec<AnyDocument>,
+    /// Headers, verified anew, in any order.
+    pub headers: Box<dyn Iterator<Item = AnyDocument> + 'a>,
     /// Bodies of headers.
-    pub bodies: Vec<Vec<u8>>,
+    pub bodies: Box<dyn Iterator<Item = Vec<u8>> + 'a>,
     /// Rows of [`Table::OwnState`].
     pub own_state: Vec<(Vec<u8>, Vec<u8>)>,
     /// Rows of [`Table::SealingSeeds`].
     pub seeds: Vec<(Vec<u8>, Vec<u8>)>,
     /// Rows of [`Relay::TABLES`].
-    pub relay: Vec<(Table, Vec<u8>, Vec<u8>)>,
+    pub relay: Box<dyn Iterator<Item = (Table, Vec<u8>, Vec<u8>)> + 'a>,
     /// The newest event's number, zero before the first.
     pub newest_event: u64,
 }
@@ -56,12 +61,16 @@ pub struct Restored {
 impl Machine {
     /// Rebuilds the machine. `seed` are 32 random bytes: they spread retries and blind bodies.
     #[must_use]
-    pub fn restore(config: Config, stored: Stored, now: Timestamp, seed: [u8; 32]) -> Restored {
-        let Stored { documents, bodies, own_state, seeds, relay, newest_event } = stored;
+    pub fn restore(config: Config, stored: Stored<'_>, now: Timestamp, seed: [u8; 32]) -> Restored {
+        let Stored { trust, headers, bodies, own_state, seeds, relay, newest_event } = stored;
         let mut rng = ChaCha12Rng::from_seed(seed);
         let mut problems = Vec::new();
-        let record = own_record(&config, &documents, &bodies);
-        let (evidence, outcome) = Evidence::restore(config.federation, documents, bodies);
+        let own = RefCell::new(OwnRecord::default());
+        let headers = headers.inspect(|header| own.borrow_mut().on_header(&config, header));
+        let bodies = bodies.inspect(|body| own.borrow_mut().on_body(body));
+        let (evidence, outcome) = Evidence::restore(config.federation, trust, headers, bodies);
+        let OwnRecord { header, body } = own.into_inner();
+        let record = header.map(|(_, envelope)| envelope).zip(body);
         problems
             .extend(outcome.rejected.iter().map(|it| format!("document {}: {}", it.id.short(), it.reason)));
         if !outcome.missing.is_empty() {
@@ -103,6 +112,7 @@ impl Machine {
             clocks: ClockWitnesses::default(),
             clock_was_wrong: false,
             pushes: PushLimits::default(),
+            intake: Intake::default(),
             faults: Faults::default(),
             repairs: Repairs::default(),
             connected: std::collections::BTreeMap::new(),
@@ -124,14 +134,28 @@ impl Machine {
     }
 }
 
-/// The newest header of this node's own record, with its body if that is held.
-fn own_record(config: &Config, documents: &[AnyDocument], bodies: &[Vec<u8>]) -> Option<(Envelope, Vec<u8>)> {
-    let own = documents.iter().filter(|document| document.kind() == Kind::NodeRecord);
-    let own = own.filter_map(|document| Some((document, document.header()?)));
-    let (document, header) =
-        own.filter(|(_, header)| header.node == config.node).max_by_key(|(_, header)| header.issued)?;
-    let body = bodies.iter().find(|body| Sha256::digest(body).as_slice() == header.body.as_bytes())?;
-    Some((document.envelope().as_ref().clone(), body.clone()))
+/// The newest header of this node's own record among those that pass by, with its body if that is held.
+#[derive(Default)]
+struct OwnRecord {
+    header: Option<(Header, Envelope)>,
+    body: Option<Vec<u8>>,
+}
+
+impl OwnRecord {
+    fn on_header(&mut self, config: &Config, document: &AnyDocument) {
+        let Some(header) = document.header().filter(|_| document.kind() == Kind::NodeRecord) else { return };
+        let newest = self.header.as_ref().is_none_or(|(newest, _)| newest.issued <= header.issued);
+        if header.node == config.node && newest {
+            self.header = Some((header.clone(), Envelope::clone(document.envelope())));
+        }
+    }
+
+    fn on_body(&mut self, body: &[u8]) {
+        let named = self.header.as_ref().map(|(header, _)| header.body);
+        if named.is_some_and(|named| Sha256::digest(body).as_slice() == named.as_bytes()) {
+            self.body = Some(body.to_vec());
+        }
+    }
 }
 
 /// The document kinds that this program reads, each with its highest version.

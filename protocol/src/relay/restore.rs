@@ -56,7 +56,8 @@ impl Relay {
                     .map(|(message, row)| machines.inbox.restore_id(&mut turn, message, row)),
                 Table::Statements => ids_from_statement_key(&key)
                     .and_then(|(_, id)| Ok((id, decode_row::<StatementRow>(&value)?)))
-                    .map(|statement| statements.push(statement)),
+                    // Its text stays on the disk.
+                    .map(|(id, row)| statements.push((id, StatementRow { text: None, ..row }))),
                 Table::Custody => CustodyKey::from_bytes(&key)
                     .and_then(|key| Ok((key, decode_row::<CustodyRow>(&value)?)))
                     .map(|(key, row)| machines.custody.restore(&mut turn, key, row)),

@@ -49,6 +49,8 @@ pub(crate) struct World {
     asks: BTreeMap<AnswerToken, (usize, AskTicket, usize)>,
     replies: BTreeMap<CommandId, Result<Reply, CommandRefused>>,
     counter: u64,
+    /// The last answer to a repair request of a test's own.
+    answered: Option<RepairResponse>,
     /// Repair requests of a node that are still to be lost, as with a connection that closes under them.
     requests_to_lose: BTreeMap<usize, u32>,
 }
@@ -79,6 +81,7 @@ impl World {
             asks: BTreeMap::new(),
             replies: BTreeMap::new(),
             counter: 0,
+            answered: None,
             requests_to_lose: BTreeMap::new(),
             federation,
         };
@@ -233,20 +236,22 @@ impl World {
             let rows = store.iter().filter(|((at, _), _)| *at == table);
             rows.map(|((_, key), value)| (key.clone(), value.clone())).collect()
         };
-        let documents = [Table::Charters, Table::KeySets, Table::NodeRecords, Table::ReferencePoints];
-        let documents = documents.into_iter().flat_map(of);
-        let documents = documents
-            .map(|(_, value)| verify_any(Envelope::from_bytes(&value).unwrap(), self.federation.id).unwrap())
-            .collect();
+        let documents = |tables: [Table; 2]| {
+            let rows = tables.into_iter().flat_map(of);
+            rows.map(|(_, value)| {
+                verify_any(Envelope::from_bytes(&value).unwrap(), self.federation.id).unwrap()
+            })
+        };
         let relay = Relay::TABLES.into_iter().flat_map(|table| {
             of(table).into_iter().map(move |(key, value)| (table, key, value)).collect::<Vec<_>>()
         });
         let stored = Stored {
-            documents,
-            bodies: of(Table::Bodies).into_iter().map(|(_, body)| body).collect(),
+            trust: documents([Table::Charters, Table::KeySets]).collect(),
+            headers: Box::new(documents([Table::NodeRecords, Table::ReferencePoints])),
+            bodies: Box::new(of(Table::Bodies).into_iter().map(|(_, body)| body)),
             own_state: of(Table::OwnState),
             seeds: of(Table::SealingSeeds),
-            relay: relay.collect(),
+            relay: Box::new(relay),
             newest_event: of(Table::Events)
                 .last()
                 .map_or(0, |(_, row)| NumberedEvent::from_row(row).unwrap().number),
@@ -441,6 +446,10 @@ impl World {
     }
 
     fn answer(&mut self, token: AnswerToken, answer: RepairResponse) {
+        if token == OWN_REQUEST {
+            self.answered = Some(answer);
+            return;
+        }
         let (asker, ticket, answerer) = self.asks.remove(&token).expect("each request is answered once");
         let from = self.key(answerer);
         self.queue.push_back((asker, Input::RepairAnswered { from, ticket, answer: Some(answer) }));
@@ -489,3 +498,6 @@ impl World {
 }
 
 const STEPS_MAX: usize = 200_000;
+
+/// The token of a request that a test makes in a node's name.
+const OWN_REQUEST: AnswerToken = AnswerToken(u64::MAX);

@@ -122,21 +122,22 @@ impl Node {
             self.disk.table(table).map(|(key, value)| (key.clone(), value.to_vec())).collect()
         };
         let documents = [Table::Charters, Table::KeySets, Table::NodeRecords, Table::ReferencePoints];
-        let documents: Vec<AnyDocument> = documents
+        let (headers, trust): (Vec<AnyDocument>, _) = documents
             .into_iter()
             .flat_map(of)
             .map(|(_, row)| memo.verify(&Envelope::from_bytes(&row).unwrap(), federation).unwrap())
-            .collect();
+            .partition(|document| document.header().is_some());
         let relay = Relay::TABLES
             .into_iter()
             .flat_map(|table| of(table).into_iter().map(move |(key, value)| (table, key, value)));
         let newest_event = self.disk.table(Table::Events).last();
         let stored = Stored {
-            documents,
-            bodies: of(Table::Bodies).into_iter().map(|(_, body)| body).collect(),
+            trust,
+            headers: Box::new(headers.into_iter()),
+            bodies: Box::new(of(Table::Bodies).into_iter().map(|(_, body)| body)),
             own_state: of(Table::OwnState),
             seeds: of(Table::SealingSeeds),
-            relay: relay.collect(),
+            relay: Box::new(relay),
             newest_event: newest_event.map_or(0, |(_, row)| NumberedEvent::from_row(row).unwrap().number),
         };
         let opened = stored.seeds.iter().map(|(_, row)| {

@@ -1,13 +1,17 @@
 //! What members of the world sign beside their nodes' own records.
 
 use refpoint_protocol::{
-    evidence::AnyDocument,
+    evidence::{
+        AnyDocument,
+        repair::{Documents, RepairRequest, RepairResponse},
+    },
     ids::HeaderId,
+    machine::Input,
     membership::{charter::Charter, key_set::KeySet},
     testing,
 };
 
-use super::World;
+use super::{OWN_REQUEST, World};
 
 impl World {
     /// Charter version 2, signed by all stewards.
@@ -19,6 +23,15 @@ impl World {
         change(&mut charter);
         let roots: Vec<_> = self.federation.units.iter().take(3).map(|unit| &unit.root).collect();
         AnyDocument::Charter(testing::verified(&charter, self.federation.id, &roots))
+    }
+
+    /// Has a node give documents to another, as a modified program would, and returns the answer.
+    pub(crate) fn give(&mut self, from: usize, to: usize, documents: Documents) -> RepairResponse {
+        let (from, request) = (self.key(from), RepairRequest::Give(documents));
+        let input = Input::RepairRequested { from, token: OWN_REQUEST, request };
+        self.queue.push_back((to, input));
+        self.settle();
+        self.answered.take().unwrap()
     }
 
     /// The next key set of a member, which lists another's node as its own, with an old record of that node's.
