@@ -14,6 +14,7 @@ pub mod event;
 pub mod framing;
 mod identity;
 pub mod names;
+mod one_dial;
 mod pending;
 mod plain_words;
 mod relay_stream;

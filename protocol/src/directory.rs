@@ -209,15 +209,20 @@ impl Chains {
         self.bodies.state(&BodyKey { kind, body })
     }
 
-    /// Gaps of all chains, at most `max` ranges.
-    pub fn gaps(&self, max: usize) -> Vec<(ChainKey, Sequence, Sequence)> {
+    /// Gaps of all chains, at most `max` ranges. Each chain has its part of them, and with each `turn` others
+    /// come first: whoever publishes chains full of gaps that nobody can fill does not keep others' open.
+    pub fn gaps(&self, max: usize, turn: u64) -> Vec<(ChainKey, Sequence, Sequence)> {
+        let chains: Vec<_> = self.chains.iter().filter(|(_, kept)| kept.chain.has_gaps()).collect();
+        let count = chains.len().max(1);
+        let each = (max / count).max(GAPS_PER_CHAIN_MIN).min(max);
+        // Spreads turns that are evenly apart over all of the chains.
+        let first = turn.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let first = usize::try_from(first % count as u64).unwrap_or_default();
+        let (before, from_first) = chains.split_at_checked(first).unwrap_or((&[], &chains));
         let mut gaps = Vec::new();
-        for (key, kept) in self.chains.iter().filter(|(_, kept)| kept.chain.has_gaps()) {
-            let room = max.saturating_sub(gaps.len());
-            if room == 0 {
-                break;
-            }
-            gaps.extend(kept.chain.gaps(room).into_iter().map(|(from, to)| (*key, from, to)));
+        for (key, kept) in from_first.iter().chain(before) {
+            let room = each.min(max.saturating_sub(gaps.len()));
+            gaps.extend(kept.chain.gaps(room).into_iter().map(|(from, to)| (**key, from, to)));
         }
         gaps
     }
@@ -254,6 +259,9 @@ impl Chains {
         self.chains.range(first..).take_while(move |(key, _)| key.node == node)
     }
 }
+
+/// Ranges that each chain may ask for in its turn, however many chains have gaps.
+const GAPS_PER_CHAIN_MIN: usize = 16;
 
 /// HD-06: the named key set lists the node as an active key of the header's member.
 fn check_listed(signed: &SignedHeader, key_set: &KeySet) -> Result<(), FormError> {

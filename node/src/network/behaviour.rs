@@ -16,7 +16,10 @@ use refpoint_protocol::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{NetworkConfig, copies::Copies, names, pending::PendingPerPrefix, repair::RepairCodec};
+use super::{
+    NetworkConfig, copies::Copies, names, one_dial::OneDialPerNode, pending::PendingPerPrefix,
+    repair::RepairCodec,
+};
 
 /// The swarm's behaviour. The limits come first: what they deny costs the others nothing.
 #[derive(NetworkBehaviour)]
@@ -24,6 +27,7 @@ pub(super) struct Behaviour {
     pending: PendingPerPrefix,
     limits: connection_limits::Behaviour,
     memory: memory_connection_limits::Behaviour,
+    one_dial: OneDialPerNode,
     pub(super) gossip: gossipsub::Behaviour<Copies>,
     pub(super) repair: request_response::Behaviour<RepairCodec>,
     pub(super) relay: libp2p_stream::Behaviour,
@@ -47,6 +51,7 @@ impl Behaviour {
             pending: PendingPerPrefix::new(PENDING_PER_PREFIX_MAX),
             limits: connection_limits::Behaviour::new(limits),
             memory: memory_connection_limits::Behaviour::with_max_bytes(config.memory_bytes_max),
+            one_dial: OneDialPerNode::default(),
             gossip: gossip(config.federation, copies)?,
             repair: request_response::Behaviour::with_codec(
                 RepairCodec,

@@ -1,8 +1,8 @@
 //! The table of connections: at most two a pair for a moment, and the rule that closes the spare.
 //!
 //! Both sides apply one rule to the same facts: of two connections that different sides dialled, the lower
-//! node's stays; of two that one side dialled, the newer, since nobody dials a node that it is connected
-//! with. The spare is closed only when the one that stays has answered a ping since both were there, so a
+//! node's stays; of two that one side dialled, the newer, since nobody keeps two that it dialled with one
+//! node ([`super::one_dial`]). The spare is closed only when the one that stays has answered a ping since both were there, so a
 //! dead connection never costs a live one.
 
 use std::{

@@ -42,6 +42,8 @@ pub struct RepairSession {
     work: Differences,
     bodies: VecDeque<ContentHash>,
     wants: Wants,
+    /// Which gaps come first.
+    turn: u64,
     report: Report,
 }
 
@@ -154,6 +156,7 @@ impl RepairSession {
             work: Differences::default(),
             bodies: VecDeque::new(),
             wants: Wants::Headers,
+            turn: digest.time.as_millis(),
             report,
         };
         (session, RepairRequest::Digest(digest))
@@ -340,7 +343,7 @@ impl RepairSession {
         let chains = evidence.chains();
         self.wants = match self.wants {
             Wants::Headers => {
-                let gaps = chains.gaps(REPAIR_CHAINS_MAX);
+                let gaps = chains.gaps(REPAIR_CHAINS_MAX, self.turn);
                 let compared = gaps.into_iter().filter(|(chain, ..)| evidence.is_compared(chain.key_set));
                 self.work.chains.extend(compared.map(|(chain, from, to)| ChainRequest { chain, from, to }));
                 self.work.fetch.extend(chains.missing_names().take(REPAIR_IDS_MAX).map(DocumentId::from));

@@ -193,12 +193,6 @@ impl World {
         self.replies.remove(&id).expect("every command is answered")
     }
 
-    pub(crate) fn import(&mut self, node: usize, document: AnyDocument) -> Result<Reply, CommandRefused> {
-        let documents = vec![Ok(document)];
-        let batch = Batch { from: None, documents, bodies: Vec::new(), carriage: Carriage::Hand };
-        self.command(node, Command::Import(batch))
-    }
-
     /// Lets virtual time pass, with every wakeup that falls into it.
     pub(crate) fn run_for(&mut self, duration: Duration) {
         let end = self.now.after(duration);

@@ -175,7 +175,7 @@ fn a_newcomer_has_everything_after_one_repair() {
     assert_eq!(report.ending, Ending::Complete);
     assert_equal(&empty, &full);
     assert!(empty.evidence.directory().missing_bodies().is_empty());
-    assert!(empty.evidence.chains().gaps(1).is_empty());
+    assert!(empty.evidence.chains().gaps(1, 0).is_empty());
     let report = repair(&mut empty, &mut full);
     assert_eq!((report.differed, report.received_bytes, report.given_bytes), (vec![], 0, 0));
 }
@@ -192,6 +192,40 @@ fn what_the_other_lacks_is_given() {
     assert!(report.given_bytes > 0);
     assert_equal(&empty, &full);
     assert!(empty.evidence.directory().missing_bodies().is_empty());
+}
+
+#[test]
+fn a_chain_full_of_gaps_keeps_no_other_chains_gap_open() {
+    let federation = federation();
+    let mut node = TestNode::new(&federation, 1);
+    node.take(Bearer::Local, federation.founding.any());
+    let mut writers: Vec<_> = federation
+        .units
+        .iter()
+        .map(|unit| {
+            node.take(Bearer::Local, unit.key_set.any());
+            ChainWriter::new(&federation, unit, 0, ChainKind::NodeRecord)
+        })
+        .collect();
+    // The first by key publishes every other header of a long chain, the others lack one.
+    writers.sort_by_key(|writer| writer.key);
+    for (number, writer) in writers.iter_mut().enumerate() {
+        let length = if number == 0 { 100 } else { 3 };
+        for sequence in 0..length {
+            let header = writer.write(&body(&node_record(1)));
+            if sequence % 2 == 0 {
+                node.take(Bearer::Local, header);
+            }
+        }
+    }
+    let chains = node.evidence.chains();
+    assert_eq!(chains.gaps(1_024, 0).len(), 52, "all where all fit");
+    let asked = |max, turn| -> std::collections::BTreeSet<_> {
+        chains.gaps(max, turn).into_iter().map(|(chain, ..)| chain).collect()
+    };
+    assert_eq!(asked(32, 0).len(), 4, "each has its part");
+    let some = (0..64).flat_map(|turn| asked(4, turn * 60_000)).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(some.len(), 4, "and where not all fit, its turn");
 }
 
 #[test]
@@ -261,7 +295,7 @@ fn more_than_a_frame_holds_comes_in_several() {
     }
     let report = repair(&mut empty, &mut full);
     assert_eq!(report.ending, Ending::Complete);
-    assert!(empty.evidence.chains().gaps(1).is_empty());
+    assert!(empty.evidence.chains().gaps(1, 0).is_empty());
     assert_equal(&empty, &full);
     let mut other = TestNode::new(&federation, 3);
     let report = repair(&mut full, &mut other);

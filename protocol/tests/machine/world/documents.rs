@@ -6,7 +6,7 @@ use refpoint_protocol::{
         repair::{Documents, RepairRequest, RepairResponse},
     },
     ids::HeaderId,
-    machine::Input,
+    machine::{Batch, Carriage, Command, CommandRefused, Input, Reply},
     membership::{charter::Charter, key_set::KeySet},
     testing,
 };
@@ -14,6 +14,12 @@ use refpoint_protocol::{
 use super::{OWN_REQUEST, World};
 
 impl World {
+    pub(crate) fn import(&mut self, node: usize, document: AnyDocument) -> Result<Reply, CommandRefused> {
+        let documents = vec![Ok(document)];
+        let batch = Batch { from: None, documents, bodies: Vec::new(), carriage: Carriage::Hand };
+        self.command(node, Command::Import(batch))
+    }
+
     /// Charter version 2, signed by all stewards.
     pub(crate) fn successor(&self, change: impl FnOnce(&mut Charter)) -> AnyDocument {
         let mut charter = self.federation.founding.payload().clone();
