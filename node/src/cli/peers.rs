@@ -9,7 +9,7 @@ use super::{
 };
 use crate::api::views::{
     instant::Instant,
-    peer::{Direction, PeerView},
+    peer::{Direction, FaultView, PeerView},
 };
 
 /// List the other members' nodes: direction, transport, latency, last contact, and a plain reason when down.
@@ -60,7 +60,8 @@ fn row(peer: &PeerView, now: Instant) -> [String; 8] {
         let wait = next.timestamp().since(now.timestamp()).as_secs();
         if wait == 0 { "dialled now".to_owned() } else { format!("dialled in {}", human::duration(wait)) }
     });
-    let why: Vec<String> = [peer.reason.as_deref().map(line), next].into_iter().flatten().collect();
+    let why: Vec<String> =
+        [peer.reason.as_deref().map(line), next, broken(&peer.faults)].into_iter().flatten().collect();
     [
         peer.member.to_string(),
         line(&peer.names.en),
@@ -71,4 +72,24 @@ fn row(peer: &PeerView, now: Instant) -> [String; 8] {
         contact,
         why.join("; "),
     ]
+}
+
+/// What it did that no honest node does; the rules stand in `protocol/VALIDATION.md`.
+fn broken(faults: &[FaultView]) -> Option<String> {
+    let rules: Vec<String> =
+        faults.iter().map(|fault| format!("{} {} times", line(&fault.rule), fault.count)).collect();
+    (!rules.is_empty()).then(|| format!("broke {}", rules.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broken_rules_are_named_with_how_often() {
+        let fault = |rule: &str, count| FaultView { rule: rule.to_owned(), count };
+        assert_eq!(broken(&[]), None);
+        let shown = broken(&[fault("DO-04", 3), fault("NET-2", 1)]);
+        assert_eq!(shown.as_deref(), Some("broke DO-04 3 times, NET-2 1 times"));
+    }
 }

@@ -15,7 +15,7 @@ use std::{path::PathBuf, sync::Arc};
 use refpoint_protocol::{
     directory::own_chain::Standing,
     document::{Envelope, encode},
-    ids::{DocumentId, MemberCode, MessageId},
+    ids::{DocumentId, MemberCode},
     machine::{Batch, Carriage, Command, CommandRefused, Reply},
     message::body::Body,
     relay::views::MessageView as Held,
@@ -97,9 +97,7 @@ impl NodeBackend {
         let prefix = id.clone();
         self.look(move |machine, _| {
             let relay = machine.messages();
-            let sent = relay.outbox().into_iter().filter(|sent| sent.statement.is_none()).map(|sent| sent.id);
-            let ids: Vec<MessageId> = relay.inbox().into_iter().map(|row| row.id).chain(sent).collect();
-            let id = prefix.resolve(ids)?;
+            let id = prefix.resolve(relay.ids())?;
             relay.message(&id).ok_or(BackendError::UnknownMessage { id: prefix.as_str().to_owned() })
         })
         .await?
@@ -267,16 +265,12 @@ impl Backend for NodeBackend {
         let held: Vec<Held> = self
             .look(move |machine, _| match folder {
                 MessageBox::Inbox => {
-                    let rows = machine.messages().inbox().into_iter();
-                    let open = rows.filter(|row| all || (row.acknowledged.is_none() && !row.withdrawn));
-                    open.take(limit).map(Held::Received).collect()
+                    let page = machine.messages().inbox_page(all, limit);
+                    page.into_iter().map(Held::Received).collect()
                 }
                 MessageBox::Outbox => {
-                    let rows = machine.messages().outbox().into_iter().filter(|row| row.statement.is_none());
-                    let waits = |row: &refpoint_protocol::relay::views::SentView| {
-                        row.content && row.recipients.iter().any(|recipient| recipient.acknowledged.is_none())
-                    };
-                    rows.filter(|row| all || waits(row)).take(limit).map(Held::Sent).collect()
+                    let page = machine.messages().outbox_page(all, limit);
+                    page.into_iter().map(Held::Sent).collect()
                 }
             })
             .await?;

@@ -85,6 +85,7 @@ pub(crate) fn facts() -> StatusFacts {
         alert_failure: None,
         alert_configured: true,
         newer_documents: 0,
+        bugs: 0,
     }
 }
 
@@ -112,6 +113,7 @@ pub(crate) fn peers() -> Vec<PeerView> {
         last_contact: Some(at("11:59:59")),
         reason: None,
         next_dial: None,
+        faults: Vec::new(),
     };
     let down = PeerView {
         member: member("BR"),
@@ -127,6 +129,7 @@ pub(crate) fn peers() -> Vec<PeerView> {
         last_contact: None,
         reason: Some("no answer at 192.0.2.2:4001".into()),
         next_dial: Some(at("12:01:00")),
+        faults: Vec::new(),
     };
     vec![down, up]
 }

@@ -5,7 +5,11 @@
 
 mod custody;
 
+mod page;
+
 use serde::Serialize;
+
+pub use self::page::Unseen;
 
 use custody::custodians;
 pub use custody::{CustodianView, HeldView};

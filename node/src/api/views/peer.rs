@@ -42,6 +42,18 @@ pub struct PeerView {
     /// When it is dialled next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_dial: Option<Instant>,
+    /// Rules that it broke since this node was started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultView>,
+}
+
+/// A rule that a peer broke.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultView {
+    /// The rule's id in `protocol/VALIDATION.md`.
+    pub rule: String,
+    /// How often.
+    pub count: u64,
 }
 
 /// Who opened a connection.

@@ -141,6 +141,9 @@ pub struct StatusFacts {
     pub alert_configured: bool,
     /// Documents that this version cannot read: a sign that others run a newer one.
     pub newer_documents: u64,
+    /// How often this program broke a rule of its own since the start: zero, or something to report.
+    #[serde(default)]
+    pub bugs: u64,
 }
 
 /// The member's key set.

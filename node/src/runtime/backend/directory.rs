@@ -11,6 +11,7 @@ use refpoint_protocol::{
     ids::{MemberCode, NodeKey},
     machine::Machine,
     membership::{KeyState, MemberView as Listed, key_set::NodeState},
+    peers::PeerFaults,
     time::Timestamp,
 };
 
@@ -21,7 +22,7 @@ use crate::{
         },
         instant::Instant,
         names::MemberNames,
-        peer::{Direction, PeerView},
+        peer::{Direction, FaultView, PeerView},
         send::RecipientContact,
         status::ChainState,
     },
@@ -103,6 +104,7 @@ pub(super) fn peers(machine: &Machine, network: Vec<PeerRow>, now: Timestamp) ->
             last_contact: None,
             reason: Some(reason.to_owned()),
             next_dial: None,
+            faults: machine.faults().of(&listing.node).map(faults).unwrap_or_default(),
         };
         known.insert((listing.member.clone(), listing.node), view);
     }
@@ -133,6 +135,10 @@ pub(super) fn peers(machine: &Machine, network: Vec<PeerRow>, now: Timestamp) ->
         }
     }
     known.into_values().collect()
+}
+
+fn faults(faults: &PeerFaults) -> Vec<FaultView> {
+    faults.by_rule().map(|(rule, count)| FaultView { rule: rule.to_owned(), count }).collect()
 }
 
 /// Whether this node signs its own chain, in the API's words.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use refpoint_protocol::{
     directory::view::Age, machine::Machine, membership::NodeStanding, message::header::Precedence,
-    time::Timestamp,
+    relay::views::Unseen, time::Timestamp,
 };
 
 use super::{Operator, directory::chain_state};
@@ -103,6 +103,7 @@ pub(super) fn facts(machine: &Machine, now: Timestamp, operator: &Operator, arou
         alert_failure,
         alert_configured: operator.alert_configured,
         newer_documents: machine.newer(),
+        bugs: machine.bugs(),
     }
 }
 
@@ -128,13 +129,10 @@ fn digest(machine: &Machine) -> String {
 }
 
 fn unacknowledged(machine: &Machine) -> Vec<Unacknowledged> {
-    let inbox = machine.messages().inbox();
+    let unseen = machine.messages().unseen();
     let waiting = |precedence: Precedence| {
-        let rows = inbox.iter().filter(|row| row.precedence == precedence && !row.drill && !row.withdrawn);
-        let rows: Vec<_> = rows.filter(|row| row.acknowledged.is_none()).collect();
-        let oldest = rows.iter().min_by_key(|row| (row.received, row.id))?;
-        let (count, oldest_id, oldest) = (rows.len() as u64, oldest.id, oldest.received.into());
-        Some(Unacknowledged { precedence, count, oldest, oldest_id })
+        let Unseen { count, oldest: (oldest, oldest_id) } = *unseen.get(&precedence)?;
+        Some(Unacknowledged { precedence, count, oldest: oldest.into(), oldest_id })
     };
     Precedence::ALL.into_iter().filter_map(waiting).collect()
 }

@@ -167,6 +167,10 @@ fn mesh(facts: &StatusFacts, found: &mut Found) {
         let what = format!("{} documents are newer than this program can read", facts.newer_documents);
         found.add(Health::Ok, "newer-documents", what, "plan an upgrade of refpoint");
     }
+    if facts.bugs > 0 {
+        let what = format!("this program broke {} rules of its own since it was started", facts.bugs);
+        found.add(Health::Degraded, "bug", what, "report it with the node's log; the node goes on");
+    }
 }
 
 fn machine(facts: &StatusFacts, found: &mut Found) {
