@@ -347,6 +347,12 @@ pub const CUSTODY_ROWS_PER_MEMBER_MAX: usize = 4_096;
 /// Parcels in custody here, with the answers that wait: a kilobyte of memory each.
 pub const CUSTODY_ROWS_MAX: usize = 65_536;
 
+/// Parcels that one member may hand over for custody at once: each is written to the disk.
+pub const CUSTODY_BURST: u32 = 1_024;
+
+/// The interval that earns a member one more parcel in custody: 50 a second.
+pub const CUSTODY_INTERVAL: Duration = Duration::from_millis(20);
+
 /// How long after a parcel's expiry its answer waits for a sender that is away.
 pub const CUSTODY_ANSWER_KEPT: Duration = Duration::from_secs(14 * 86_400);
 

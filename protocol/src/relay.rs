@@ -19,6 +19,7 @@ mod lane;
 mod offer;
 mod outbox;
 pub mod parcel;
+mod rate;
 pub mod receipt;
 mod restore;
 mod retry;

@@ -10,7 +10,11 @@ use std::{
     thread,
 };
 
-use refpoint_protocol::{document::Envelope, ids::NodeKey, limits::REPAIR_BYTES_MAX};
+use refpoint_protocol::{
+    document::Envelope,
+    ids::NodeKey,
+    limits::{AGEING_INTERVAL, REPAIR_BYTES_MAX},
+};
 
 /// Who asked for the work: the shares are counted by this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,6 +106,7 @@ struct State {
     /// Bytes of each peer that waits.
     waiting: BTreeMap<NodeKey, usize>,
     closed: bool,
+    taken: u64,
 }
 
 struct Shared {
@@ -124,7 +129,7 @@ impl Shared {
     fn next(&self) -> Option<Work> {
         let mut state = self.lock();
         loop {
-            let next = state.queues.values_mut().find_map(VecDeque::pop_front);
+            let next = state.next();
             if let Some((source, work)) = next {
                 if let Source::Peer { node, bytes } = source {
                     state.finished(node, bytes);
@@ -140,6 +145,22 @@ impl Shared {
 }
 
 impl State {
+    /// The next piece of work: the most urgent, and every so often one of the others that wait, each kind in its
+    /// turn. So charters, key sets and fork proofs are verified however many urgent parcels there are.
+    fn next(&mut self) -> Option<(Source, Work)> {
+        self.taken += 1;
+        if self.taken.is_multiple_of(AGEING_INTERVAL) {
+            let lesser = self.queues.values_mut().filter(|queue| !queue.is_empty()).skip(1);
+            let mut lesser: Vec<_> = lesser.collect();
+            let turn = usize::try_from(self.taken / AGEING_INTERVAL).unwrap_or_default();
+            let count = lesser.len().max(1);
+            if let Some(queue) = lesser.get_mut(turn % count) {
+                return queue.pop_front();
+            }
+        }
+        self.queues.values_mut().find_map(VecDeque::pop_front)
+    }
+
     fn take(&mut self, peer: NodeKey, bytes: usize, urgency: Urgency) -> Result<(), ShareUsedUp> {
         let weight = bytes.max(PIECE_BYTES_MIN);
         let of_peer = self.waiting.get(&peer).copied().unwrap_or_default();
@@ -245,5 +266,30 @@ mod tests {
             panic!("a peer's")
         };
         assert!(bytes >= frame.len() * size_of::<Envelope>(), "{bytes}");
+    }
+
+    #[test]
+    fn an_urgent_flood_starves_neither_messages_nor_the_directory() {
+        let pool = Pool::start(1).unwrap();
+        let (sender, receiver) = mpsc::channel();
+        let (open, gate) = mpsc::channel::<()>();
+        pool.submit(Source::Own, Urgency::Urgent, move || gate.recv().unwrap()).unwrap();
+        let submit = |urgency: Urgency, times: usize| {
+            for _ in 0..times {
+                let sender = sender.clone();
+                pool.submit(Source::Own, urgency, move || sender.send(urgency).unwrap()).unwrap();
+            }
+        };
+        submit(Urgency::Background, 2);
+        submit(Urgency::Normal, 2);
+        submit(Urgency::Urgent, 100);
+        open.send(()).unwrap();
+        drop(sender);
+        let order: Vec<_> = receiver.iter().collect();
+        let last = |urgency| order.iter().rposition(|it| *it == urgency).unwrap();
+        assert_eq!(order.len(), 104);
+        assert!(last(Urgency::Normal) < 48 && last(Urgency::Background) < 48, "{order:?}");
+        let urgent_first = order.iter().take(40).filter(|it| **it == Urgency::Urgent).count();
+        assert!(urgent_first >= 34, "{urgent_first}");
     }
 }

@@ -17,6 +17,7 @@ use super::{
     exchange::{Outgoing, Ticket},
     lane::{Bounds, Lane, Place},
     parcel::Class,
+    rate::Rates,
     receipt::{Receipt, ReceiptWord, RefusalReason},
     retry::Timer,
     rows::{CustodyKey, CustodyRow, encode_row},
@@ -49,6 +50,7 @@ pub(super) struct Custody {
     connected: BTreeSet<NodeKey>,
     shares: BTreeMap<MemberCode, Share>,
     bytes: u64,
+    rates: Rates,
 }
 
 /// One parcel in custody, or the answer that it got.

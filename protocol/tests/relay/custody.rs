@@ -267,3 +267,35 @@ fn a_custodian_without_room_says_so_and_another_is_asked() {
     world.settle();
     assert_eq!(shown(&world, message).custodians.len(), 1);
 }
+
+#[test]
+fn flash_overtakes_routine_into_custody_and_out_of_it_and_routine_is_not_starved() {
+    let mut world = World::new(92, &["BR", "JO", "KE"]);
+    world.kill("KE");
+    world.connect("BR", "JO");
+    let routine: Vec<_> =
+        (0..40).map(|_| world.submit("BR", &["KE"], Precedence::Routine).unwrap()).collect();
+    // Nothing arrives at JO: its window fills with routine, and keeps a reserve.
+    world.loss_percent = 100;
+    world.run(CUSTODY_AFTER + SECOND);
+    let asked = |world: &World, message| shown(world, message).custodians_asked;
+    let handed = routine.iter().filter(|message| asked(&world, **message) > 0).count();
+    assert!((20..40).contains(&handed), "{handed}");
+    let flash = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
+    world.run(CUSTODY_AFTER_URGENT + SECOND);
+    assert_eq!(asked(&world, flash), 1);
+    world.loss_percent = 0;
+    world.run(SECOND * 120);
+    assert_eq!(held(&world, "JO"), 41);
+    // Taken last, handed over first; and of the rest nothing waits for ever.
+    world.kill("BR");
+    world.start("KE");
+    world.connect("JO", "KE");
+    world.settle();
+    let arrived = |event: &RelayEvent| match event {
+        RelayEvent::MessageArrived { message, .. } => Some(*message),
+        _ => None,
+    };
+    let order: Vec<_> = world.nodes["KE"].events.iter().filter_map(arrived).collect();
+    assert_eq!((order.first(), order.len()), (Some(&flash), 41));
+}

@@ -2,7 +2,10 @@
 
 use refpoint_protocol::{
     ids::{MessageId, SealingKeyId},
-    limits::{CUSTODY_AFTER_URGENT, CUSTODY_AGAIN, CUSTODY_BYTES_PER_MEMBER_MAX, EXPIRY_DEFAULT, EXPIRY_MAX},
+    limits::{
+        CUSTODY_AFTER_URGENT, CUSTODY_AGAIN, CUSTODY_BURST, CUSTODY_BYTES_PER_MEMBER_MAX, EXPIRY_DEFAULT,
+        EXPIRY_MAX,
+    },
     message::header::Precedence,
     relay::{
         event::{CustodyEnd, RelayEvent},
@@ -284,4 +287,28 @@ fn an_echo_is_never_echoed() {
     world.run(SECOND);
     assert_eq!(world.nodes["JO"].faults.iter().filter(|fault| fault.is_penalised()).count(), 0);
     assert_eq!(custody_rows(&world, "JO"), 0);
+}
+
+#[test]
+fn a_member_that_hands_over_too_fast_is_held_back_and_nobody_else() {
+    let mut world = World::new(111, &["BR", "FR", "JO", "KE"]);
+    world.kill("KE");
+    world.connect("BR", "JO");
+    world.connect("FR", "JO");
+    let burst = u64::from(CUSTODY_BURST);
+    for number in 0..burst + 100 {
+        let parcel = parcel(&world, number, Class::Urgent, 64);
+        hand(&mut world, "BR", parcel);
+    }
+    assert_eq!(held(&world, "JO") as u64, burst);
+    let other = parcel(&world, 9_000, Class::Normal, 64);
+    hand(&mut world, "FR", other);
+    assert_eq!(held(&world, "JO") as u64, burst + 1);
+    world.settle();
+    for number in 5_000..5_100 {
+        let parcel = parcel(&world, number, Class::Urgent, 64);
+        hand(&mut world, "BR", parcel);
+    }
+    let earned = held(&world, "JO") as u64 - burst - 1;
+    assert!((40..60).contains(&earned), "{earned} in a second");
 }

@@ -4,8 +4,8 @@ use super::{Custody, Kept, Progress, confirm, refuse};
 use crate::{
     ids::{MemberCode, NodeKey},
     limits::{
-        CLOCK_SKEW_MAX, CUSTODY_BYTES_MAX, CUSTODY_BYTES_PER_MEMBER_MAX, CUSTODY_ROWS_MAX,
-        CUSTODY_ROWS_PER_MEMBER_MAX, EXPIRY_MAX, SEALED_BYTES_MAX, URGENT_RESERVE,
+        CLOCK_SKEW_MAX, CUSTODY_BURST, CUSTODY_BYTES_MAX, CUSTODY_BYTES_PER_MEMBER_MAX, CUSTODY_INTERVAL,
+        CUSTODY_ROWS_MAX, CUSTODY_ROWS_PER_MEMBER_MAX, EXPIRY_MAX, SEALED_BYTES_MAX, URGENT_RESERVE,
     },
     relay::{
         book::MemberStatus,
@@ -43,6 +43,9 @@ impl Custody {
         }
         let size = (parcel.ciphertext.len() + parcel.sealed.len()) as u64;
         match self.judge(turn, from, &parcel.label, size, known) {
+            Ok(by) if !self.rates.allow(&by, CUSTODY_BURST, CUSTODY_INTERVAL, turn.now) => {
+                refuse(turn, key, class, RefusalReason::TooFast);
+            }
             Ok(by) => self.keep(turn, key, by, size, parcel),
             Err(reason) => refuse(turn, key, class, reason),
         }

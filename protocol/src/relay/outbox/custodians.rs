@@ -204,7 +204,8 @@ impl Outbox {
             ReceiptWord::Custody => self.on_custody(turn, custodian, receipt, verified.envelope()),
             ReceiptWord::Refused => {
                 let reason = receipt.reason.unwrap_or(RefusalReason::Invalid);
-                let until = reason.is_passing().then(|| turn.now.after(CUSTODIAN_REST));
+                let rest = if reason == RefusalReason::TooFast { CUSTODY_AGAIN } else { CUSTODIAN_REST };
+                let until = reason.is_passing().then(|| turn.now.after(rest));
                 self.on_custody_over(turn, custodian, receipt, reason, until);
             }
             ReceiptWord::Delivered | ReceiptWord::Reseal => {}

@@ -1,0 +1,66 @@
+//! How often one member may have something done: a burst, then a steady rate.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{ids::MemberCode, limits::MEMBERS_MAX, time::Timestamp};
+
+/// The allowance of every member.
+#[derive(Default)]
+pub(super) struct Rates {
+    members: BTreeMap<MemberCode, Allowance>,
+}
+
+struct Allowance {
+    left: u32,
+    /// Since when the next one is earned.
+    since: Timestamp,
+}
+
+impl Rates {
+    /// Whether one more is within the member's allowance, which it uses up.
+    pub(super) fn allow(
+        &mut self,
+        member: &MemberCode,
+        burst: u32,
+        interval: Duration,
+        now: Timestamp,
+    ) -> bool {
+        if !self.members.contains_key(member) && self.members.len() >= MEMBERS_MAX {
+            // Whoever has been silent longest has its full burst again soonest.
+            let silent = self.members.iter().min_by_key(|(_, it)| it.since).map(|(member, _)| member.clone());
+            silent.and_then(|member| self.members.remove(&member));
+        }
+        let allowance = self.members.entry(member.clone()).or_insert(Allowance { left: burst, since: now });
+        let earned = now.since(allowance.since).as_millis() / interval.as_millis().max(1);
+        let earned = u32::try_from(earned).unwrap_or(u32::MAX);
+        if earned >= burst - allowance.left.min(burst) {
+            *allowance = Allowance { left: burst, since: now };
+        } else {
+            allowance.left += earned;
+            allowance.since = allowance.since.after(interval.saturating_mul(earned));
+        }
+        allowance.left.checked_sub(1).map(|left| allowance.left = left).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+
+    #[test]
+    fn a_burst_is_allowed_then_a_steady_rate_and_each_member_has_its_own() {
+        let mut rates = Rates::default();
+        let (br, fr) = ("BR".parse().unwrap(), "FR".parse().unwrap());
+        let mut taken = |member: &MemberCode, millis: u64, asked: usize| {
+            let now = Timestamp::from_millis(1_000 + millis);
+            (0..asked).filter(|_| rates.allow(member, 10, Duration::from_millis(20), now)).count()
+        };
+        assert_eq!(taken(&br, 0, 50), 10);
+        assert_eq!(taken(&br, 19, 50), 0);
+        assert_eq!(taken(&br, 50, 50), 2);
+        assert_eq!(taken(&br, 60, 50), 1, "what was earned in part is not lost");
+        assert_eq!(taken(&fr, 60, 50), 10);
+        assert_eq!(taken(&br, 10_000, 50), 10);
+    }
+}
