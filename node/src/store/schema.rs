@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The schema that this version writes.
-pub(super) const CURRENT: u32 = 1;
+pub(super) const CURRENT: u32 = 2;
 
 /// One step of an upgrade, done for the report that opening returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,11 @@ pub(super) struct Migration {
 }
 
 /// Every step that there has been, oldest first.
-pub(super) const MIGRATIONS: &[Migration] = &[];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    // Parcels in custody have tables of their own: nothing to rewrite, but a program that does not know them
+    // would keep them and never hand them over.
+    Migration { from: 1, run: |_| Ok(0) },
+];
 
 /// Reads the schema file; refuses a newer folder before anything is changed. `None` is a new folder.
 pub(super) fn guard(layout: &Layout, known: u32) -> Result<Option<u32>, OpenError> {
@@ -188,19 +192,20 @@ mod tests {
         for key in [b"a", b"b"] {
             store.apply(&[Change::put(Table::OwnState, *key, *b"1")]).unwrap();
         }
-        let first = Migration { from: 1, run: |store| lengthen(store, 2) };
-        let second = Migration { from: 2, run: |store| lengthen(store, 3) };
-        let broken = [Migration { from: 2, run: failing }, first];
-        let error = migrate(&store, &broken, 1, 3).unwrap_err();
-        assert!(matches!(error, OpenError::Migration { from: 2, .. }), "{error}");
-        assert_eq!(founding(&store).unwrap(), Founding::Schema(2), "the first step counts");
+        let (now, next, last) = (CURRENT, CURRENT + 1, CURRENT + 2);
+        let first = Migration { from: now, run: |store| lengthen(store, 2) };
+        let second = Migration { from: next, run: |store| lengthen(store, 3) };
+        let broken = [Migration { from: next, run: failing }, first];
+        let error = migrate(&store, &broken, now, last).unwrap_err();
+        assert!(matches!(error, OpenError::Migration { from, .. } if from == next), "{error}");
+        assert_eq!(founding(&store).unwrap(), Founding::Schema(next), "the first step counts");
         assert!(
-            matches!(guard(&store.layout, 1), Err(OpenError::NewerSchema { found: 3, .. })),
+            matches!(guard(&store.layout, now), Err(OpenError::NewerSchema { found, .. }) if found == last),
             "an older program stays out from the first step on"
         );
-        let report = migrate(&store, &[second], 2, 3).unwrap();
-        assert_eq!(report, [Migrated { from: 2, to: 3, rows: 0 }], "repeating a step is harmless");
-        assert_eq!(founding(&store).unwrap(), Founding::Schema(3));
+        let report = migrate(&store, &[second], next, last).unwrap();
+        assert_eq!(report, [Migrated { from: next, to: last, rows: 0 }], "repeating a step is harmless");
+        assert_eq!(founding(&store).unwrap(), Founding::Schema(last));
         for key in [b"a", b"b"] {
             assert_eq!(store.value(Table::OwnState, key).unwrap(), Some(b"1++".to_vec()));
         }
@@ -211,6 +216,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path());
         assert_eq!(migrate(&store, MIGRATIONS, CURRENT, CURRENT).unwrap(), []);
-        assert!(matches!(migrate(&store, &[], 1, 2), Err(OpenError::Migration { from: 1, .. })));
+        let missing = migrate(&store, &[], CURRENT, CURRENT + 1);
+        assert!(matches!(missing, Err(OpenError::Migration { from: CURRENT, .. })));
     }
 }

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use refpoint::store::{Keys, SledStore, Store};
+use refpoint::store::{Keys, Migrated, SledStore, Store};
 use refpoint_protocol::storage::Table;
 
 use super::{LARGE, open, options, put, storage_key, value};
@@ -24,16 +24,28 @@ fn records(table: Table) -> [(Vec<u8>, Vec<u8>); 2] {
 
 #[test]
 fn a_folder_of_schema_1_opens_with_all_that_is_in_it() {
+    let migrated = [Migrated { from: 1, to: 2, rows: 0 }];
+    opens(1, &migrated, |table| !matches!(table, Table::Custody | Table::CustodyParcels));
+}
+
+#[test]
+fn a_folder_of_schema_2_opens_with_all_that_is_in_it() {
+    opens(2, &[], |_| true);
+}
+
+/// Opens a copy of a fixture: what it was migrated by, and which tables it had.
+fn opens(schema: u32, migrated: &[Migrated], had: impl Fn(Table) -> bool) {
     let copy = tempfile::tempdir().unwrap();
-    copy_folder(&fixture(1), copy.path());
+    copy_folder(&fixture(schema), copy.path());
     let (store, opened) = open(copy.path());
-    assert!(!opened.is_new && opened.recovered.is_none() && opened.migrated.is_empty(), "{opened:?}");
+    assert!(!opened.is_new && opened.recovered.is_none() && opened.migrated == migrated, "{opened:?}");
     assert_eq!(opened.checked, None, "the folder was closed in order");
     for table in Table::ALL {
         let rows: Vec<_> = store.scan(table, Keys::All).collect::<Result<_, _>>().unwrap();
-        assert!(rows == records(table), "{}", table.name());
+        let expected = if had(table) { records(table).to_vec() } else { Vec::new() };
+        assert!(rows == expected, "{}", table.name());
     }
-    assert_eq!(fs::read_to_string(copy.path().join("schema")).unwrap(), "refpoint storage schema 1\n");
+    assert_eq!(fs::read_to_string(copy.path().join("schema")).unwrap(), "refpoint storage schema 2\n");
 }
 
 #[test]
