@@ -290,6 +290,18 @@ fn an_echo_is_never_echoed() {
 }
 
 #[test]
+fn a_refusal_of_what_nobody_sent_is_not_echoed() {
+    let mut world = World::new(112, &["BR", "FR", "KE"]);
+    world.connect("BR", "FR");
+    let strange = MessageId::from_bytes([7; 32]);
+    let refused = said(&world, strange, "KE", ReceiptWord::Refused);
+    let borne = world.receipt("KE", "BR", &refused);
+    world.input("FR", borne);
+    world.settle();
+    assert_eq!((world.nodes["FR"].borne_sent, world.nodes["BR"].borne_sent), (0, 0));
+}
+
+#[test]
 fn a_member_that_hands_over_too_fast_is_held_back_and_nobody_else() {
     let mut world = World::new(111, &["BR", "FR", "JO", "KE"]);
     world.kill("KE");

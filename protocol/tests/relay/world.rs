@@ -63,6 +63,7 @@ pub(super) struct Node {
     pub(super) dies_after: Option<usize>,
     pub(super) persists: usize,
     pub(super) parcels_sent: usize,
+    pub(super) borne_sent: usize,
     refused: BTreeSet<Ticket>,
     run: u64,
 }
@@ -128,6 +129,7 @@ impl World {
             dies_after: None,
             persists: 0,
             parcels_sent: 0,
+            borne_sent: 0,
             refused: BTreeSet::new(),
             run: 0,
         };
@@ -322,6 +324,7 @@ impl World {
                 assert!(stored, "{name} says custody of what it has not stored");
             }
             Outgoing::Parcel(_) => node.parcels_sent += 1,
+            Outgoing::Borne(_) => node.borne_sent += 1,
             _ => {}
         }
         let target = self.nodes.iter().find(|(_, node)| node_key(node) == to).map(|(name, _)| *name).unwrap();

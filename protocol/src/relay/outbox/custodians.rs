@@ -222,6 +222,10 @@ impl Outbox {
     ) {
         let receipt = verified.payload();
         let Receipt { message, node, word, .. } = *receipt;
+        if !self.entries.contains_key(&message) {
+            // An answer to what is not known here would be answered for the same reason, and so without end.
+            return turn.fault(custodian, RelayFault::ReceiptUnknown(message));
+        }
         if word == ReceiptWord::Refused {
             // So the custodian knows that it was heard.
             turn.send_borne(custodian, self.class_of(&message), verified.envelope());
