@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    directory::node_record::SealingKeyEntry,
+    directory::{clock::ClockWitnesses, node_record::SealingKeyEntry},
     evidence::Evidence,
     ids::{CharterVersion, MemberCode, NodeKey},
+    limits::{RESUME_WAIT, WITNESSES},
     membership::{
         KeyState, Membership, NodeStanding,
         charter::{MemberStatus as CharterStatus, WorkingGroup},
@@ -18,12 +19,20 @@ use crate::{
 pub(super) struct EvidenceBook<'a> {
     evidence: &'a Evidence,
     membership: Arc<Membership>,
-    clock_is_confirmed: bool,
+    clock: Option<BookClock<'a>>,
+}
+
+/// What this node's clock is judged by.
+pub(super) struct BookClock<'a> {
+    pub(super) witnesses: &'a ClockWitnesses,
+    pub(super) own: &'a MemberCode,
+    pub(super) started: Timestamp,
+    pub(super) now: Timestamp,
 }
 
 impl<'a> EvidenceBook<'a> {
-    pub(super) fn new(evidence: &'a Evidence, clock_is_confirmed: bool) -> Self {
-        Self { evidence, membership: evidence.membership(), clock_is_confirmed }
+    pub(super) fn new(evidence: &'a Evidence, clock: Option<BookClock<'a>>) -> Self {
+        Self { evidence, membership: evidence.membership(), clock }
     }
 
     /// The version that ended a member: the lowest of those that say so.
@@ -68,8 +77,13 @@ impl Book for EvidenceBook<'_> {
         self.membership.node_of(member, signer).map_or(SignerStanding::Unknown, standing)
     }
 
+    /// As many members' clocks are near this one as are asked, which after a while is one: a country may reach
+    /// no more.
     fn applies_expiry(&self) -> bool {
-        self.clock_is_confirmed
+        let Some(BookClock { witnesses, own, started, now }) = &self.clock else { return false };
+        let asked = if now.since(*started) >= RESUME_WAIT { 1 } else { WITNESSES };
+        let others = self.membership.members().filter(|member| member.is_active() && member.code != **own);
+        witnesses.confirm(*now, asked.min(others.take(asked).count()))
     }
 }
 

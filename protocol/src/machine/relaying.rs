@@ -1,8 +1,10 @@
 //! The relay's place in the machine: its orders become the node's, its facts become events and replies.
 
-use super::{Command, CommandRefused, Effect, Event, Machine, Reply, book::EvidenceBook};
+use super::{
+    Command, CommandRefused, Effect, Event, Machine, Reply,
+    book::{BookClock, EvidenceBook},
+};
 use crate::{
-    limits::{RESUME_WAIT, WITNESSES},
     relay::{
         event::RelayEvent,
         exchange::{CommandId, RelayEffect, RelayInput},
@@ -12,20 +14,12 @@ use crate::{
 
 impl Machine {
     pub(super) fn relay(&mut self, now: Timestamp, input: RelayInput, effects: &mut Vec<Effect>) {
-        let book = EvidenceBook::new(&self.evidence, self.clock_is_confirmed(now));
+        let clock =
+            BookClock { witnesses: &self.clocks, own: &self.config.member, started: self.started, now };
+        let book = EvidenceBook::new(&self.evidence, Some(clock));
         for effect in self.relay.handle(now, input, &book) {
             self.carry_relay_effect(now, effect, effects);
         }
-    }
-
-    /// Whether this node's clock may judge that a message has expired: as many members' clocks are near it as
-    /// are asked, which after a while is one, since a country may reach no more.
-    fn clock_is_confirmed(&self, now: Timestamp) -> bool {
-        let membership = self.evidence.membership();
-        let own = &self.config.member;
-        let others = membership.members().filter(|member| member.is_active() && member.code != *own);
-        let asked = if now.since(self.started) >= RESUME_WAIT { 1 } else { WITNESSES };
-        self.clocks.confirm(now, asked.min(others.take(asked).count()))
     }
 
     pub(super) fn carry_relay_effect(

@@ -98,7 +98,7 @@ impl Machine {
         let mut relay_seed = [0; 32];
         rng.fill_bytes(&mut relay_seed);
         // Nobody has confirmed the clock yet.
-        let book = EvidenceBook::new(&evidence, false);
+        let book = EvidenceBook::new(&evidence, None);
         let relay_config = RelayConfig { member, node, seed: relay_seed };
         let restored = Relay::restore(relay_config, now, &book, relay);
         let unreadable = restored.damaged.iter();
