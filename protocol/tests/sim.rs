@@ -70,7 +70,8 @@ pub(crate) struct Sim {
     pub(crate) federation: FederationId,
     pub(crate) founded: Federation,
     pub(crate) units: Vec<Unit>,
-    pub(crate) charter: Arc<Verified<Charter>>,
+    /// The charter's versions, the latest last.
+    pub(crate) charters: Vec<Arc<Verified<Charter>>>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) index: HashMap<NodeKey, usize>,
     pub(crate) network: Network,
@@ -84,6 +85,8 @@ pub(crate) struct Sim {
     /// Old connections that one side still holds beside a newer one: side, other side, connection.
     pub(crate) stale: BTreeSet<(usize, usize, u64)>,
     pub(crate) tokens: u64,
+    /// How many times less faults come than at their worst.
+    pub(crate) quiet: u64,
     /// Whether faults are held back for a while.
     pub(crate) calm: bool,
     pub(crate) violation: Option<Violation>,
@@ -93,7 +96,8 @@ pub(crate) struct Sim {
 /// A member as the simulation knows it.
 pub(crate) struct Unit {
     pub(crate) code: MemberCode,
-    pub(crate) key_set: Arc<Verified<KeySet>>,
+    /// Its key sets, the latest last.
+    pub(crate) key_sets: Vec<Arc<Verified<KeySet>>>,
     pub(crate) nodes: Vec<usize>,
     pub(crate) suspended: bool,
     /// How many node keys it ever had.
@@ -133,7 +137,7 @@ impl Sim {
         let end = now + plan.hours * HOUR;
         let mut sim = Self {
             federation: founded.id,
-            charter: Arc::clone(&founded.founding),
+            charters: vec![Arc::clone(&founded.founding)],
             units: Vec::new(),
             nodes: Vec::new(),
             index: HashMap::new(),
@@ -148,6 +152,7 @@ impl Sim {
             waiting: BTreeSet::new(),
             stale: BTreeSet::new(),
             tokens: 0,
+            quiet: 1,
             calm: false,
             violation: None,
             trace: std::env::var_os("REFPOINT_SIM_TRACE").is_some(),
@@ -158,7 +163,7 @@ impl Sim {
             founded,
         };
         for unit in 0..sim.founded.units.len() {
-            sim.enlist(unit, &mut draw);
+            sim.enlist(unit);
         }
         hostile::choose(&mut sim, &mut draw);
         for node in 0..sim.nodes.len() {
@@ -220,7 +225,10 @@ impl Sim {
     pub(crate) fn honest(&self) -> Vec<usize> {
         let good = |node: &usize| {
             let node = &self.nodes[*node];
-            node.is_up() && node.is_honest() && !self.units[self.unit_of(&node.member)].suspended
+            !node.retired
+                && node.is_up()
+                && node.is_honest()
+                && !self.units[self.unit_of(&node.member)].suspended
         };
         (0..self.nodes.len()).filter(good).collect()
     }
@@ -266,6 +274,7 @@ impl Sim {
                 self.agenda.plan(self.now + LOOK_EVERY, Event::Look);
             }
             Event::Calm => self.on_calm(),
+            Event::Care => self.take_care(),
             Event::Settled => {
                 invariants::once_faults_stopped(self);
                 self.storm();
@@ -316,7 +325,7 @@ impl Sim {
     }
 
     /// Adds a member's first node, with a folder that holds the founding and its own key set alone.
-    fn enlist(&mut self, unit: usize, _draw: &mut Draw) {
+    fn enlist(&mut self, unit: usize) {
         let founded = &self.founded.units[unit];
         let (code, signing) = (founded.code.clone(), founded.nodes[0].clone());
         let key_set = Arc::clone(&founded.key_set);
@@ -324,7 +333,8 @@ impl Sim {
         let disk = Disk::new(self.founding_rows(&[&key_set]));
         self.nodes.push(Node::new(code.clone(), signing, disk));
         self.index.insert(self.nodes[node].key, node);
-        self.units.push(Unit { code, key_set, nodes: vec![node], suspended: false, keys: 1 });
+        let key_sets = vec![key_set];
+        self.units.push(Unit { code, key_sets, nodes: vec![node], suspended: false, keys: 1 });
     }
 
     /// The rows of a new folder.

@@ -39,6 +39,8 @@ pub(crate) enum Event {
     Look,
     /// Faults stop, and later begin again.
     Calm,
+    /// People look after what a person must.
+    Care,
     /// Everything is to be in order by now.
     Settled,
 }

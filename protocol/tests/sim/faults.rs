@@ -29,7 +29,7 @@ pub(crate) enum Fault {
     Weather,
 }
 
-/// Each fault that comes by itself, with how often: minutes between two in a federation of 50.
+/// Each fault that comes by itself, with how often: minutes between two in a federation of 50 at its worst.
 const OFTEN: [(Fault, u64); 7] = [
     (Fault::Crash, 4),
     (Fault::Cut, 9),
@@ -42,6 +42,12 @@ const OFTEN: [(Fault, u64); 7] = [
 
 impl Sim {
     pub(crate) fn plan_faults(&mut self) {
+        // Most federations see now and then a fault in an hour, and a few see nothing else.
+        self.quiet = match self.draw.below(10) {
+            0 => 1,
+            1..3 => 3,
+            _ => 10,
+        };
         for (fault, _) in OFTEN {
             let wait = self.wait_for(fault);
             self.agenda.plan(self.now + wait, Event::Fault(fault));
@@ -74,6 +80,7 @@ impl Sim {
                 self.agenda.plan(self.now + delay, Event::Start { node });
             }
         }
+        self.agenda.plan(self.now + 120_000, Event::Care);
         self.agenda.plan(self.now + CALM, Event::Settled);
     }
 
@@ -210,7 +217,7 @@ impl Sim {
     fn wait_for(&mut self, fault: Fault) -> u64 {
         let kind = std::mem::discriminant(&fault);
         let often = OFTEN.iter().find(|(other, _)| std::mem::discriminant(other) == kind);
-        let minutes = often.map_or(10, |(_, minutes)| *minutes);
+        let minutes = often.map_or(10, |(_, minutes)| *minutes) * self.quiet;
         // Larger federations break more often, smaller ones not so seldom that nothing happens.
         let mean = Duration::from_secs(minutes * 60) * 50 / self.nodes.len().clamp(20, 200) as u32;
         self.draw.wait(mean)

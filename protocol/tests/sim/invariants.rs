@@ -86,6 +86,7 @@ pub(crate) fn on_event(sim: &mut Sim, at: usize, event: &NumberedEvent) {
     match &event.event {
         Event::Relay(RelayEvent::MessageArrived { message, .. }) => {
             messages::one_inbox_entry(sim, at, *message);
+            messages::signer_counted(sim, at, *message);
             sim.noticed(at, *message);
         }
         Event::ForkSeen { .. } => sim.counts.add("fork-seen"),
@@ -108,6 +109,17 @@ pub(crate) fn on_receipt(sim: &mut Sim, at: usize, receipt: &Receipt) {
             sim.violate(DURABLE_BEFORE_SAID, what);
         }
         sim.counts.receipts += 1;
+    }
+    if receipt.word == ReceiptWord::Custody {
+        let disk = &sim.nodes[at].disk;
+        let place = [receipt.message.as_bytes().as_slice(), receipt.node.as_bytes().as_slice()].concat();
+        let holds = |row: &[u8]| row.ends_with(&place) && disk.has_durably(Table::CustodyParcels, row);
+        if !disk.table(Table::CustodyParcels).any(|(row, _)| holds(row)) {
+            let what =
+                format!("{} says custody of {}, which is not on its disk", sim.name(at), receipt.message);
+            sim.violate(DURABLE_BEFORE_SAID, what);
+        }
+        sim.counts.add("custody");
     }
 }
 

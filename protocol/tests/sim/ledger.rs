@@ -35,7 +35,9 @@ pub(crate) struct Promised {
     pub(crate) node: usize,
     /// By the true time.
     pub(crate) accepted: u64,
-    pub(crate) lifetime: Duration,
+    /// By the true time or by the sender's clock, whichever is earlier: one that a clock long behind made may
+    /// be over when it is made, and its sender is told so.
+    pub(crate) expires: u64,
     /// Units.
     pub(crate) recipients: Vec<usize>,
 }
@@ -46,15 +48,21 @@ impl Ledger {
         node: usize,
         message: MessageId,
         accepted: u64,
-        lifetime: Duration,
+        expires: u64,
         recipients: Vec<usize>,
     ) {
-        self.messages.insert(message, Promised { node, accepted, lifetime, recipients });
+        self.messages.insert(message, Promised { node, accepted, expires, recipients });
     }
 
     /// A node's folder is again what it was then: what it accepted since, it has forgotten.
     pub(crate) fn rolled_back(&mut self, node: usize, at: u64) {
         self.messages.retain(|_, promised| promised.node != node || promised.accepted < at);
+        self.kept.remove(&node);
+    }
+
+    /// A node's folder is gone, or in strange hands.
+    pub(crate) fn forget_node(&mut self, node: usize) {
+        self.messages.retain(|_, promised| promised.node != node);
         self.kept.remove(&node);
     }
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use refpoint_protocol::{
+    document::Unverified,
     evidence::{
         AnyDocument,
         repair::{Documents, RepairRequest},
@@ -10,7 +11,7 @@ use refpoint_protocol::{
     ids::{DocumentId, NodeKey},
     introduction::{Admitted, Introduction, LearnedDocument, Step},
     machine::{AskTicket, Batch, Carriage, Input},
-    relay::frame::RelayFrame,
+    relay::{frame::RelayFrame, receipt::Receipt},
 };
 
 use super::{
@@ -39,12 +40,19 @@ impl Sim {
         if !goes || !self.network.believes(to, from) || !self.nodes[to].is_up() {
             return;
         }
-        hostile::records(self, to, &what);
+        hostile::records(self, to, from, &what);
         self.say(|| {
             let kind = match &what {
                 Payload::Frame(frame) => match frame.as_ref() {
                     RelayFrame::Parcel(parcel) => format!("parcel {}", parcel.label.message.short()),
-                    RelayFrame::Receipt(_) => "receipt".into(),
+                    RelayFrame::Receipt(envelope) => Unverified::<Receipt>::open(envelope.clone())
+                        .map_or_else(
+                            |_| "receipt".into(),
+                            |opened| {
+                                let Receipt { message, word, node, .. } = opened.claimed();
+                                format!("receipt {word:?} of {} by {}", message.short(), node.short())
+                            },
+                        ),
                     RelayFrame::Offer(offer) => format!("offer of {}", offer.count),
                     RelayFrame::OfferUnknown(_) => "offer-unknown".into(),
                     RelayFrame::OfferIds(ids) => format!("{} offer-ids", ids.ids.len()),
@@ -58,7 +66,7 @@ impl Sim {
         });
         match what {
             Payload::Frame(frame) => {
-                if !hostile::swallows(self, to, &frame) {
+                if !hostile::swallows(self, to, from, &frame) {
                     let input = self.frame_input(self.nodes[from].key, *frame);
                     self.handle(to, input);
                 }
@@ -166,7 +174,7 @@ impl Sim {
         }
         let dial = self.dials.entry((a, b)).or_default();
         dial.failed += 1;
-        let pause = (1_000u64 << dial.failed.min(7)).min(REDIAL_MAX);
+        let pause = (1_000u64 << dial.failed.min(9)).min(REDIAL_MAX);
         let delay = self.draw.within(pause / 2..pause + 1);
         self.plan_dial(a, b, delay);
     }
@@ -264,4 +272,4 @@ impl Sim {
 }
 
 /// The longest pause between two dials, in milliseconds.
-const REDIAL_MAX: u64 = 120_000;
+const REDIAL_MAX: u64 = 300_000;

@@ -1,11 +1,21 @@
 //! What people do: they send, acknowledge, publish, and renew key sets and charters.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use refpoint_protocol::{
-    directory::{header::ChainKind, reference_point::ReferencePoint},
+    directory::{
+        header::ChainKind,
+        own_chain::{Standing, StopReason},
+        reference_point::ReferencePoint,
+    },
+    document::Verified,
+    evidence::AnyDocument,
     ids::{HeaderId, MemberCode, MessageId},
-    machine::{Command, CommandRefused, Input, Reply},
+    machine::{Batch, Carriage, Command, CommandRefused, Input, Reply},
+    membership::{
+        charter::{Charter, MemberStatus},
+        key_set::KeySet,
+    },
     message::{
         body::{Body, Statement, Tlp, Word},
         draft::{Draft, StatementDraft},
@@ -14,9 +24,10 @@ use refpoint_protocol::{
     redact::Redacted,
     relay::exchange::CommandId,
     testing::chains,
+    time::Timestamp,
 };
 
-use super::{Sim, event::Event, invariants, ledger::Asked};
+use super::{Sim, event::Event, hostile::stolen_keys, invariants, ledger::Asked};
 
 /// Something that a person does at a node.
 #[derive(Clone, Debug)]
@@ -33,18 +44,58 @@ pub(crate) enum Deed {
     },
     /// A root key's owner renews some member's key set.
     KeySet,
+    /// Some member's node is built anew with another key, since the old one was stolen.
+    Replace,
+    /// The stewards suspend some member, or take one back.
+    Charter,
 }
 
 impl Sim {
     pub(crate) fn plan_people(&mut self) {
         for node in 0..self.nodes.len() {
-            let wait = self.draw.wait(BETWEEN_MESSAGES);
-            self.agenda.plan(self.now + wait, Event::Deed(Deed::Send { node }));
-            let wait = self.draw.within(60_000..600_000);
-            self.agenda.plan(self.now + wait, Event::Deed(Deed::Publish { node }));
+            self.plan_person(node);
         }
         let wait = self.draw.wait(BETWEEN_KEY_SETS);
         self.agenda.plan(self.now + wait, Event::Deed(Deed::KeySet));
+        let wait = self.draw.wait(BETWEEN_CHARTERS);
+        self.agenda.plan(self.now + wait, Event::Deed(Deed::Charter));
+    }
+
+    pub(crate) fn plan_person(&mut self, node: usize) {
+        let wait = self.draw.wait(BETWEEN_MESSAGES);
+        self.agenda.plan(self.now + wait, Event::Deed(Deed::Send { node }));
+        let wait = self.draw.within(60_000..600_000);
+        self.agenda.plan(self.now + wait, Event::Deed(Deed::Publish { node }));
+    }
+
+    /// Once faults stop, people put in order what no machine may: they hand over what a folder has lost of the
+    /// files that they signed, end forks by a new key set, and start anew a node that met its twin.
+    pub(crate) fn take_care(&mut self) {
+        for charter in self.charters.clone() {
+            let stewards = [self.units[0].nodes[0], self.units[1].nodes[0], self.units[2].nodes[0]];
+            for node in stewards.into_iter().filter(|node| self.nodes[*node].is_up()).collect::<Vec<_>>() {
+                self.import(node, AnyDocument::Charter(Arc::clone(&charter)));
+            }
+        }
+        for unit in 0..self.units.len() {
+            let node = self.units[unit].nodes[0];
+            if !self.nodes[node].is_up() || !self.nodes[node].is_honest() {
+                continue;
+            }
+            for key_set in self.units[unit].key_sets.clone() {
+                self.import(node, AnyDocument::KeySet(key_set));
+            }
+            let now = self.nodes[node].clock.at(self.now);
+            let standing = self.nodes[node].machine.as_ref().map(|machine| machine.standing(now));
+            match standing {
+                Some(Standing::Stopped(StopReason::Forked { .. })) => {
+                    self.counts.add("honest-fork-ended");
+                    self.renew_key_set(unit);
+                }
+                Some(Standing::Stopped(StopReason::Twin { .. })) => self.crash(node, "it met its twin"),
+                _ => {}
+            }
+        }
     }
 
     pub(crate) fn on_deed(&mut self, deed: Deed) {
@@ -75,6 +126,12 @@ impl Sim {
                 let unit = self.draw.below(self.units.len());
                 self.renew_key_set(unit);
             }
+            Deed::Replace => stolen_keys::replace(self),
+            Deed::Charter => {
+                let wait = self.draw.wait(BETWEEN_CHARTERS);
+                self.agenda.plan(self.now + wait, Event::Deed(Deed::Charter));
+                self.change_charter();
+            }
         }
     }
 
@@ -95,7 +152,9 @@ impl Sim {
                 invariants::on_queued(self, node, message);
                 if self.nodes[node].is_honest() {
                     self.counts.messages += 1;
-                    self.ledger.queued(node, message, self.now, lifetime, recipients);
+                    let told = self.nodes[node].clock.at(self.now).as_millis().min(self.now);
+                    let expires = told + lifetime.as_millis() as u64;
+                    self.ledger.queued(node, message, self.now, expires, recipients);
                 }
             }
             (Asked::Send { .. }, Err(_)) => self.counts.add("message-refused"),
@@ -109,7 +168,7 @@ impl Sim {
         self.handle(node, Input::Command { id, command });
     }
 
-    fn send_message(&mut self, node: usize) {
+    pub(crate) fn send_message(&mut self, node: usize) {
         let count = if self.draw.chance(1, 8) { self.draw.within(2..9) } else { 1 } as usize;
         let own = self.nodes[node].member.clone();
         let mut recipients: Vec<MemberCode> = (0..count)
@@ -164,40 +223,76 @@ impl Sim {
     /// The root signs the next key set of a member with the same nodes, and an operator hands it to one.
     fn renew_key_set(&mut self, unit: usize) {
         let node = self.units[unit].nodes[0];
-        if !self.nodes[node].is_up() || !self.nodes[node].is_honest() {
+        if !self.nodes[node].is_up() || !self.nodes[node].is_honest() || self.units[unit].suspended {
             return;
         }
-        let last = std::sync::Arc::clone(&self.units[unit].key_set);
-        let named = |kind: ChainKind| -> Option<HeaderId> {
-            let machine = self.nodes[node].machine.as_ref()?;
-            let chains = machine.evidence().chains();
-            let key_set = last.id().into();
-            let of_node = chains.of_node(self.nodes[node].key);
-            let mut own = of_node.filter(|(key, _)| key.kind == kind && key.key_set == key_set);
-            own.next().and_then(|(_, chain)| chain.newest()).map(|info| info.id)
-        };
-        let (record, point) = (named(ChainKind::NodeRecord), named(ChainKind::ReferencePoint));
+        let last = Arc::clone(self.units[unit].key_sets.last().unwrap());
+        let (record, point) = (
+            self.last_header(node, &last, ChainKind::NodeRecord),
+            self.last_header(node, &last, ChainKind::ReferencePoint),
+        );
         let root = self.founded.root(&self.units[unit].code, 0);
-        let issued = self.clock_now();
-        let key = self.nodes[node].key;
-        let change = |set: &mut refpoint_protocol::membership::key_set::KeySet| {
+        let (issued, key) = (self.clock_now(), self.nodes[node].key);
+        let change = |set: &mut KeySet| {
             set.issued = issued;
             for entry in set.nodes.iter_mut().filter(|entry| entry.key == key) {
                 (entry.node_record, entry.reference_point) = (record, point);
             }
         };
         let next = self.founded.next_key_set(&[&last], change, &root);
-        self.units[unit].key_set = std::sync::Arc::clone(&next);
+        self.units[unit].key_sets.push(Arc::clone(&next));
         self.counts.add("key-set-renewed");
-        self.import(node, refpoint_protocol::evidence::AnyDocument::KeySet(next));
+        self.import(node, AnyDocument::KeySet(next));
     }
 
-    pub(crate) fn clock_now(&self) -> refpoint_protocol::time::Timestamp {
-        refpoint_protocol::time::Timestamp::from_millis(self.now)
+    /// The last header that counts of a node's chain: the newest, or the one before a fork.
+    fn last_header(&self, node: usize, key_set: &Verified<KeySet>, kind: ChainKind) -> Option<HeaderId> {
+        let chains = self.nodes[node].machine.as_ref()?.evidence().chains();
+        let of_node = chains.of_node(self.nodes[node].key);
+        let (_, chain) =
+            of_node.into_iter().find(|(key, _)| key.kind == kind && key.key_set == key_set.id().into())?;
+        let fork = chain.fork().map(|fork| fork.sequence);
+        let mut counting = chain.newest_first().filter(|info| fork.is_none_or(|fork| info.sequence < fork));
+        counting.next().map(|info| info.id)
     }
 
-    pub(crate) fn import(&mut self, node: usize, document: refpoint_protocol::evidence::AnyDocument) {
-        use refpoint_protocol::machine::{Batch, Carriage};
+    /// All stewards sign that some member is suspended, or active again, and one of them hands it in.
+    fn change_charter(&mut self) {
+        let unit = self.draw.below(self.units.len());
+        let steward = self.units[0].nodes[0];
+        let sound = unit >= 3 && self.nodes[self.units[unit].nodes[0]].is_honest();
+        if self.calm || !sound || !self.nodes[steward].is_up() {
+            return;
+        }
+        let out: Vec<usize> = (0..self.units.len()).filter(|unit| self.units[*unit].suspended).collect();
+        let back = out.len() * 8 >= self.units.len() || (self.draw.chance(1, 2) && !out.is_empty());
+        let unit = if back { self.draw.pick(&out).unwrap() } else { unit };
+        let (code, status) = (
+            self.units[unit].code.clone(),
+            if back { MemberStatus::Active } else { MemberStatus::Suspended },
+        );
+        if self.units[unit].suspended != back {
+            return;
+        }
+        let roots: Vec<_> = (0..3).map(|steward| self.founded.units[steward].root.clone()).collect();
+        let last = Arc::clone(self.charters.last().unwrap());
+        let change = |charter: &mut Charter| {
+            let entry = charter.members.iter_mut().find(|entry| entry.code == code);
+            entry.unwrap().status = status;
+        };
+        let next = self.founded.successor(&[&last], change, &roots.iter().collect::<Vec<_>>());
+        self.say(|| format!("{code} is {status:?}"));
+        self.counts.add(if back { "member-back" } else { "member-suspended" });
+        self.units[unit].suspended = !back;
+        self.charters.push(Arc::clone(&next));
+        self.import(steward, AnyDocument::Charter(next));
+    }
+
+    pub(crate) fn clock_now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now)
+    }
+
+    pub(crate) fn import(&mut self, node: usize, document: AnyDocument) {
         let documents = vec![Ok(document)];
         let batch = Batch { from: None, documents, bodies: Vec::new(), carriage: Carriage::Hand };
         self.command(node, Command::Import(batch), Asked::Other);
@@ -212,3 +307,6 @@ const BETWEEN_ENTRIES: Duration = Duration::from_secs(12 * 3_600);
 
 /// Between two key sets in the whole federation.
 const BETWEEN_KEY_SETS: Duration = Duration::from_secs(45 * 60);
+
+/// Between two charter versions.
+const BETWEEN_CHARTERS: Duration = Duration::from_secs(70 * 60);

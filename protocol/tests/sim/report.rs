@@ -32,10 +32,11 @@ impl Counts {
     }
 
     /// The fields of the one line.
-    pub(crate) fn to_json(&self, minutes: f64, violations: u64) -> Value {
+    pub(crate) fn to_json(&self, minutes: f64, processor_minutes: f64, violations: u64) -> Value {
         json!({
             "node_hours": (self.node_hours * 10.0).round() / 10.0,
             "node_hours_a_minute": (self.node_hours / minutes.max(1e-6)).round(),
+            "node_hours_a_processor_minute": (self.node_hours / processor_minutes.max(1e-6)).round(),
             "faults": self.kinds,
             "events": self.events,
             "messages": self.messages,

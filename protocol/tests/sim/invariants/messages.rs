@@ -1,10 +1,13 @@
 //! What must hold of messages.
 
+use std::time::Duration;
+
 use refpoint_protocol::{
-    directory::own_chain::Standing, ids::MessageId, relay::views::MessageView, storage::Table,
+    directory::own_chain::Standing, ids::MessageId, membership::KeyState, relay::views::MessageView,
+    storage::Table,
 };
 
-use super::{NOTHING_LOST, ONE_ENTRY};
+use super::{NO_REVOKED_KEY, NOTHING_LOST, ONE_ENTRY};
 use crate::sim::{Sim, ledger::Promised};
 
 /// One inbox entry a message: it is told of once in a folder's life.
@@ -15,11 +18,32 @@ pub(super) fn one_inbox_entry(sim: &mut Sim, at: usize, message: MessageId) {
     }
 }
 
+/// No revoked key is accepted: a message whose signer is known to be in strange hands is marked, and one made
+/// after its key ended is not told of.
+pub(super) fn signer_counted(sim: &mut Sim, at: usize, message: MessageId) {
+    let Some(machine) = sim.nodes[at].machine.as_ref().filter(|_| sim.nodes[at].is_honest()) else { return };
+    let Some(MessageView::Received(view)) = machine.messages().message(&message) else { return };
+    let membership = machine.evidence().membership();
+    let state = membership.node_of(&view.sender, &view.signer).map(|standing| standing.state);
+    let wrong = match state {
+        Some(KeyState::Compromised { .. }) => !view.marks.unproven,
+        Some(KeyState::Retired { at: since } | KeyState::LeftOut { at: since }) => view.created >= since,
+        Some(KeyState::Active | KeyState::Disputed | KeyState::RootDisputed) => false,
+        None | Some(_) => true,
+    };
+    // A key that counted when the message was decided on may have ended since.
+    let just_now = sim.nodes[at].clock.at(sim.now).since(view.received) < Duration::from_secs(1);
+    if wrong && just_now {
+        let what = format!("{} tells of {message}, signed by {:?}: {state:?}", sim.name(at), view.signer);
+        sim.violate(NO_REVOKED_KEY, what);
+    }
+}
+
 /// No message that the sender's node accepted is lost before its expiry while its promises hold: whatever a
 /// recipient's node has not got yet lies on the sender's disk, with its content.
 pub(super) fn senders_hold_what_they_owe(sim: &mut Sim) {
     let lost = sim.ledger.messages.iter().find_map(|(message, promised)| {
-        if !is_alive(sim, promised) {
+        if !is_alive(sim, promised) || is_done_with(sim, message, promised) {
             return None;
         }
         let disk = &sim.nodes[promised.node].disk;
@@ -38,7 +62,8 @@ pub(super) fn senders_hold_what_they_owe(sim: &mut Sim) {
 pub(super) fn everything_arrived(sim: &mut Sim) {
     let lost = sim.ledger.messages.iter().find_map(|(message, promised)| {
         let settled = promised.accepted + SETTLING < sim.now;
-        if !is_alive(sim, promised) || !settled || !is_sound(sim, promised.node) {
+        let owed = is_alive(sim, promised) && !is_done_with(sim, message, promised);
+        if !owed || !settled || !is_sound(sim, promised.node) {
             return None;
         }
         lacking(sim, message, promised)
@@ -64,11 +89,21 @@ pub(super) fn everything_arrived(sim: &mut Sim) {
     }
 }
 
+/// Whether every recipient's officer has acknowledged a message, after which its sender may let it go.
+fn is_done_with(sim: &Sim, message: &MessageId, promised: &Promised) -> bool {
+    let machine = sim.nodes[promised.node].machine.as_ref();
+    match machine.and_then(|machine| machine.messages().message(message)) {
+        Some(MessageView::Sent(view)) => {
+            view.recipients.iter().all(|recipient| recipient.acknowledged.is_some())
+        }
+        _ => false,
+    }
+}
+
 /// Whether a message has not expired by the true time, and could not have been taken for expired by a clock
 /// that is as right as clocks must be.
 fn is_alive(sim: &Sim, promised: &Promised) -> bool {
-    let lifetime = promised.lifetime.as_millis() as u64;
-    sim.now + CLOCKS_DIFFER < promised.accepted + lifetime
+    sim.now + CLOCKS_DIFFER < promised.expires
 }
 
 fn is_sound(sim: &Sim, node: usize) -> bool {
@@ -103,7 +138,7 @@ fn is_unreachable(sim: &Sim, node: usize) -> bool {
 
 fn forget_expired(sim: &mut Sim) {
     let now = sim.now;
-    sim.ledger.messages.retain(|_, promised| now < promised.accepted + promised.lifetime.as_millis() as u64);
+    sim.ledger.messages.retain(|_, promised| now < promised.expires);
 }
 
 /// Milliseconds by which right clocks may differ, and a minute.
