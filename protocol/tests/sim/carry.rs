@@ -237,6 +237,7 @@ impl Sim {
             frame.into_frame(|receipt| sign(receipt, federation, &[&self.nodes[at].signing])).unwrap();
         // As bytes, so that what the codec refuses is never delivered.
         let frame: RelayFrame = decode(&encode(&frame).unwrap(), PARCEL_BYTES_MAX).unwrap();
+        self.nodes[at].said += 1;
         let lane = usize::from(class == Class::Urgent);
         let way = match frame {
             RelayFrame::Parcel(_) | RelayFrame::Receipt(_) => Way::Stream(lane),

@@ -164,6 +164,10 @@ pub(crate) fn on_report(sim: &mut Sim, at: usize, from: NodeKey, rule: &str, wha
 
 /// Queues and memory stay under their bounds.
 fn bounds(sim: &mut Sim, node: usize) {
+    let said = std::mem::take(&mut sim.nodes[node].said);
+    if said > SAID_MAX {
+        sim.violate(BOUNDED, format!("{} sent {said} frames in two minutes", sim.name(node)));
+    }
     let Some(machine) = sim.nodes[node].machine.as_ref() else { return };
     let pending = machine.evidence().pending_count();
     let events = sim.nodes[node].disk.table(Table::Events).count();
@@ -211,6 +215,9 @@ fn lasting(evidence: &Evidence) -> Vec<DocumentId> {
     }
     ids
 }
+
+/// Frames that one node sends in two minutes: a few floods answered, and all of its own messages.
+const SAID_MAX: u32 = 1_500;
 
 /// Wakes in a row that did not move the next one into the future: what comes in between may take some.
 const WOKEN_IN_VAIN_MAX: u32 = 50;

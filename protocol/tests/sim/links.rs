@@ -173,7 +173,8 @@ impl Sim {
             return;
         }
         let dial = self.dials.entry((a, b)).or_default();
-        dial.failed += 1;
+        // Whoever was turned away does not ask again soon.
+        dial.failed += if reached { 5 } else { 1 };
         let pause = (1_000u64 << dial.failed.min(9)).min(REDIAL_MAX);
         let delay = self.draw.within(pause / 2..pause + 1);
         self.plan_dial(a, b, delay);
@@ -272,4 +273,4 @@ impl Sim {
 }
 
 /// The longest pause between two dials, in milliseconds.
-const REDIAL_MAX: u64 = 300_000;
+const REDIAL_MAX: u64 = 480_000;

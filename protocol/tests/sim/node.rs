@@ -38,6 +38,8 @@ pub(crate) struct Node {
     pub(crate) presence: Option<Arc<Presence>>,
     pub(crate) wake: Option<u64>,
     pub(crate) woken_in_vain: u32,
+    /// Frames that it sent since the last look.
+    pub(crate) said: u32,
     /// After how many more effects the node crashes, if it is to.
     pub(crate) crash_in: Option<u32>,
     /// Writes that were refused: what rests on them is not said.
@@ -91,6 +93,7 @@ impl Node {
             presence: None,
             wake: None,
             woken_in_vain: 0,
+            said: 0,
             crash_in: None,
             refused: BTreeSet::new(),
             seen: HashMap::new(),
