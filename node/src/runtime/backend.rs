@@ -15,10 +15,11 @@ use std::{path::PathBuf, sync::Arc};
 use refpoint_protocol::{
     directory::own_chain::Standing,
     document::{Envelope, encode},
-    ids::{DocumentId, MemberCode},
+    ids::{DocumentId, MemberCode, Sequence},
     machine::{Batch, Carriage, Command, CommandRefused, Reply},
     message::body::Body,
     relay::views::MessageView as Held,
+    time::Timestamp,
 };
 
 use self::{
@@ -201,16 +202,18 @@ impl Backend for NodeBackend {
         match self.command(Command::Publish(entry)).await? {
             Reply::Published { sequence: Some(sequence) } => {
                 let issued = signed.wait(sequence).await?;
-                let connected = self.look(|machine, _| machine.connected().len() as u64).await?;
-                Ok(PublishReply { sequence, issued: issued.into(), connected })
+                self.publish_reply(sequence, issued).await
             }
-            _ => {
-                let standing = self.look(|machine, now| machine.standing(now)).await?;
-                Err(match standing {
-                    Standing::Signing if is_unchanged => refusals::unchanged(published),
-                    standing => refusals::not_signed(&standing),
-                })
-            }
+            _ => match self.look(|machine, now| machine.standing(now)).await? {
+                Standing::Signing if is_unchanged => Err(refusals::unchanged(published)),
+                Standing::Signing | Standing::Waiting { .. } => match signed.after(published).await? {
+                    Some((sequence, issued)) => self.publish_reply(sequence, issued).await,
+                    None => {
+                        Err(refusals::not_signed(&self.look(|machine, now| machine.standing(now)).await?))
+                    }
+                },
+                standing => Err(refusals::not_signed(&standing)),
+            },
         }
     }
 
@@ -351,6 +354,15 @@ impl Backend for NodeBackend {
 const DISK_FULL: &str = "the disk is full: what this node has to say waits until there is room";
 
 impl NodeBackend {
+    async fn publish_reply(
+        &self,
+        sequence: Sequence,
+        issued: Timestamp,
+    ) -> Result<PublishReply, BackendError> {
+        let connected = self.look(|machine, _| machine.connected().len() as u64).await?;
+        Ok(PublishReply { sequence, issued: issued.into(), connected })
+    }
+
     async fn import_one(&self, bytes: &[u8]) -> Result<ImportedDocument, BackendError> {
         let refused = |id, kind, reason| ImportedDocument {
             id,

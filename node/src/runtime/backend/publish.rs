@@ -56,30 +56,47 @@ impl<'a> Signed<'a> {
     }
 
     /// Returns when the header with this sequence was issued, once it is signed, durable and pushed.
-    pub(super) async fn wait(mut self, sequence: Sequence) -> Result<Timestamp, BackendError> {
+    pub(super) async fn wait(self, sequence: Sequence) -> Result<Timestamp, BackendError> {
+        let signed = self.find(|signed| signed >= sequence).await?;
+        signed.map(|(_, issued)| issued).ok_or_else(|| BackendError::Unavailable { why: NOT_YET.to_owned() })
+    }
+
+    /// Returns the first header after this one, if it is signed in time: a node that has just started asks
+    /// others what it signed before, and as a rule has heard it within seconds.
+    pub(super) async fn after(
+        self,
+        before: Option<Sequence>,
+    ) -> Result<Option<(Sequence, Timestamp)>, BackendError> {
+        self.find(|signed| Some(signed) > before).await
+    }
+
+    async fn find(
+        mut self,
+        is_it: impl Fn(Sequence) -> bool,
+    ) -> Result<Option<(Sequence, Timestamp)>, BackendError> {
         let deadline = Instant::now() + SIGNING_TIME;
         loop {
             match timeout_at(deadline, self.live.recv()).await {
-                Ok(Ok(event)) if !is_published(&event.event, sequence) => {}
+                Ok(Ok(event)) if !is_published(&event.event, &is_it) => {}
                 // It happened, or events were dropped on the way here: the directory knows.
                 Ok(Ok(_) | Err(RecvError::Lagged(_))) => {
                     let newest = self.handle.query(newest).await.map_err(stopping)?;
-                    if let Some((_, issued)) = newest.filter(|(signed, _)| *signed >= sequence) {
-                        return Ok(issued);
+                    if let Some(found) = newest.filter(|(signed, _)| is_it(*signed)) {
+                        return Ok(Some(found));
                     }
                 }
                 Ok(Err(RecvError::Closed)) => return Err(unavailable()),
-                Err(_) => return Err(BackendError::Unavailable { why: NOT_YET.to_owned() }),
+                Err(_) => return Ok(None),
             }
         }
     }
 }
 
-fn is_published(event: &Event, sequence: Sequence) -> bool {
-    matches!(event, Event::Published { kind: ChainKind::ReferencePoint, sequence: at } if *at == sequence)
+fn is_published(event: &Event, is_it: impl Fn(Sequence) -> bool) -> bool {
+    matches!(event, Event::Published { kind: ChainKind::ReferencePoint, sequence } if is_it(*sequence))
 }
 
 const NOT_YET: &str = "the entry was taken and is not signed yet; look again: refpoint directory show";
 
-/// How long signing an entry may take: a sync of the disk, a signature, and what is before it.
+/// How long signing an entry may take: what others are asked first, a sync of the disk, a signature.
 const SIGNING_TIME: Duration = Duration::from_secs(10);
