@@ -100,7 +100,10 @@ pub async fn run(options: &Options) -> Result<(), DemoError> {
     let (sample, mut fleet) = found(&timeline, &folder.path, clock)?;
     let story = async {
         play(&timeline, &sample, &mut fleet, clock).await?;
-        look_around(&timeline, &fleet);
+        memory(&timeline, &fleet);
+        if !options.once {
+            look_around(&timeline, &fleet);
+        }
         Ok(())
     };
     let mut outcome = tokio::select! {
@@ -288,17 +291,18 @@ async fn power_cut(timeline: &Timeline, fleet: &mut Fleet) -> Result<(), DemoErr
     Ok(())
 }
 
-fn look_around(timeline: &Timeline, fleet: &Fleet) {
+fn memory(timeline: &Timeline, fleet: &Fleet) {
     timeline.chapter("Memory");
     for (code, member) in fleet.all() {
         if let Some(memory) = member.memory_mb() {
             timeline.say(code.as_str(), &format!("{memory} MB"));
         }
     }
-    timeline.chapter(&format!(
-        "Done in {:.1} s. Look around, in another terminal:",
-        timeline.elapsed().as_secs_f64()
-    ));
+    timeline.chapter(&format!("Done in {:.1} s", timeline.elapsed().as_secs_f64()));
+}
+
+fn look_around(timeline: &Timeline, fleet: &Fleet) {
+    timeline.chapter("Look around, in another terminal:");
     let program =
         std::env::current_exe().map_or_else(|_| "refpoint".into(), |path| path.display().to_string());
     for (code, command) in [

@@ -46,7 +46,10 @@ pub(super) fn converse<T>(conversation: impl Future<Output = Result<T, Failure>>
 
 /// Reads a member's code; a name or a mistake is answered with the code that was probably meant.
 pub(super) fn member(text: &str) -> Result<MemberCode, Failure> {
-    text.parse()
+    // As a tired hand types it: `sg`, or a space after the comma.
+    text.trim()
+        .to_ascii_uppercase()
+        .parse()
         .map_err(|error| Failure::usage(format!("there is no member {text:?}"), error, member_hint(text)))
 }
 

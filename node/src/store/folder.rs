@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -112,15 +112,25 @@ impl Lock {
     }
 }
 
-/// Makes a folder that only its owner can enter, unless it exists.
+/// Makes a folder that only its owner can enter; one that exists is closed to others.
 pub(super) fn create_folder(path: &Path) -> Result<(), OpenError> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true).mode(OWNER_FOLDER);
-    builder.create(path).map_err(|cause| OpenError::Folder {
-        doing: "create",
-        path: path.to_path_buf(),
-        cause,
-    })
+    create_with(path, OWNER_FOLDER)
+}
+
+/// Makes the data folder unless it exists. Its group may pass through to the node's socket and see nothing on
+/// the way: whatever else lies in it is its owner's alone.
+pub(super) fn create_data_folder(path: &Path) -> Result<(), OpenError> {
+    if path.is_dir() { Ok(()) } else { create_with(path, PASSED_BY_GROUP) }
+}
+
+fn create_with(path: &Path, mode: u32) -> Result<(), OpenError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(OWNER_FOLDER)
+        .create(path)
+        // The umask may have taken bits away, or the folder was there already.
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+        .map_err(|cause| OpenError::Folder { doing: "create", path: path.to_path_buf(), cause })
 }
 
 /// Writes a small file so that after a power cut it holds either its old or its new content.
@@ -181,6 +191,9 @@ pub(super) fn size_of_folder(path: &Path) -> io::Result<u64> {
 
 /// Owner only: messages and key material lie below.
 const OWNER_FOLDER: u32 = 0o700;
+
+/// The data folder: the socket in it is open to its group.
+const PASSED_BY_GROUP: u32 = 0o710;
 
 /// Owner only, for the files that the store makes itself.
 pub(super) const OWNER_FILE: u32 = 0o600;

@@ -17,7 +17,7 @@ use refpoint_protocol::storage::Table;
 use super::{
     Damage, OpenError, Options, SledStore, StorageKey, Store, StoreError,
     content::Unread,
-    folder::{Layout, Lock, copy_folder, create_folder, sync_folder},
+    folder::{Layout, Lock, copy_folder, create_data_folder, create_folder, sync_folder},
     record::{self, FileReference, Place, Shape},
     schema::{self, Founding, Migrated},
     sled::{FOUNDING, Moved, SET_ASIDE},
@@ -87,7 +87,7 @@ impl SledStore {
         let layout = Layout::new(folder);
         // Before anything is made or locked: a newer folder stays as it is.
         schema::guard(&layout, schema::CURRENT)?;
-        create_folder(folder)?;
+        create_data_folder(folder)?;
         let lock = Arc::new(Lock::take(&layout)?);
         let found = schema::guard(&layout, schema::CURRENT)?;
         let has_database = exists(&layout.database_file())?;

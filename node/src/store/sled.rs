@@ -97,6 +97,8 @@ impl SledStore {
             .cache_capacity(options.cache_bytes)
             .mode(::sled::Mode::HighThroughput)
             .flush_every_ms(Some(BACKGROUND_INTERVAL_MS));
+        // Before sled makes it, open to all.
+        folder::create_folder(&layout.database()).map_err(|error| error.to_string())?;
         let database = guarded(|| config.open())?;
         let told = |cause: io::Error| cause.to_string();
         let file = File::open(layout.database_file()).map_err(told)?;

@@ -32,15 +32,18 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
-fn a_new_folder_is_made_for_its_owner_alone() {
+fn a_new_folder_is_its_owners_alone_but_for_the_way_to_the_socket() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("a/b");
     let (store, opened) = open(&folder);
     assert!(opened.is_new);
     assert_eq!(opened.checked, None);
     store.apply(&[put(Table::Inbox, b"a", &value(1, LARGE))]).unwrap();
-    for path in [folder.clone(), folder.join("content")] {
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700, "{}", path.display());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&folder), mode(&parent.path().join("a"))), (0o710, 0o700));
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path) & 0o077, 0, "{}", path.display());
     }
     for entry in fs::read_dir(folder.join("content")).unwrap() {
         assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);

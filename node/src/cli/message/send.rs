@@ -38,10 +38,10 @@ pub(in crate::cli) struct Arguments {
     #[arg(required = true, value_delimiter = ',')]
     recipients: Vec<String>,
     /// How urgent it is: flash within 10 minutes, immediate 30, priority 3 hours, routine 6.
-    #[arg(long)]
+    #[arg(long, ignore_case = true)]
     precedence: PrecedenceWord,
     /// Who may see it further.
-    #[arg(long)]
+    #[arg(long, ignore_case = true)]
     tlp: TlpWord,
     #[command(flatten)]
     content: content::Content,
@@ -75,6 +75,8 @@ enum TlpWord {
     Clear,
     Green,
     Amber,
+    // As the screens write it, and as scripts did.
+    #[value(name = "amber+strict", alias = "amber-strict")]
     AmberStrict,
     Red,
 }
