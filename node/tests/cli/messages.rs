@@ -183,7 +183,9 @@ async fn the_inbox_is_listed_and_a_person_acknowledges() {
     let (_, stated) = server.fake.change(|state| state.stated.pop()).unwrap();
     assert_eq!((stated.word, stated.will, stated.by.is_some()), (Word::Acknowledged, Some(true), true));
     run(&server, &["message", "inbox"]).await.shows(0, &["nothing is unacknowledged"]);
-    run(&server, &["message", "inbox", "--all"]).await.shows(0, &["acknowledged by duty officer"]);
+    run(&server, &["message", "inbox", "--all"])
+        .await
+        .shows(0, &["acknowledged by duty officer", "; will be answered"]);
 
     let bad = ["message", "ack", "7a7a", "--as", "duty officer", "--will", "no", "--by", "+8h"];
     run(&server, &bad).await.shows(2, &["will not come"]);

@@ -1,6 +1,6 @@
 //! `refpoint message inbox` and `outbox`: one line a message, the machine's word and the person's apart.
 
-use refpoint_protocol::message::body::Word;
+use refpoint_protocol::{message::body::Word, redact::Redacted};
 
 use crate::{
     api::views::{
@@ -108,12 +108,30 @@ pub(super) fn person(state: &RecipientState) -> String {
     match &state.person {
         None => "nobody yet".to_owned(),
         Some(person) => format!(
-            "{} by {}, {}",
+            "{} by {}, {}{}",
             person_word(person.word),
             line(person.role.reveal()),
-            human::instant(person.at)
+            human::instant(person.at),
+            promise(person.will, person.form.as_ref(), person.by)
         ),
     }
+}
+
+/// Whether it will be answered, in what form and by when, as far as a person said so.
+pub(super) fn promise(will: Option<bool>, form: Option<&Redacted<String>>, by: Option<Instant>) -> String {
+    let mut said = String::new();
+    match will {
+        Some(true) => said.push_str("; will be answered"),
+        Some(false) => said.push_str("; will NOT be answered"),
+        None => {}
+    }
+    if let Some(form) = form {
+        said.push_str(&format!(", as {}", line(form.reveal())));
+    }
+    if let Some(by) = by {
+        said.push_str(&format!(", by {}", human::instant(by)));
+    }
+    said
 }
 
 /// A machine's word on screens.

@@ -9,7 +9,7 @@ use crate::{
     cli::{
         failure::Failure,
         human,
-        message::list::{machine, machine_word, person, person_word},
+        message::list::{machine, machine_word, person, person_word, promise},
         node::{Node, converse, id},
         output::Output,
         safe_text::line,
@@ -63,18 +63,7 @@ fn timeline_line(row: &ReceiptRow) -> String {
             format!("{}  machine  {member} {speaker:<16} {said}{}", human::instant(*at), vouched(*proof))
         }
         ReceiptRow::Person { at, member, role, word, will, form, by, proof } => {
-            let mut said = person_word(*word).to_owned();
-            match will {
-                Some(true) => said.push_str("; will be answered"),
-                Some(false) => said.push_str("; will NOT be answered"),
-                None => {}
-            }
-            if let Some(form) = form {
-                said.push_str(&format!(", as {}", line(form.reveal())));
-            }
-            if let Some(by) = by {
-                said.push_str(&format!(", by {}", human::instant(*by)));
-            }
+            let said = format!("{}{}", person_word(*word), promise(*will, form.as_ref(), *by));
             let role = line(role.reveal());
             format!("{}  person   {member} {role:<16} {said}{}", human::instant(*at), vouched(*proof))
         }

@@ -263,15 +263,19 @@ pub(super) const fn refusal(reason: RefusalReason) -> &'static str {
     }
 }
 
+/// The newest word, with the newest promise: a later word that says nothing of it takes none back.
 fn last_word<'a>(said: impl Iterator<Item = &'a StatementView>) -> Option<PersonWord> {
-    let last = said.filter(|said| said.word != Word::Unacknowledged).max_by_key(|said| said.created)?;
+    let words: Vec<_> = said.filter(|said| said.word != Word::Unacknowledged).collect();
+    let last = words.iter().max_by_key(|said| said.created)?;
+    let promise = words.iter().filter(|said| said.will.is_some()).max_by_key(|said| said.created);
+    let promise = promise.unwrap_or(last);
     Some(PersonWord {
         word: last.word,
         role: last.role.clone(),
         at: last.created.into(),
-        will: last.will,
-        form: last.form.clone(),
-        by: last.by.map(Into::into),
+        will: promise.will,
+        form: promise.form.clone(),
+        by: promise.by.map(Into::into),
     })
 }
 

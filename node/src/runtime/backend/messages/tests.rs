@@ -117,6 +117,14 @@ fn the_last_word_counts_and_nobodys_silence_is_none() {
 }
 
 #[test]
+fn a_later_word_that_promises_nothing_takes_no_promise_back() {
+    let refused = StatementView { will: Some(false), ..said("KE", Word::Acknowledged, 1) };
+    let silent = StatementView { will: None, ..said("KE", Word::Acknowledged, 2) };
+    let last = last_word([refused, silent].iter()).unwrap();
+    assert_eq!((last.at, last.will), (at(2).into(), Some(false)));
+}
+
+#[test]
 fn the_timeline_is_in_order_and_says_who_speaks() {
     let mut delivered = recipient("KE", State::Delivered);
     delivered.nodes[0].at = Some(at(30));
