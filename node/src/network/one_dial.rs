@@ -2,7 +2,7 @@
 //! and a dial that ends at a node which this side has dialled already must not cost the connection that is there.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     convert::Infallible,
     task::{Context, Poll},
 };
@@ -20,28 +20,14 @@ use libp2p::{
 /// keeps the first as well.
 #[derive(Debug, Default)]
 pub(super) struct OneDialPerNode {
-    dialled: HashMap<PeerId, usize>,
+    /// The nodes of connections that this side dialled: at most one each, by this rule.
+    dialled: HashSet<PeerId>,
 }
 
 /// The dial ended at a node with which this side has a connection that it dialled.
 #[derive(Debug, thiserror::Error)]
 #[error("another node answered there, which is connected already")]
 pub(super) struct DialledAlready;
-
-impl OneDialPerNode {
-    fn on_established(&mut self, peer: PeerId) {
-        *self.dialled.entry(peer).or_default() += 1;
-    }
-
-    fn on_closed(&mut self, peer: PeerId) {
-        if let Some(count) = self.dialled.get_mut(&peer) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.dialled.remove(&peer);
-            }
-        }
-    }
-}
 
 impl NetworkBehaviour for OneDialPerNode {
     type ConnectionHandler = dummy::ConnectionHandler;
@@ -65,7 +51,7 @@ impl NetworkBehaviour for OneDialPerNode {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if self.dialled.contains_key(&peer) {
+        if self.dialled.contains(&peer) {
             return Err(ConnectionDenied::new(DialledAlready));
         }
         Ok(dummy::ConnectionHandler)
@@ -76,12 +62,12 @@ impl NetworkBehaviour for OneDialPerNode {
             FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, endpoint, .. })
                 if endpoint.is_dialer() =>
             {
-                self.on_established(peer_id);
+                self.dialled.insert(peer_id);
             }
             FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, endpoint, .. })
                 if endpoint.is_dialer() =>
             {
-                self.on_closed(peer_id);
+                self.dialled.remove(&peer_id);
             }
             // Nothing else changes who was dialled.
             _ => {}

@@ -76,13 +76,15 @@ impl NodeBackend {
     }
 
     async fn command(&self, command: Command) -> Result<Reply, BackendError> {
+        self.order(command).await?.map_err(|refused| refusal(&refused))
+    }
+
+    /// Hands a command to the machine, unless it would wait for room on the disk.
+    async fn order(&self, command: Command) -> Result<CommandResult, BackendError> {
         if self.handle.waits_for_room.now() {
             return Err(BackendError::NoRoom { why: DISK_FULL.to_owned() });
         }
-        match self.handle.command(command).await.map_err(stopping)? {
-            Ok(reply) => Ok(reply),
-            Err(refused) => Err(refusal(&refused)),
-        }
+        self.handle.command(command).await.map_err(stopping)
     }
 
     async fn look<T: Send + 'static>(
@@ -350,9 +352,6 @@ impl Backend for NodeBackend {
     }
 }
 
-/// What is said while something waits for room.
-const DISK_FULL: &str = "the disk is full: what this node has to say waits until there is room";
-
 impl NodeBackend {
     async fn publish_reply(
         &self,
@@ -382,11 +381,7 @@ impl NodeBackend {
         let id = Some(document.id());
         let batch =
             Batch { from: None, documents: vec![Ok(document)], bodies: Vec::new(), carriage: Carriage::Hand };
-        if self.handle.waits_for_room.now() {
-            return Err(BackendError::NoRoom { why: DISK_FULL.to_owned() });
-        }
-        let result: CommandResult = self.handle.command(Command::Import(batch)).await.map_err(stopping)?;
-        Ok(match result {
+        Ok(match self.order(Command::Import(batch)).await? {
             Ok(Reply::Imported { accepted, .. }) if accepted > 0 => {
                 ImportedDocument { id, kind, outcome: ImportOutcome::Accepted, reason: None }
             }
@@ -401,3 +396,6 @@ impl NodeBackend {
         })
     }
 }
+
+/// What is said while something waits for room.
+const DISK_FULL: &str = "the disk is full: what this node has to say waits until there is room";

@@ -46,6 +46,17 @@ impl Node {
         self.federation.unit("KE").clone()
     }
 
+    /// Others bring a record that this node's key signed a day before the founding.
+    fn is_told_an_earlier_record(&mut self) {
+        let mut writer = ChainWriter::new(&self.federation, &self.unit(), 0, RECORD);
+        let before = FOUNDED.before(DAY);
+        writer.issued = before;
+        let header = writer.write(&body(&node_record(1)));
+        let id = header.id().into();
+        drop(self.evidence.accept(Bearer::Peer(NodeKey::from_bytes([9; 32])), header));
+        assert_eq!(self.handle(FOUNDED, OwnInput::HeaderAccepted { id, issued: before }), []);
+    }
+
     /// Hands an input in, does what is ordered until nothing is, and returns what was signed.
     fn handle(&mut self, now: Timestamp, input: OwnInput) -> Vec<(ChainKind, Sequence, bool)> {
         let mut signed = Vec::new();
@@ -152,13 +163,7 @@ fn a_first_start_asks_one_member_since_its_folder_may_be_new_and_its_key_old() {
     assert_eq!(node.handle(FOUNDED, OwnInput::Woke), []);
     assert_eq!(node.handle(FOUNDED, OwnInput::Connected(member("BR"))), []);
     // The repair brings what the key signed before the folder was lost: now three members are to be asked.
-    let mut writer = ChainWriter::new(&node.federation, &node.unit(), 0, RECORD);
-    let before = FOUNDED.before(DAY);
-    writer.issued = before;
-    let header = writer.write(&body(&node_record(1)));
-    let id = header.id().into();
-    drop(node.evidence.accept(Bearer::Peer(NodeKey::from_bytes([9; 32])), header));
-    assert_eq!(node.handle(FOUNDED, OwnInput::HeaderAccepted { id, issued: before }), []);
+    node.is_told_an_earlier_record();
     for code in ["BR", "FR"] {
         assert_eq!(node.handle(FOUNDED, OwnInput::RepairCompleted(member(code))), []);
     }
@@ -258,13 +263,7 @@ fn with_nobody_there_a_person_orders_it_to_resume() {
 #[test]
 fn what_others_bring_back_is_continued() {
     let mut node = Node::new(History::SignedBefore);
-    let mut writer = ChainWriter::new(&node.federation, &node.unit(), 0, RECORD);
-    let before = FOUNDED.before(DAY);
-    writer.issued = before;
-    let header = writer.write(&body(&node_record(1)));
-    let id = header.id().into();
-    drop(node.evidence.accept(Bearer::Peer(NodeKey::from_bytes([9; 32])), header));
-    assert_eq!(node.handle(FOUNDED, OwnInput::HeaderAccepted { id, issued: before }), []);
+    node.is_told_an_earlier_record();
     assert_eq!(node.handle(FOUNDED, OwnInput::Resume), [(RECORD, Sequence(1), true)]);
 }
 
