@@ -17,28 +17,45 @@ use refpoint_protocol::storage::{Change, Grade, Table};
 
 use super::{open, put, value};
 
-/// A memory store that counts, and can hold a sync back until the test lets it go.
+/// A memory store that counts, and can hold a call back until the test lets it go.
 #[derive(Default)]
 struct Watched {
     store: MemoryStore,
     syncs: AtomicUsize,
-    gate: Mutex<Option<mpsc::Receiver<()>>>,
-    entered: Mutex<Option<mpsc::Sender<()>>>,
+    sync_gate: Gate,
+    apply_gate: Gate,
+}
+
+/// Holds back the next call that passes it.
+#[derive(Default)]
+struct Gate(Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>>);
+
+impl Gate {
+    /// What says that the call has come, and what lets it go on.
+    fn hold_next(&self) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let (entered, waits) = mpsc::channel();
+        let (open, opened) = mpsc::channel();
+        *self.0.lock().unwrap() = Some((entered, opened));
+        (waits, open)
+    }
+
+    fn pass(&self) {
+        let held = self.0.lock().unwrap().take();
+        if let Some((entered, opened)) = held {
+            entered.send(()).unwrap();
+            opened.recv().unwrap();
+        }
+    }
 }
 
 impl Store for Watched {
     fn apply_leaving(&self, changes: &[Change], reserve: Reserve) -> Result<(), StoreError> {
+        self.apply_gate.pass();
         self.store.apply_leaving(changes, reserve)
     }
     fn sync(&self) -> Result<(), StoreError> {
         self.syncs.fetch_add(1, Ordering::SeqCst);
-        if let Some(entered) = self.entered.lock().unwrap().take() {
-            entered.send(()).unwrap();
-        }
-        let gate = self.gate.lock().unwrap().take();
-        if let Some(gate) = gate {
-            gate.recv().unwrap();
-        }
+        self.sync_gate.pass();
         self.store.sync()
     }
     fn value(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -58,16 +75,7 @@ impl Store for Watched {
     }
 }
 
-impl Watched {
-    /// Makes the next sync wait. Returns what tells that it waits, and what lets it go.
-    fn hold_next_sync(&self) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
-        let (entered, waits) = mpsc::channel();
-        let (open, gate) = mpsc::channel();
-        *self.entered.lock().unwrap() = Some(entered);
-        *self.gate.lock().unwrap() = Some(gate);
-        (waits, open)
-    }
-}
+impl Watched {}
 
 fn one(number: u64) -> Vec<Change> {
     vec![put(Table::Inbox, &number.to_be_bytes(), b"row")]
@@ -115,11 +123,11 @@ fn a_durable_batch_is_answered_only_when_a_crash_cannot_take_it() {
 fn one_sync_covers_all_that_wait_and_an_empty_batch_waits_its_turn() {
     let store = Arc::new(Watched::default());
     let writer = Writer::start(store.clone()).unwrap();
-    let (waits, open) = store.hold_next_sync();
+    let (waits, open) = store.sync_gate.hold_next();
     let (done, completions) = mpsc::channel();
     for number in 0..100 {
         let done = done.clone();
-        let batch = if number == 99 { Vec::new() } else { one(number) };
+        let batch = if number == 50 { Vec::new() } else { one(number) };
         writer
             .submit_blocking(batch, Grade::Durable, move |result| done.send((number, result)).unwrap())
             .unwrap();
@@ -133,18 +141,26 @@ fn one_sync_covers_all_that_wait_and_an_empty_batch_waits_its_turn() {
         assert!(Instant::now() < deadline, "a sync under way keeps nothing from being applied");
         thread::yield_now();
     }
+    // The applier begins with one more only after it has handed on all of these.
+    let (begun, go_on) = store.apply_gate.hold_next();
+    writer
+        .submit_blocking(one(100), Grade::Durable, move |result| done.send((100, result)).unwrap())
+        .unwrap();
+    begun.recv().unwrap();
     assert!(completions.try_recv().is_err(), "nothing is said while the sync is under way");
     open.send(()).unwrap();
     for number in 0..100 {
         assert_eq!(completions.recv().unwrap(), (number, Ok(())));
     }
     assert_eq!(store.syncs.load(Ordering::SeqCst), 2);
+    go_on.send(()).unwrap();
+    assert_eq!(completions.recv().unwrap(), (100, Ok(())));
 }
 
 #[test]
 fn cached_batches_are_answered_without_a_sync_and_synced_soon_after() {
     let store = Arc::new(Watched::default());
-    let (waits, open) = store.hold_next_sync();
+    let (waits, open) = store.sync_gate.hold_next();
     let writer = Writer::start(store.clone()).unwrap();
     let (done, completion) = mpsc::channel();
     writer.submit_blocking(one(1), Grade::Cached, move |result| done.send(result).unwrap()).unwrap();
@@ -160,7 +176,7 @@ fn cached_batches_are_answered_without_a_sync_and_synced_soon_after() {
 fn a_refused_batch_does_not_take_its_neighbours_with_it() {
     let store = Arc::new(Watched::default());
     let writer = Writer::start(store.clone()).unwrap();
-    let (waits, open) = store.hold_next_sync();
+    let (waits, open) = store.sync_gate.hold_next();
     let (done, completions) = mpsc::channel();
     let too_long = vec![put(Table::Inbox, &[0; 300], b"row")];
     for (number, batch) in [one(0), one(1), too_long, one(3)].into_iter().enumerate() {
@@ -276,7 +292,7 @@ fn a_failed_sync_is_told_to_all_that_wait_and_is_never_tried_again() {
 fn too_much_under_way_is_refused_or_waited_for() {
     let store = Arc::new(Watched::default());
     let writer = Writer::start(store.clone()).unwrap();
-    let (waits, open) = store.hold_next_sync();
+    let (waits, open) = store.sync_gate.hold_next();
     let (done, completions) = mpsc::channel();
     writer.submit_blocking(one(0), Grade::Durable, |_| {}).unwrap();
     waits.recv().unwrap();

@@ -21,11 +21,16 @@ pub(super) struct Applier {
     waits: WaitsForRoom,
     /// Nothing more comes: what finds no room now never will.
     is_closing: bool,
-    hand_on: mpsc::Sender<Applied>,
+    /// What was applied together goes on together, so that one sync covers it.
+    hand_on: mpsc::Sender<Vec<Applied>>,
 }
 
 impl Applier {
-    pub(super) fn new(store: Arc<dyn Store>, waits: WaitsForRoom, hand_on: mpsc::Sender<Applied>) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        waits: WaitsForRoom,
+        hand_on: mpsc::Sender<Vec<Applied>>,
+    ) -> Self {
         Self { store, held: VecDeque::new(), waits, is_closing: false, hand_on }
     }
 
@@ -76,13 +81,16 @@ impl Applier {
         for job in group.drain(results.len()..).rev() {
             self.held.push_front(job);
         }
-        for (mut job, result) in group.into_iter().zip(results) {
+        let answered = |(mut job, result): (Job, _)| {
             erase(&mut job.batch);
             let Job { batch, grade, then, _room, .. } = job;
-            let applied = Applied { result, grade, changed_something: !batch.is_empty(), then, _room };
-            self.hand_on.send(applied).map_err(|_| Unheard)?;
+            Applied { result, grade, changed_something: !batch.is_empty(), then, _room }
+        };
+        let applied: Vec<Applied> = group.into_iter().zip(results).map(answered).collect();
+        if applied.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.hand_on.send(applied).map_err(|_| Unheard)
     }
 
     /// Applies all batches as one, or one by one if that is refused, so that each gets its own answer. Fewer

@@ -23,12 +23,11 @@ impl Syncer {
     }
 
     /// Runs until nothing more comes; then everything applied is on the device.
-    pub(super) fn run(mut self, applied: &mpsc::Receiver<Applied>) {
+    pub(super) fn run(mut self, applied: &mpsc::Receiver<Vec<Applied>>) {
         loop {
             match self.first(applied) {
-                Next::Applied(first) => {
-                    let mut group = vec![*first];
-                    group.extend(applied.try_iter());
+                Next::Applied(mut group) => {
+                    group.extend(applied.try_iter().flatten());
                     self.finish(group);
                 }
                 Next::Idle => self.sync_unasked(),
@@ -40,13 +39,12 @@ impl Syncer {
         }
     }
 
-    fn first(&self, applied: &mpsc::Receiver<Applied>) -> Next {
-        let next = |first| Next::Applied(Box::new(first));
+    fn first(&self, applied: &mpsc::Receiver<Vec<Applied>>) -> Next {
         let Some(since) = self.unsynced_since else {
-            return applied.recv().map_or(Next::End, next);
+            return applied.recv().map_or(Next::End, Next::Applied);
         };
         match applied.recv_timeout(CACHED_SYNC_DELAY.saturating_sub(since.elapsed())) {
-            Ok(first) => next(first),
+            Ok(group) => Next::Applied(group),
             Err(mpsc::RecvTimeoutError::Timeout) => Next::Idle,
             Err(mpsc::RecvTimeoutError::Disconnected) => Next::End,
         }
@@ -85,7 +83,7 @@ impl Syncer {
 
 /// What comes next.
 enum Next {
-    Applied(Box<Applied>),
+    Applied(Vec<Applied>),
     Idle,
     End,
 }
