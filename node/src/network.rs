@@ -20,6 +20,7 @@ mod plain_words;
 mod relay_stream;
 mod repair;
 pub mod transport;
+mod twin;
 mod upgrade;
 
 use std::{io, sync::Arc, time::Duration};
@@ -142,6 +143,7 @@ pub(crate) enum Request {
     Aim { targets: Vec<Target>, hints: Vec<Address> },
     Disconnect { node: NodeKey, why: String },
     Peers(oneshot::Sender<Vec<PeerRow>>),
+    Hints(oneshot::Sender<Vec<HintRow>>),
     Summary(oneshot::Sender<Summary>),
     Stop,
 }
@@ -245,6 +247,16 @@ impl Network {
         answer.await.map_err(|_| Stopped)
     }
 
+    /// Every address that is dialled without knowing whose node is there, and how that went.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn hints(&self) -> Result<Vec<HintRow>, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Hints(reply)).await?;
+        answer.await.map_err(|_| Stopped)
+    }
+
     /// The network as a whole.
     ///
     /// # Errors
@@ -283,6 +295,17 @@ pub struct PeerRow {
     /// Why it is down, in plain words.
     pub reason: Option<String>,
     /// How long until it is dialled next; `None` if it is connected or has no address.
+    pub next_dial_in: Option<Duration>,
+}
+
+/// An address whose node is not known yet.
+#[derive(Clone, Debug)]
+pub struct HintRow {
+    /// The address.
+    pub address: Address,
+    /// Why the last dial failed, in plain words; `None` if none has yet.
+    pub reason: Option<String>,
+    /// How long until it is dialled next; `None` while the node that answered there is connected.
     pub next_dial_in: Option<Duration>,
 }
 

@@ -169,13 +169,15 @@ impl Node {
     /// # Errors
     /// [`RuntimeError`]; then nothing runs.
     pub async fn start(parts: Parts) -> Result<Self, RuntimeError> {
-        let Parts { machine: config, signing, store, network, hints, alert_command, clock } = parts;
+        let Parts { machine: config, signing, store, network, mut hints, alert_command, clock } = parts;
         let (federation, now) = (config.federation, clock.now());
         let verifier = Verifier::new(federation, load::quarantined(store.as_ref())?, Arc::clone(&store));
         let seeds = Seeds::default();
         let rng = drawn::<32>().map_err(RuntimeError::System)?;
         let loaded = load::restore(store.as_ref(), &verifier, &seeds, config.clone(), (now, rng))?;
         let restored = loaded.restored;
+        // Dialled to notice a machine with the same key: one folder may have been copied, or moved and left behind.
+        hints.splice(0..0, own_addresses(&restored.machine));
         let identity =
             Arc::new(Identity { federation, member: config.member.clone(), node: config.node, signing });
         let workshop = Workshop { identity: Arc::clone(&identity), seeds, store: Arc::clone(&store) };
@@ -311,6 +313,17 @@ impl Node {
         }
         outcome
     }
+}
+
+/// Where this node is to be found, as it is configured and as it said before.
+fn own_addresses(machine: &Machine) -> Vec<Address> {
+    let (config, evidence) = (machine.config(), machine.evidence());
+    let record = evidence
+        .listing(&config.member, config.node)
+        .and_then(|listing| evidence.directory().record(listing));
+    let said = record.map(|record| record.addresses.as_slice()).unwrap_or_default();
+    let texts: std::collections::BTreeSet<&String> = config.addresses.iter().chain(said).collect();
+    texts.into_iter().filter_map(|text| text.parse().ok()).collect()
 }
 
 /// A part that ends while the node should run has failed.

@@ -16,7 +16,7 @@ pub(crate) struct Unit {
     pub(crate) code: &'static str,
     pub(crate) folder: PathBuf,
     /// Where it listens on loopback, if it is to run.
-    port: Option<u16>,
+    pub(crate) port: Option<u16>,
 }
 
 /// Three units and the folder in which files are handed over.

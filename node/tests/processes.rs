@@ -59,19 +59,11 @@ impl Federation {
     }
 
     fn log(&self, at: usize) -> PathBuf {
-        self.unit(at).folder.join("node.log")
+        log_of(self.unit(at))
     }
 
     fn start(&mut self, at: usize) {
-        let log = File::options().create(true).append(true).open(self.log(at)).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_refpoint"))
-            .arg("run")
-            .current_dir(&self.unit(at).folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn();
-        self.nodes[at] = Some(child.unwrap());
+        self.nodes[at] = Some(launch(self.unit(at)));
     }
 
     fn kill(&mut self, at: usize) {
@@ -102,19 +94,7 @@ impl Federation {
     }
 
     fn ask_until(&self, at: usize, arguments: &[&str], what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        let began = Instant::now();
-        loop {
-            let output = self.unit(at).run(arguments);
-            if output.status.success() {
-                let value = serde_json::from_slice(&output.stdout).unwrap();
-                if holds(&value) {
-                    return value;
-                }
-            }
-            let log = || fs::read_to_string(self.log(at)).unwrap_or_default();
-            assert!(began.elapsed() < DEADLINE, "{what} did not happen; the log:\n{}", log());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        ask_until(self.unit(at), arguments, what, holds)
     }
 
     fn send(&self, at: usize, to: &str, more: &[&str]) -> std::process::Output {
@@ -141,6 +121,92 @@ impl Drop for Federation {
             let _gone = child.wait();
         }
     }
+}
+
+fn log_of(unit: &Unit) -> PathBuf {
+    unit.folder.join("node.log")
+}
+
+fn launch(unit: &Unit) -> Child {
+    let log = File::options().create(true).append(true).open(log_of(unit)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_refpoint"));
+    command.arg("run").current_dir(&unit.folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command.spawn().unwrap()
+}
+
+fn ask_until(unit: &Unit, arguments: &[&str], what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    let began = Instant::now();
+    loop {
+        let output = unit.run(arguments);
+        if output.status.success() {
+            let value = serde_json::from_slice(&output.stdout).unwrap();
+            if holds(&value) {
+                return value;
+            }
+        }
+        let log = || fs::read_to_string(log_of(unit)).unwrap_or_default();
+        assert!(began.elapsed() < DEADLINE, "{what} did not happen; the log:\n{}", log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn members_that_were_never_met_are_listed_with_the_reason() {
+    let mut federation = Federation::founded();
+    federation.start(0);
+    let refused =
+        |peer: &Value| peer["reason"].as_str().is_some_and(|why| why.contains("nobody listens there"));
+    let both =
+        |peers: &Value| peers.as_array().unwrap().len() == 2 && peers.as_array().unwrap().iter().all(refused);
+    let peers = federation.ask_until(0, &["peers"], "a reason for each", both);
+    for (peer, code) in peers.as_array().unwrap().iter().zip(["BR", "SG"]) {
+        assert_eq!((&peer["member"], &peer["connected"]), (&code.into(), &false.into()));
+        assert!(peer["addresses"][0].as_str().unwrap().starts_with("127.0.0.1:"), "{peer}");
+    }
+}
+
+#[test]
+fn two_machines_with_one_key_are_told_of_each_other_soon_and_blamed_for_nothing() {
+    let mut federation = Federation::running();
+    federation.until(0, "its own record", |status| status["chain"]["last"].is_string());
+    assert_eq!(federation.terminate(0), Some(0));
+    let first = federation.unit(0);
+    let copy = Unit { code: "FR", folder: first.folder.with_extension("copy"), port: None };
+    let copied = Command::new("cp").arg("-a").arg(&first.folder).arg(&copy.folder).status();
+    assert!(copied.unwrap().success());
+    // The copy was moved to another address, as a machine that takes over is.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let [old, new] =
+        [first.port.unwrap(), free.local_addr().unwrap().port()].map(|port| format!("127.0.0.1:{port}"));
+    let config = copy.folder.join("refpoint.toml");
+    let settings = fs::read_to_string(&config).unwrap().replace(&old, &new);
+    fs::write(config, settings).unwrap();
+    drop(free);
+    federation.start(0);
+    federation.nodes.push(Some(launch(&copy)));
+    for unit in [federation.unit(0), &copy] {
+        let stopped = |status: &Value| status["chain"]["why"] == "another machine uses this node's key";
+        let status = ask_until(unit, &["status"], "word of the twin", stopped);
+        assert_eq!(status["findings"][0]["code"], "chain-stopped", "{status}");
+    }
+    for unit in [federation.unit(0), &copy] {
+        assert!(fs::read_to_string(log_of(unit)).unwrap().contains("another machine uses this node's key"));
+    }
+    for at in [1, 2] {
+        let log = fs::read_to_string(federation.log(at)).unwrap();
+        assert!(!log.contains("NW-05"), "{log}");
+    }
+}
+
+#[test]
+fn a_restarted_node_of_three_signs_when_the_two_others_have_told_it() {
+    let mut federation = Federation::running();
+    federation.until(0, "its own record", |status| status["chain"]["last"].is_string());
+    federation.kill(0);
+    federation.start(0);
+    federation.until(0, "signing again", |status| status["chain"]["state"] == "publishing");
+    let judged = |status: &Value| status["clock"]["offset_ms"].is_i64() && status["clock"]["asked"] == 2;
+    federation.until(0, "a clock judged by two", judged);
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod alerts;
 mod full_disk;
 mod rogue;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use refpoint::{
     clock::Clock,
@@ -87,7 +87,12 @@ impl Running {
     }
 
     fn backend(&self) -> NodeBackend {
-        let operator = Operator { root_keys: Vec::new(), alert_configured: false, storage_notes: Vec::new() };
+        let operator = Operator {
+            root_keys: Vec::new(),
+            alert_configured: false,
+            first_addresses: BTreeMap::new(),
+            storage_notes: Vec::new(),
+        };
         NodeBackend::new(self.node.handle().clone(), operator)
     }
 

@@ -200,7 +200,8 @@ pub const MESSAGE_ID_KEPT: Duration = Duration::from_secs(400 * 86_400);
 /// A clock further than this from the median of three members is wrong.
 pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(600);
 
-/// Members whose clocks make a median, and whose repair lets a node sign its own chain again.
+/// Members whose clocks make a median, and whose repair lets a node sign its own chain again; where the charter has
+/// fewer other active members, all of them.
 pub const WITNESSES: usize = 3;
 
 /// How long a returning node waits for [`WITNESSES`] repairs before fewer suffice.

@@ -122,6 +122,10 @@ impl Machine {
                 self.on_repair_answered(now, from, ticket, answer, &mut effects);
             }
             Input::RepairGiven { from, ticket, packed } => self.on_repair_given(from, ticket, &packed),
+            Input::TwinMet => {
+                self.tell_own(now, OwnInput::TwinMet, &mut effects);
+                self.watch_for_twin(now, &mut effects);
+            }
             Input::Relay(input) => self.relay(now, input, &mut effects),
             Input::SealingKeyMade(entry) => self.on_sealing_key_made(now, entry, &mut effects),
             Input::HeaderSigned { kind, envelope, body } => {
@@ -308,8 +312,9 @@ impl Machine {
             return;
         }
         self.clocks.hear(member.clone(), told, now);
-        let Some(offset_millis) = self.clocks.median_offset(now) else { return };
-        let wrong = self.clocks.is_wrong(now);
+        let asked = self.evidence.membership().witnesses_asked(&self.config.member);
+        let Some(offset_millis) = self.clocks.median_offset(now, asked) else { return };
+        let wrong = self.clocks.is_wrong(now, asked);
         if wrong != self.clock_was_wrong {
             self.clock_was_wrong = wrong;
             self.emit(now, Event::ClockJudged { right: !wrong, offset_millis }, effects);

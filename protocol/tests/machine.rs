@@ -5,7 +5,10 @@ mod world;
 use std::time::Duration;
 
 use refpoint_protocol::{
-    directory::{header::ChainKind, own_chain::Standing},
+    directory::{
+        header::ChainKind,
+        own_chain::{Standing, StopReason},
+    },
     evidence::repair::{Documents, RepairResponse},
     limits::{BODY_BYTES_MAX, CUSTODY_AFTER_URGENT, INTAKE_BYTES_MAX, RENEWAL_INTERVAL, RESUME_WAIT},
     machine::{Command, CommandRefused, Event, Reply},
@@ -180,6 +183,40 @@ fn a_restarted_node_signs_nothing_until_others_have_told_it_what_it_said() {
     world.run_for(RESUME_WAIT);
     assert_eq!(world.machine(0).standing(world.now), Standing::Signing);
     assert!(world.events(0).iter().any(|event| matches!(event, Event::Published { .. })));
+}
+
+#[test]
+fn what_would_have_expired_by_the_members_clocks_is_refused_with_the_clock_named() {
+    let mut world = World::new(9, &["BR", "FR", "KE"]);
+    let hours = |count: u64| Duration::from_secs(count * 3_600);
+    let ahead = world.now.after(hours(73));
+    world.hear(0, 1, ahead);
+    queued(&world.command(0, draft(&world, 1)));
+    world.hear(0, 2, ahead);
+    let refused = world.command(0, draft(&world, 1));
+    assert_eq!(refused, Err(CommandRefused::ExpiredBefore(73 * 3_600_000)));
+    let Command::Send(mut longer) = draft(&world, 1) else { panic!("a draft") };
+    longer.lifetime = Some(hours(74));
+    queued(&world.command(0, Command::Send(longer)));
+    // One of the two agrees with this node: its clock is not known to be wrong.
+    world.hear(0, 2, world.now);
+    queued(&world.command(0, draft(&world, 1)));
+}
+
+#[test]
+fn a_met_twin_is_told_once_and_nothing_is_signed_any_more() {
+    let mut world = World::new(10, &["BR", "FR", "KE"]);
+    world.connect_all();
+    world.run_for(Duration::from_secs(5));
+    let twins = |world: &World| world.events(0).iter().filter(|event| **event == Event::TwinSeen).count();
+    assert_eq!((world.machine(0).standing(world.now), twins(&world)), (Standing::Signing, 0));
+    world.meet_twin(0);
+    world.meet_twin(0);
+    assert_eq!(world.machine(0).standing(world.now), Standing::Stopped(StopReason::TwinMet));
+    assert_eq!(twins(&world), 1);
+    let reply = world.command(0, Command::Publish(Box::new(chains::reference_point(1))));
+    assert!(matches!(reply, Ok(Reply::Published { sequence: None })));
+    assert_eq!(world.command(0, Command::Resume), Err(CommandRefused::Twin));
 }
 
 #[test]

@@ -38,9 +38,10 @@ use super::{
     event::{NetworkEvent, NetworkEvents, RequestFailed, Ticket, Verdict},
     identity::{keypair, node_key, peer_id},
     names,
-    relay_stream::{INBOUND_NORMAL_BYTES_MAX, INBOUND_URGENT_BYTES_MAX, Inbox, Lanes, Notice},
+    relay_stream::{Excess, INBOUND_NORMAL_BYTES_MAX, INBOUND_URGENT_BYTES_MAX, Inbox, Lanes, Notice},
     repair::Asked,
     transport,
+    twin::SelfMeetings,
     upgrade::{Admissions, CheckingDesk, Learned, Upgrade},
 };
 
@@ -73,6 +74,8 @@ pub(super) struct Actor {
     ticks: u64,
     summary: Summary,
     copies: Copies,
+    twin: SelfMeetings,
+    twin_told: bool,
 }
 
 /// A dial under way.
@@ -164,6 +167,8 @@ impl Actor {
             ticks: 0,
             summary: Summary::default(),
             copies,
+            twin: SelfMeetings::default(),
+            twin_told: false,
         };
         let events = NetworkEvents { happened, urgent, normal, urgent_in_a_row: 0 };
         Ok((actor, lanes, events))
@@ -267,6 +272,7 @@ impl Actor {
             Request::Disconnect { node, why } => self.disconnect(node, why),
             // A requester that went away is nobody's loss.
             Request::Peers(reply) => drop(reply.send(self.rows())),
+            Request::Hints(reply) => drop(reply.send(self.dialler.hints(Instant::now()))),
             Request::Summary(reply) => drop(reply.send(self.summarise())),
             Request::Stop => {}
         }
@@ -352,6 +358,9 @@ impl Actor {
         }
         self.publish_waiting();
         let now = Instant::now();
+        if self.twin.settle(now) && !std::mem::replace(&mut self.twin_told, true) {
+            self.out.push(NetworkEvent::TwinMet);
+        }
         let deaf: Vec<NodeKey> = self
             .connections
             .iter()
@@ -366,7 +375,13 @@ impl Actor {
 
     fn on_stream(&mut self, peer: &libp2p::PeerId, class: Class, stream: libp2p::Stream) {
         if let Some(node) = node_key(peer) {
-            self.lanes.read(node, class, stream);
+            // Two machines with one key are no fault of streams: both are told otherwise.
+            let excess = if self.connections.is_crowded(node, Instant::now()) {
+                Excess::Ignored
+            } else {
+                Excess::Fault
+            };
+            self.lanes.read(node, class, stream, excess);
         }
     }
 

@@ -41,6 +41,8 @@ pub(super) struct Peer {
     connections: Vec<Connection>,
     /// When the latest connection came up.
     latest: Instant,
+    /// When one last came up beside another.
+    crowded: Option<Instant>,
 }
 
 /// All nodes that are connected.
@@ -74,6 +76,7 @@ impl Connections {
         match self.peers.get_mut(&node) {
             Some(peer) => {
                 peer.latest = now;
+                peer.crowded = Some(now);
                 peer.connections.push(connection);
                 false
             }
@@ -85,6 +88,7 @@ impl Connections {
                     gossips: true,
                     closing: None,
                     latest: now,
+                    crowded: None,
                     connections: vec![connection],
                 };
                 self.peers.insert(node, peer);
@@ -148,6 +152,14 @@ impl Connections {
             .is_some_and(|peer| peer.connections.iter().all(|connection| connection.id == id))
     }
 
+    /// Whether a node has, or had a moment ago, more than one connection: then its streams may be those of several.
+    pub(super) fn is_crowded(&self, node: NodeKey, now: Instant) -> bool {
+        self.peers.get(&node).is_some_and(|peer| {
+            let was = peer.crowded.is_some_and(|at| now.duration_since(at) <= CROWDED);
+            peer.connections.len() > 1 || was
+        })
+    }
+
     pub(super) fn get(&self, node: NodeKey) -> Option<&Peer> {
         self.peers.get(&node)
     }
@@ -171,6 +183,9 @@ impl Connections {
 
 /// Nodes whose last contact is remembered: four for each member that a charter can hold.
 const LAST_CONTACT_MAX: usize = 1_024;
+
+/// How long streams of a connection that is gone may linger: as long as a ping takes to find it dead, twice.
+const CROWDED: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -225,6 +240,19 @@ mod tests {
         assert_eq!(table.spare(THEM), None);
         table.on_ping(THEM, ids[1], Duration::from_millis(1), later);
         assert_eq!(table.spare(THEM), Some(ids[0]));
+    }
+
+    #[test]
+    fn a_node_is_crowded_while_it_has_two_connections_and_a_minute_longer() {
+        let (mut table, now) = (table(1), Instant::now());
+        let ids = [ConnectionId::new_unchecked(0), ConnectionId::new_unchecked(1)];
+        table.on_established(ids[0], facts(Direction::Inbound), now);
+        assert!(!table.is_crowded(THEM, now));
+        table.on_established(ids[1], facts(Direction::Inbound), now);
+        assert!(table.is_crowded(THEM, now + CROWDED * 2));
+        table.on_closed(THEM, ids[0], Timestamp::from_millis(5));
+        assert!(table.is_crowded(THEM, now + CROWDED));
+        assert!(!table.is_crowded(THEM, now + CROWDED * 2));
     }
 
     #[test]

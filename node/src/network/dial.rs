@@ -16,7 +16,7 @@ use refpoint_protocol::{
 };
 use sha2::{Digest, Sha256};
 
-use super::address::Address;
+use super::{HintRow, address::Address};
 
 /// A node to be connected with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -257,13 +257,16 @@ impl Dialler {
         }
     }
 
-    /// The address is this node's own: it is not dialled again.
-    pub fn on_self(&mut self, attempt: AttemptId) {
+    /// The address is this node's own: it is dialled again now and then, since another machine with this node's
+    /// key may come to answer there ([`super::twin`]).
+    pub fn on_self(&mut self, attempt: AttemptId, now: Instant) {
         if let Some((route, _)) = self.attempts.remove(&attempt)
             && let Some(state) = self.routes.get_mut(&route)
         {
             state.under_way = false;
-            state.due = None;
+            state.failures = state.failures.saturating_add(1);
+            let again = if state.failures <= SELF_DIALS_SOON { SELF_AGAIN_SOON } else { SELF_AGAIN };
+            state.due = Some(now + again);
             state.last_failure = Some("this node's own address".to_owned());
         }
     }
@@ -319,6 +322,23 @@ impl Dialler {
             Some(state) => (state.due, state.last_failure.as_deref()),
             None => (None, None),
         }
+    }
+
+    /// Every address that is dialled without knowing whose node is there.
+    #[must_use]
+    pub fn hints(&self, now: Instant) -> Vec<HintRow> {
+        let row = |(route, state): (&Route, &State)| match route {
+            Route::Node(_) => None,
+            Route::Hint(address) => Some(HintRow {
+                address: address.clone(),
+                reason: state.last_failure.clone(),
+                next_dial_in: state
+                    .due
+                    .filter(|_| !is_up(route, state, &self.connected))
+                    .map(|due| due.saturating_duration_since(now)),
+            }),
+        };
+        self.routes.iter().filter_map(row).collect()
     }
 
     fn yields_to(&self, node: NodeKey) -> bool {
@@ -388,6 +408,15 @@ fn choose(me: NodeKey, targets: &[Target], max: usize) -> Vec<&Target> {
     }
     chosen
 }
+
+/// Dials of one's own address that follow each other soon: a twin is to be noticed soon after a start.
+const SELF_DIALS_SOON: u32 = 2;
+
+/// How soon; longer than a meeting with oneself takes to be settled.
+const SELF_AGAIN_SOON: Duration = Duration::from_secs(15);
+
+/// How often later: one handshake.
+const SELF_AGAIN: Duration = Duration::from_secs(600);
 
 /// Hints dialled: one for each member of the largest charter.
 const HINTS_MAX: usize = 256;

@@ -120,6 +120,8 @@ pub enum NetworkEvent {
         /// What it did.
         fault: Fault,
     },
+    /// Another machine uses this node's key: it answered at this node's addresses, or called it. Told once.
+    TwinMet,
     /// Something was published that no peer will see.
     PublishFailed {
         /// Why, in plain words.

@@ -52,6 +52,15 @@ struct Shared {
     normal: Inbox,
 }
 
+/// What a stream is that is one too many; it is closed either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Excess {
+    /// A broken rule.
+    Fault,
+    /// What several connections leave.
+    Ignored,
+}
+
 /// Where readers of one class put frames.
 #[derive(Clone)]
 pub(super) struct Inbox {
@@ -155,7 +164,7 @@ impl Lanes {
     }
 
     /// Reads a stream that a node opened, in a task of its own.
-    pub(super) fn read(&self, from: NodeKey, class: Class, stream: Stream) {
+    pub(super) fn read(&self, from: NodeKey, class: Class, stream: Stream, excess: Excess) {
         let (closed, slot) = {
             let peers = self.0.peers();
             let Some(PeerLanes { closed, readers: [urgent, normal], .. }) = peers.get(&from) else {
@@ -170,7 +179,7 @@ impl Lanes {
         let shared = Arc::clone(&self.0);
         tokio::spawn(async move {
             let fault = match slot {
-                Err(_) => Some(Fault::RelayStreams),
+                Err(_) => (excess == Excess::Fault).then_some(Fault::RelayStreams),
                 Ok(_slot) => tokio::select! {
                     () = closed.cancelled() => None,
                     fault = read_frames(&shared, from, class, stream) => fault,

@@ -63,7 +63,9 @@ impl LinkError {
 #[derive(Debug, thiserror::Error)]
 pub enum LineError {
     /// The address is not public, and private ones are not allowed.
-    #[error("{0} is not a public address, and private ones are not dialled (allow_private)")]
+    #[error(
+        "{0} is not a public address: a private address is not dialled unless allow_private_addresses = true in refpoint.toml"
+    )]
     Private(IpAddr),
     /// The name has no address, or the resolver does not answer.
     #[error("the name cannot be resolved: {0}")]

@@ -10,7 +10,7 @@ mod publish;
 mod refusals;
 mod status;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use refpoint_protocol::{
     directory::own_chain::Standing,
@@ -24,6 +24,7 @@ use refpoint_protocol::{
 
 use self::{
     content::ContentError,
+    directory::FirstDials,
     messages::Own,
     refusals::{refusal, stopping, unavailable},
     status::Around,
@@ -56,6 +57,8 @@ pub struct Operator {
     pub root_keys: Vec<PathBuf>,
     /// Whether an alert command is configured.
     pub alert_configured: bool,
+    /// Where members can be dialled before their nodes are known, as the joining file said.
+    pub first_addresses: BTreeMap<MemberCode, Vec<String>>,
     /// What storage had to do when it was opened, in plain words.
     pub storage_notes: Vec<String>,
 }
@@ -170,7 +173,9 @@ impl Backend for NodeBackend {
 
     async fn peers(&self) -> Result<Vec<PeerView>, BackendError> {
         let network = self.handle.network.peers().await.map_err(|_| unavailable())?;
-        self.look(move |machine, now| directory::peers(machine, network, now)).await
+        let dials = self.handle.network.hints().await.map_err(|_| unavailable())?;
+        let met = FirstDials { addresses: self.operator.first_addresses.clone(), dials };
+        self.look(move |machine, now| directory::peers(machine, network, &met, now)).await
     }
 
     async fn directory(&self) -> Result<Vec<DirectoryRow>, BackendError> {

@@ -342,21 +342,15 @@ async fn the_facts_decide_health_findings_and_the_next_command() {
     server.fake.change(|state| state.facts.root_keys_here = vec!["/var/lib/refpoint/root.key".into()]);
     assert_eq!(status().await.health, Health::Degraded);
 
-    server.fake.change(|state| state.facts.peers.ever_dialled_in = false);
-    let to_do = status()
-        .await
-        .findings
-        .iter()
-        .find(|finding| finding.code == "never-dialled-in")
-        .unwrap()
-        .to_do
-        .clone();
-    assert!(to_do.contains("TCP port 4001"), "{to_do}");
-
-    server.fake.change(|state| state.facts.chain = ChainState::Stopped { why: "a twin signs too".into() });
-    let stopped = status().await;
-    assert_eq!((stopped.health, stopped.findings[0].code.as_str()), (Health::Failing, "chain-stopped"));
-    assert_eq!(stopped.next.unwrap().command, "refpoint directory resume");
+    let stopped = |why: &str, to_do: &str| ChainState::Stopped { why: why.into(), to_do: to_do.into() };
+    server.fake.change(|state| state.facts.chain = stopped("a twin signs too", "stop the twin"));
+    let seen = status().await;
+    assert_eq!((seen.health, seen.findings[0].code.as_str()), (Health::Failing, "chain-stopped"));
+    assert_eq!(seen.findings[0].to_do, "stop the twin");
+    server.fake.change(|state| state.facts.chain = ChainState::Waiting { repairs: 1, needed: 2 });
+    let waiting = status().await;
+    assert!(waiting.findings.iter().any(|finding| finding.what.contains("1 of 2 members have told it")));
+    assert_eq!(waiting.next.unwrap().command, "refpoint directory resume");
 
     server.fake.change(|state| state.facts.unacknowledged = vec![samples::unacknowledged()]);
     assert_eq!(status().await.next.unwrap().command, "refpoint message show 7a7a7a7a");
@@ -403,6 +397,26 @@ async fn the_facts_decide_health_findings_and_the_next_command() {
             "{code}"
         );
     }
+}
+
+#[tokio::test]
+async fn that_nobody_dialled_in_counts_only_where_somebody_stays_away() {
+    let server = Server::start();
+    let seen = || async {
+        let status = server.client().status().await.unwrap();
+        let finding = status.findings.into_iter().find(|finding| finding.code == "never-dialled-in");
+        finding.map(|finding| (status.health, finding.to_do))
+    };
+    assert_eq!(seen().await, None);
+    server.fake.change(|state| state.facts.peers.ever_dialled_in = false);
+    let (health, to_do) = seen().await.unwrap();
+    assert!(health == Health::Ok && to_do.contains("TCP port 4001"), "{health:?}: {to_do}");
+    // One is away: perhaps it cannot reach this node, unless this node has only just started.
+    server.fake.change(|state| state.facts.peers.members_away = 1);
+    let (health, to_do) = seen().await.unwrap();
+    assert!(health == Health::Degraded && to_do.contains("TCP port 4001"), "{health:?}: {to_do}");
+    server.fake.change(|state| state.facts.started = samples::at("11:55:00"));
+    assert_eq!(seen().await.unwrap().0, Health::Ok);
 }
 
 fn overdue(facts: &mut refpoint::api::views::status::StatusFacts) {

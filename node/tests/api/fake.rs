@@ -19,7 +19,7 @@ use refpoint::{
             },
             document::{ImportOutcome, ImportReply, ImportRequest, ImportedDocument, OwnDocuments},
             event::{Event, EventView},
-            message::{AttachmentData, MessageBox, MessageRow, MessageView, RecipientState},
+            message::{AttachmentData, MessageBox, MessageRow, MessageView, PersonWord, RecipientState},
             peer::PeerView,
             receipt::{MachineWord, ReceiptsView},
             send::{RecipientContact, SendReply, SendRequest, StatementReply, StatementRequest},
@@ -50,6 +50,8 @@ pub(crate) struct State {
     pub(crate) stated: Vec<(MessageId, StatementRequest)>,
     /// What happens to the next message right when it is sent.
     pub(crate) on_send: Vec<Event>,
+    /// What a person at each recipient has said of it by then.
+    pub(crate) on_send_said: Option<PersonWord>,
     numbered: u64,
 }
 
@@ -80,6 +82,7 @@ impl Fake {
             sent: Vec::new(),
             stated: Vec::new(),
             on_send: Vec::new(),
+            on_send_said: None,
             numbered: 0,
         };
         // Small, so that a slow reader lags in a test.
@@ -251,12 +254,13 @@ impl Backend for Fake {
                 let mut copy = samples::inbox_message(sent_id(), "sent");
                 copy.row.folder = MessageBox::Outbox;
                 copy.row.recipients = request.recipients.clone();
+                let person = state.on_send_said.take();
                 let queued = |member: &MemberCode| RecipientState {
                     member: member.clone(),
                     machine: MachineWord::Queued,
                     machine_at: samples::at("12:00:00"),
                     reason: None,
-                    person: None,
+                    person: person.clone(),
                 };
                 copy.row.states = request.recipients.iter().map(queued).collect();
                 state.messages.push(copy);

@@ -47,7 +47,7 @@ async fn a_peer_that_floods_with_what_is_invalid_is_cut_off_and_its_faults_are_n
     let faults = sg.until(move |machine, _| machine.faults().of(&node).map(|faults| faults.total())).await;
     assert_eq!(faults, FAULTS_PER_INTERVAL_MAX, "the rest of the flood was not even looked at");
     let peers = sg.backend().peers().await.unwrap();
-    let of_rogue = peers.into_iter().find(|peer| peer.node == node).unwrap().faults;
+    let of_rogue = peers.into_iter().find(|peer| peer.node == Some(node)).unwrap().faults;
     assert_eq!(of_rogue.iter().map(|fault| fault.count).sum::<u64>(), faults, "{of_rogue:?}");
     rogue.stop().await;
     assert!(sg.stop().await.is_ok());

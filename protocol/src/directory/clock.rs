@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     ids::MemberCode,
-    limits::{CLOCK_SKEW_MAX, CLOCK_WITNESS_AGE, MEMBERS_MAX, WITNESSES},
+    limits::{CLOCK_SKEW_MAX, CLOCK_WITNESS_AGE, MEMBERS_MAX},
     time::Timestamp,
 };
 
@@ -32,12 +32,12 @@ impl ClockWitnesses {
         }
     }
 
-    /// The median of the members' clocks less this node's, in milliseconds; `None` with fewer than
-    /// [`WITNESSES`] members heard within [`CLOCK_WITNESS_AGE`].
+    /// The median of the members' clocks less this node's, in milliseconds; `None` with fewer than `asked`
+    /// members ([`crate::membership::Membership::witnesses_asked`]) heard within [`CLOCK_WITNESS_AGE`].
     #[must_use]
-    pub fn median_offset(&self, now: Timestamp) -> Option<i64> {
+    pub fn median_offset(&self, now: Timestamp, asked: usize) -> Option<i64> {
         let offsets = self.offsets(now);
-        if offsets.len() < WITNESSES { None } else { offsets.get((offsets.len() - 1) / 2).copied() }
+        if offsets.len() < asked { None } else { median(&offsets) }
     }
 
     /// How many members' clocks were heard lately.
@@ -49,9 +49,9 @@ impl ClockWitnesses {
     /// Whether the clock is further than [`CLOCK_SKEW_MAX`] from the median: then this node signs no
     /// record and applies no expiry.
     #[must_use]
-    pub fn is_wrong(&self, now: Timestamp) -> bool {
+    pub fn is_wrong(&self, now: Timestamp, asked: usize) -> bool {
         let limit = CLOCK_SKEW_MAX.as_millis();
-        self.median_offset(now).is_some_and(|median| u128::from(median.unsigned_abs()) > limit)
+        self.median_offset(now, asked).is_some_and(|median| u128::from(median.unsigned_abs()) > limit)
     }
 }
 
@@ -62,8 +62,8 @@ impl ClockWitnesses {
     pub fn confirm(&self, now: Timestamp, needed: usize) -> bool {
         let offsets = self.offsets(now);
         let limit = CLOCK_SKEW_MAX.as_millis();
-        let median = offsets.get(offsets.len().saturating_sub(1) / 2);
-        offsets.len() >= needed && median.is_none_or(|median| u128::from(median.unsigned_abs()) <= limit)
+        offsets.len() >= needed
+            && median(&offsets).is_none_or(|median| u128::from(median.unsigned_abs()) <= limit)
     }
 
     fn offsets(&self, now: Timestamp) -> Vec<i64> {
@@ -72,6 +72,14 @@ impl ClockWitnesses {
         offsets.sort_unstable();
         offsets
     }
+}
+
+/// The one in the middle; of two in the middle the nearer to zero, so that of two members a liar's clock alone
+/// makes no other wrong.
+fn median(sorted: &[i64]) -> Option<i64> {
+    let lower = sorted.get(sorted.len().checked_sub(1)? / 2)?;
+    let upper = sorted.get(sorted.len() / 2)?;
+    Some(*[lower, upper].into_iter().min_by_key(|offset| offset.unsigned_abs())?)
 }
 
 fn is_recent(word: &Word, now: Timestamp) -> bool {
@@ -104,16 +112,28 @@ mod tests {
 
     #[test]
     fn one_liar_does_not_make_a_clock_wrong() {
-        assert!(!witnesses(&[0, 1, 90_000]).is_wrong(NOW));
-        assert!(!witnesses(&[-90_000, 1, 0]).is_wrong(NOW));
+        assert!(!witnesses(&[0, 1, 90_000]).is_wrong(NOW, 3));
+        assert!(!witnesses(&[-90_000, 1, 0]).is_wrong(NOW, 3));
     }
 
     #[test]
     fn three_members_make_it_wrong_and_two_do_not() {
-        assert!(witnesses(&[11, 12, 13]).is_wrong(NOW));
-        assert!(witnesses(&[-11, -12, -13]).is_wrong(NOW));
-        assert!(!witnesses(&[11, 12]).is_wrong(NOW));
-        assert!(!witnesses(&[10, 10, 10]).is_wrong(NOW));
+        assert!(witnesses(&[11, 12, 13]).is_wrong(NOW, 3));
+        assert!(witnesses(&[-11, -12, -13]).is_wrong(NOW, 3));
+        assert!(!witnesses(&[11, 12]).is_wrong(NOW, 3));
+        assert!(!witnesses(&[10, 10, 10]).is_wrong(NOW, 3));
+    }
+
+    #[test]
+    fn where_fewer_are_asked_all_of_them_must_agree_that_it_is_wrong() {
+        assert!(witnesses(&[11, 12]).is_wrong(NOW, 2));
+        assert!(witnesses(&[-12, -11]).is_wrong(NOW, 2));
+        assert!(!witnesses(&[-90_000, 1]).is_wrong(NOW, 2), "one of two may lie");
+        assert!(!witnesses(&[1, 90_000]).is_wrong(NOW, 2), "one of two may lie");
+        assert!(!witnesses(&[-90_000, 90_000, 1, 2]).is_wrong(NOW, 3));
+        assert!(!witnesses(&[11]).is_wrong(NOW, 2), "only one of two was heard");
+        assert!(witnesses(&[11]).is_wrong(NOW, 1));
+        assert_eq!(witnesses(&[]).median_offset(NOW, 0), None);
     }
 
     #[test]
@@ -130,7 +150,7 @@ mod tests {
     #[test]
     fn what_was_heard_long_ago_does_not_count() {
         let later = NOW.after(CLOCK_WITNESS_AGE).after(Duration::from_millis(1));
-        assert!(witnesses(&[11, 12, 13]).is_wrong(NOW.after(CLOCK_WITNESS_AGE)));
-        assert!(!witnesses(&[11, 12, 13]).is_wrong(later));
+        assert!(witnesses(&[11, 12, 13]).is_wrong(NOW.after(CLOCK_WITNESS_AGE), 3));
+        assert!(!witnesses(&[11, 12, 13]).is_wrong(later, 3));
     }
 }

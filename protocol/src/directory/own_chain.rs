@@ -64,6 +64,8 @@ pub enum OwnInput {
         /// When it says that it was signed.
         issued: Timestamp,
     },
+    /// Another machine was met that holds this node's key.
+    TwinMet,
     /// A person has compared and ordered: sign again.
     Resume,
     /// A person publishes a new reference point; its salt is replaced.
@@ -169,11 +171,11 @@ impl OwnChains {
         now: Timestamp,
     ) -> Self {
         Self {
+            gate: Gate::new(member.clone(), history, now),
             member,
             node,
             profile,
             draft: None,
-            gate: Gate::new(history, now),
             sealing: SealingKeys::new(sealing_keys),
             ordered: BTreeMap::new(),
         }
@@ -195,6 +197,7 @@ impl OwnChains {
             OwnInput::Connected(member) => self.gate.connect(member),
             OwnInput::Disconnected(member) => self.gate.disconnect(&member),
             OwnInput::HeaderAccepted { id, issued } => self.gate.compare(id, issued),
+            OwnInput::TwinMet => self.gate.meet_twin(),
             OwnInput::Resume => self.gate.resume(),
             OwnInput::Publish(point) => {
                 point.check_form()?;
@@ -215,12 +218,12 @@ impl OwnChains {
     #[must_use]
     pub fn next_wakeup(&self, now: Timestamp, around: Surroundings<'_>) -> Option<(Timestamp, WakeReason)> {
         // What a wrong clock holds up goes on when the clocks are judged anew, not at any time of its own.
-        if around.clock.is_wrong(now) {
+        if around.clock.is_wrong(now, self.asked(around)) {
             return None;
         }
         let mut wakeups: Vec<(Timestamp, WakeReason)> = self.sealing.wakeups();
         wakeups.extend(self.gate.wait_ends(now).map(|at| (at, WakeReason::ResumeWait)));
-        if self.gate.is_open(now) && !self.sealing.published(now).is_empty() {
+        if self.gate.is_open(now, self.asked(around)) && !self.sealing.published(now).is_empty() {
             for kind in KINDS {
                 let place = self.place(around.evidence, kind).filter(|place| self.may_order(place));
                 let newest = place.and_then(|place| place.newest);
@@ -234,10 +237,12 @@ impl OwnChains {
     /// Whether the node signs its own chains now, and if not, why: for `status`.
     #[must_use]
     pub fn standing(&self, now: Timestamp, around: Surroundings<'_>) -> Standing {
-        if let Some(offset) = around.clock.median_offset(now).filter(|_| around.clock.is_wrong(now)) {
-            return Standing::ClockWrong { offset_ms: offset };
+        let asked = self.asked(around);
+        let offset = around.clock.median_offset(now, asked);
+        if let Some(offset_ms) = offset.filter(|_| around.clock.is_wrong(now, asked)) {
+            return Standing::ClockWrong { offset_ms };
         }
-        let waits = self.gate.standing(now);
+        let waits = self.gate.standing(now, asked);
         if waits != Standing::Signing {
             return waits;
         }
@@ -259,12 +264,17 @@ impl OwnChains {
         self.sealing.all()
     }
 
+    /// How many other members bear witness for this node.
+    fn asked(&self, around: Surroundings<'_>) -> usize {
+        around.evidence.membership().witnesses_asked(&self.member)
+    }
+
     fn decide(&mut self, now: Timestamp, around: Surroundings<'_>) -> Result<Vec<OwnEffect>, OwnChainError> {
-        if around.clock.is_wrong(now) {
+        if around.clock.is_wrong(now, self.asked(around)) {
             return Ok(Vec::new());
         }
         let mut effects = self.sealing.decide(now);
-        if !self.gate.is_open(now) {
+        if !self.gate.is_open(now, self.asked(around)) {
             return Ok(effects);
         }
         let [record_salt, point_salt] = around.salts;

@@ -6,7 +6,7 @@ use crate::{
     directory::{clock::ClockWitnesses, node_record::SealingKeyEntry},
     evidence::Evidence,
     ids::{CharterVersion, MemberCode, NodeKey},
-    limits::{RESUME_WAIT, WITNESSES},
+    limits::RESUME_WAIT,
     membership::{
         KeyState, Membership, NodeStanding,
         charter::{MemberStatus as CharterStatus, WorkingGroup},
@@ -81,9 +81,9 @@ impl Book for EvidenceBook<'_> {
     /// no more.
     fn applies_expiry(&self) -> bool {
         let Some(BookClock { witnesses, own, started, now }) = &self.clock else { return false };
-        let asked = if now.since(*started) >= RESUME_WAIT { 1 } else { WITNESSES };
-        let others = self.membership.members().filter(|member| member.is_active() && member.code != **own);
-        witnesses.confirm(*now, asked.min(others.take(asked).count()))
+        let asked = self.membership.witnesses_asked(own);
+        let asked = if now.since(*started) >= RESUME_WAIT { asked.min(1) } else { asked };
+        witnesses.confirm(*now, asked)
     }
 }
 

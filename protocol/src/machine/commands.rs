@@ -58,9 +58,9 @@ pub enum CommandRefused {
     /// There is nothing to resume.
     #[error("this node signs its records already: nothing is to be resumed")]
     NotWaiting,
-    /// A twin signs with this node's key: only a new key set ends that.
+    /// A twin uses this node's key, or the chain is forked.
     #[error(
-        "another node signs with this node's key: find it, stop it, and issue a new key with `refpoint keys issue --replace`"
+        "another machine uses this node's key, or has: a node that goes on signing makes its entry disputed everywhere"
     )]
     Twin,
     /// This node's clock is wrong: set it first.
@@ -68,6 +68,9 @@ pub enum CommandRefused {
         "this node's clock is {0} ms behind the members' median: set the clock, then start the node again"
     )]
     ClockWrong(i64),
+    /// This node's clock is so far behind that the message's end is past by the members' clocks.
+    #[error("this node's clock is {} s behind the members' median: the message would have expired before it is sent", .0 / 1_000)]
+    ExpiredBefore(u64),
     /// A document builds on one that is not held here: it waits, bounded, and is neither refused nor believed.
     #[error("a document that it builds on is not held here")]
     Pending,

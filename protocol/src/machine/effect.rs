@@ -94,6 +94,8 @@ pub enum Input {
         /// What fitted.
         packed: Packed,
     },
+    /// Another machine answered or called with this node's key.
+    TwinMet,
     /// Something for the relay.
     Relay(RelayInput),
     /// A sealing key was made, and its seed is on disk.

@@ -130,8 +130,12 @@ impl Machine {
 
     /// Notices when another machine signs with this node's key.
     pub(super) fn watch_for_twin(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let twin = matches!(self.standing(now), Standing::Stopped(StopReason::Twin { .. }));
-        if twin && !self.twin_told {
+        let reason = match self.standing(now) {
+            Standing::Stopped(reason) => Some(reason),
+            _ => None,
+        };
+        let is_twin = matches!(reason, Some(StopReason::Twin { .. } | StopReason::TwinMet));
+        if is_twin && !self.twin_told {
             self.twin_told = true;
             self.emit(now, Event::TwinSeen, effects);
         }

@@ -1,10 +1,13 @@
 //! The relay's place in the machine: its orders become the node's, its facts become events and replies.
 
+use std::time::Duration;
+
 use super::{
     Command, CommandRefused, Effect, Event, Machine, Reply,
     book::{BookClock, EvidenceBook},
 };
 use crate::{
+    limits::EXPIRY_DEFAULT,
     relay::{
         event::RelayEvent,
         exchange::{CommandId, RelayEffect, RelayInput},
@@ -61,6 +64,16 @@ impl Machine {
         self.emit(now, Event::Relay(event), effects);
     }
 
+    /// Refuses what would have expired by the members' clocks before it is sent, if this node knows that its own
+    /// clock is wrong: nobody would take it, and its sender would wait for an answer.
+    fn expired_before(&self, now: Timestamp, lifetime: Option<Duration>) -> Option<CommandRefused> {
+        let asked = self.evidence.membership().witnesses_asked(&self.config.member);
+        let ahead = self.clocks.median_offset(now, asked).filter(|_| self.clocks.is_wrong(now, asked))?;
+        let behind = u64::try_from(ahead).ok()?;
+        let is_past = Duration::from_millis(behind) >= lifetime.unwrap_or(EXPIRY_DEFAULT);
+        is_past.then_some(CommandRefused::ExpiredBefore(behind))
+    }
+
     pub(super) fn on_command(
         &mut self,
         now: Timestamp,
@@ -69,8 +82,14 @@ impl Machine {
         effects: &mut Vec<Effect>,
     ) {
         match command {
-            Command::Send(draft) => self.relay(now, RelayInput::Submit { command: id, draft }, effects),
-            Command::State(draft) => self.relay(now, RelayInput::State { command: id, draft }, effects),
+            Command::Send(draft) => match self.expired_before(now, draft.lifetime) {
+                Some(refused) => effects.push(Effect::Reply { id, reply: Err(refused) }),
+                None => self.relay(now, RelayInput::Submit { command: id, draft }, effects),
+            },
+            Command::State(draft) => match self.expired_before(now, None) {
+                Some(refused) => effects.push(Effect::Reply { id, reply: Err(refused) }),
+                None => self.relay(now, RelayInput::State { command: id, draft }, effects),
+            },
             Command::Publish(entry) => self.publish_entry(now, id, *entry, effects),
             Command::Resume => self.resume(now, id, effects),
             Command::Import(batch) => self.import(now, id, batch, effects),

@@ -19,6 +19,7 @@ use crate::{
         CharterId, CharterVersion, ContentHash, DocumentId, Epoch, FederationId, Generation, Incarnation,
         KeySetId, MemberCode, NodeKey, RootKey,
     },
+    limits::WITNESSES,
     time::Timestamp,
 };
 
@@ -200,6 +201,15 @@ impl Membership {
     /// All members, whatever their status, by code.
     pub fn members(&self) -> impl Iterator<Item = &MemberView> {
         self.members.values()
+    }
+
+    /// How many other members bear witness for a node of `own`: to what it signed before, and to its clock.
+    /// [`WITNESSES`], or all other active members where the charter has fewer: there can never be more.
+    /// Without a charter nothing is known of others, and [`WITNESSES`] are asked.
+    #[must_use]
+    pub fn witnesses_asked(&self, own: &MemberCode) -> usize {
+        let others = self.members().filter(|member| member.is_active() && member.code != *own);
+        if self.members.is_empty() { WITNESSES } else { others.take(WITNESSES).count() }
     }
 
     /// What is known of a node key: the valid claim, of several the one with the first code. Who knows

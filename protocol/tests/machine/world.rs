@@ -2,6 +2,7 @@
 
 mod documents;
 mod storage;
+mod tell;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

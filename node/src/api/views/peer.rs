@@ -12,8 +12,9 @@ pub struct PeerView {
     pub member: MemberCode,
     /// The member's names.
     pub names: MemberNames,
-    /// Its node key.
-    pub node: NodeKey,
+    /// Its node key; absent for a member of which no node is known yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeKey>,
     /// Whether it is connected now.
     pub connected: bool,
     /// Who dialled, while connected.

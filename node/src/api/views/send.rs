@@ -73,7 +73,7 @@ pub enum SendError {
     #[error("{0} is named twice as a recipient")]
     Twice(MemberCode),
     /// There is nothing to say.
-    #[error("the message is empty: no text, no form and no attachment")]
+    #[error("the message is empty: no text but blanks, no form and no attachment")]
     Empty,
     /// The content is too large.
     #[error("text, form and attachments have {got} bytes together; a message takes at most {max}")]
@@ -123,6 +123,9 @@ pub enum SendError {
         /// The field.
         field: &'static str,
     },
+    /// Nobody is named who says it.
+    #[error("the role of the person who says it is missing")]
+    NoRole,
     /// `will`, `form` and `by` belong to `acknowledged`.
     #[error("whether, how and when it will be answered is said with 'acknowledged' alone")]
     PromiseWithoutAcknowledgement,
@@ -151,6 +154,7 @@ impl SendError {
             Self::MediaType { .. } => "use application/octet-stream if you do not know it",
             Self::Expiry { .. } => "choose another time, for instance --expires 72h",
             Self::Line { .. } => "shorten it, and write it in one line",
+            Self::NoRole => "give your duty role, never a name: --as \"duty officer\"",
             Self::PromiseWithoutAcknowledgement => "leave them out",
             Self::PromiseOfNothing => "leave out --form and --by, or say --will yes",
             Self::NotAPersonsWord => "use another word",
@@ -174,7 +178,8 @@ impl SendRequest {
             _ => {}
         }
         let text = self.text.as_ref().map_or(0, |text| text.reveal().len());
-        if text == 0 && self.form.is_none() && self.attachments.is_empty() {
+        let is_blank = self.text.as_ref().is_none_or(|text| text.reveal().trim().is_empty());
+        if is_blank && self.form.is_none() && self.attachments.is_empty() {
             return Err(SendError::Empty);
         }
         if let Some(reference) = &self.reference {
@@ -286,6 +291,9 @@ impl StatementRequest {
     /// # Errors
     /// [`SendError`] for the first rule that is broken.
     pub fn check(&self) -> Result<(), SendError> {
+        if self.role.reveal().trim().is_empty() {
+            return Err(SendError::NoRole);
+        }
         check_line("role", self.role.reveal())?;
         if let Some(form) = &self.form {
             check_line("form", form.reveal())?;

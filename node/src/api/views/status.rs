@@ -118,6 +118,9 @@ pub struct StatusFacts {
     pub chain: ChainState,
     /// Messages that no person here has acknowledged, most urgent first; precedences without any are left out.
     pub unacknowledged: Vec<Unacknowledged>,
+    /// Drills that no person here has acknowledged; they count in nothing else.
+    #[serde(default)]
+    pub unacknowledged_drills: u64,
     /// Messages that wait in the outbox for at least one recipient.
     pub outbox_waiting: u64,
     /// When the oldest of them was made.
@@ -162,11 +165,13 @@ pub struct KeySetStatus {
 /// This node's clock against the other members'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockStatus {
-    /// Milliseconds by which the median of the other members' clocks is ahead; absent with fewer than three.
+    /// Milliseconds by which the median of the other members' clocks is ahead; absent with fewer than asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset_ms: Option<i64>,
     /// Members whose clocks are known.
     pub witnesses: u64,
+    /// How many are asked before the clock is judged: three, or all others where the charter has fewer.
+    pub asked: u64,
     /// Whether it is more than ten minutes away, so that this node signs no record and applies no expiry.
     pub wrong: bool,
 }
@@ -180,6 +185,9 @@ pub struct PeerCounts {
     pub known: u64,
     /// Members of which at least one node is connected.
     pub members_connected: u64,
+    /// Other active members of which no node is connected.
+    #[serde(default)]
+    pub members_away: u64,
     /// Whether any node of another member ever dialled in, in this run or before.
     pub ever_dialled_in: bool,
 }
@@ -229,6 +237,9 @@ pub enum ChainState {
     Stopped {
         /// Why, in plain words.
         why: String,
+        /// What to do.
+        #[serde(default)]
+        to_do: String,
     },
 }
 

@@ -116,14 +116,18 @@ impl Actor {
     }
 
     pub(super) fn on_dial_failed(&mut self, id: ConnectionId, error: &DialError) {
+        let failure = plain_words::of_dial(error);
+        if failure.ourselves {
+            self.twin.on_dialled(Instant::now());
+        }
         let Some(attempt) = self.attempts.remove(&id) else {
             // Not our dial: a frame or request for a node that has just gone made libp2p look for it.
             return;
         };
         self.admissions.forget(&attempt.address.multiaddr());
-        let Failure { why, node, refusal, fault, ourselves } = plain_words::of_dial(error);
+        let Failure { why, node, refusal, fault, ourselves } = failure;
         if ourselves {
-            self.dialler.on_self(attempt.id);
+            self.dialler.on_self(attempt.id, Instant::now());
             return;
         }
         tracing::debug!(node = ?attempt.node, address = %attempt.address, why, "a dial failed");
@@ -142,7 +146,11 @@ impl Actor {
 
     fn on_caller_failed(&mut self, from: &Multiaddr, error: &ListenError) {
         self.admissions.forget(from);
-        let Failure { why, node, fault, .. } = plain_words::of_listen(error);
+        let Failure { why, node, fault, ourselves, .. } = plain_words::of_listen(error);
+        if ourselves {
+            self.twin.on_called(Instant::now());
+            return;
+        }
         let address = Address::from_multiaddr(from);
         match fault {
             Some(fault) => self.on_fault(node, address, fault),

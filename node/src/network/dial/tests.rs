@@ -161,7 +161,7 @@ fn hints_are_dialled_until_their_node_is_connected_and_again_when_it_is_gone() {
 }
 
 #[test]
-fn a_hint_that_a_target_has_is_not_dialled_twice_and_ones_own_address_only_once() {
+fn a_hint_that_a_target_has_is_not_dialled_twice_and_ones_own_address_now_and_then() {
     let now = Instant::now();
     let mut dialler = dialler(1);
     dialler.aim(&[target(2, &[5])], &[at(5), at(6)], now, || HALF);
@@ -170,8 +170,18 @@ fn a_hint_that_a_target_has_is_not_dialled_twice_and_ones_own_address_only_once(
     assert_eq!(dialler.next(now), None);
     let own = if first.node.is_none() { first } else { second };
     assert_eq!(own.address, at(6));
-    dialler.on_self(own.attempt);
-    assert_eq!(dialler.next(now + Duration::from_secs(10_000)), None);
+    dialler.on_self(own.attempt, now);
+    let (mut at_once, mut later) = (now, Vec::new());
+    for _ in 0..4 {
+        assert_eq!(dialler.next(at_once), None);
+        let due = dialler.next_wakeup().unwrap();
+        later.push(due.duration_since(at_once).as_secs());
+        at_once = due;
+        let again = dialler.next(due).unwrap();
+        assert_eq!((again.node, &again.address), (None, &at(6)));
+        dialler.on_self(again.attempt, due);
+    }
+    assert_eq!(later, [15, 15, 600, 600]);
 }
 
 #[test]

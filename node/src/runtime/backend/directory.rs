@@ -1,6 +1,6 @@
 //! The directory and the peers as the API shows them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use refpoint_protocol::{
     directory::{
@@ -27,7 +27,7 @@ use crate::{
         status::ChainState,
     },
     fingerprint::spoken,
-    network::{self, PeerRow, TransportKind},
+    network::{self, HintRow, PeerRow, TransportKind},
 };
 
 /// Every member's line, by code.
@@ -83,33 +83,36 @@ pub(super) fn entry_view(
 }
 
 /// The nodes of others, joined with what the network knows of them.
-pub(super) fn peers(machine: &Machine, network: Vec<PeerRow>, now: Timestamp) -> Vec<PeerView> {
+pub(super) fn peers(
+    machine: &Machine,
+    network: Vec<PeerRow>,
+    met: &FirstDials,
+    now: Timestamp,
+) -> Vec<PeerView> {
     let evidence = machine.evidence();
-    let mut known: BTreeMap<(MemberCode, NodeKey), PeerView> = BTreeMap::new();
+    let mut known: BTreeMap<(MemberCode, Option<NodeKey>), PeerView> = BTreeMap::new();
+    let membership = evidence.membership();
+    let listed: BTreeSet<&MemberCode> = evidence.listings().iter().map(|listing| &listing.member).collect();
+    for member in membership.members().filter(|member| member.is_active()) {
+        if !listed.contains(&member.code) && member.code != machine.config().member {
+            known.insert((member.code.clone(), None), met.view(&member.code, now));
+        }
+    }
     for listing in evidence.listings().iter().filter(|listing| listing.node != machine.config().node) {
         let record = evidence.directory().record(listing);
         let addresses = record.map(|record| record.addresses.clone()).unwrap_or_default();
         let reason = if addresses.is_empty() { "it publishes no address" } else { "not dialled yet" };
         let view = PeerView {
-            member: listing.member.clone(),
-            names: MemberNames::of(&listing.member),
-            node: listing.node,
-            connected: false,
-            direction: None,
-            transport: None,
-            group: None,
+            node: Some(listing.node),
             addresses,
-            latency_us: None,
-            since: None,
-            last_contact: None,
             reason: Some(reason.to_owned()),
-            next_dial: None,
             faults: machine.faults().of(&listing.node).map(faults).unwrap_or_default(),
+            ..away(&listing.member)
         };
-        known.insert((listing.member.clone(), listing.node), view);
+        known.insert((listing.member.clone(), Some(listing.node)), view);
     }
     for peer in network {
-        let Some(view) = known.get_mut(&(peer.member.clone(), peer.node)) else { continue };
+        let Some(view) = known.get_mut(&(peer.member.clone(), Some(peer.node))) else { continue };
         view.last_contact = peer.last_contact.map(Into::into);
         view.next_dial = peer.next_dial_in.map(|wait| now.after(wait).into());
         if let Some(connection) = peer.connection {
@@ -137,33 +140,86 @@ pub(super) fn peers(machine: &Machine, network: Vec<PeerRow>, now: Timestamp) ->
     known.into_values().collect()
 }
 
+/// A node of which nothing is known but its member.
+fn away(member: &MemberCode) -> PeerView {
+    PeerView {
+        member: member.clone(),
+        names: MemberNames::of(member),
+        node: None,
+        connected: false,
+        direction: None,
+        transport: None,
+        group: None,
+        addresses: Vec::new(),
+        latency_us: None,
+        since: None,
+        last_contact: None,
+        reason: None,
+        next_dial: None,
+        faults: Vec::new(),
+    }
+}
+
+/// Where members are dialled whose nodes are not known yet, and how those dials went.
+pub(super) struct FirstDials {
+    pub(super) addresses: BTreeMap<MemberCode, Vec<String>>,
+    pub(super) dials: Vec<HintRow>,
+}
+
+impl FirstDials {
+    fn view(&self, member: &MemberCode, now: Timestamp) -> PeerView {
+        let addresses = self.addresses.get(member).cloned().unwrap_or_default();
+        let is_its = |dial: &&HintRow| addresses.contains(&dial.address.to_string());
+        let dial = self.dials.iter().find(is_its);
+        let reason = match dial {
+            Some(HintRow { reason: Some(reason), .. }) => reason.clone(),
+            Some(_) => "not dialled yet".to_owned(),
+            None if addresses.is_empty() => {
+                "its node is not known yet: it must dial, or another node must bring its key set".to_owned()
+            }
+            None => "waits for another node to bring its key set".to_owned(),
+        };
+        let next_dial = dial.and_then(|dial| dial.next_dial_in).map(|wait| now.after(wait).into());
+        PeerView { addresses, reason: Some(reason), next_dial, ..away(member) }
+    }
+}
+
 fn faults(faults: &PeerFaults) -> Vec<FaultView> {
     faults.by_rule().map(|(rule, count)| FaultView { rule: rule.to_owned(), count }).collect()
 }
 
 /// Whether this node signs its own chain, in the API's words.
 pub(super) fn chain_state(machine: &Machine, now: Timestamp) -> ChainState {
-    let waiting = |witnesses: usize| ChainState::Waiting {
-        repairs: witnesses as u64,
-        needed: refpoint_protocol::limits::WITNESSES as u64,
-    };
-    let stopped = |why: String| ChainState::Stopped { why };
+    let stopped = |why: String, to_do: &str| ChainState::Stopped { why, to_do: to_do.to_owned() };
     match machine.standing(now) {
         Standing::Signing => ChainState::Publishing { last: last_published(machine).map(Into::into) },
-        Standing::Waiting { witnesses, .. } => waiting(witnesses.len()),
-        Standing::NotListed => stopped("no current key set lists this node's key".to_owned()),
-        Standing::ClockWrong { offset_ms } => stopped(clock_words(offset_ms)),
-        Standing::Stopped(StopReason::Twin { .. }) => {
-            stopped("another machine signs with this node's key: find it and stop it".to_owned())
+        Standing::Waiting { witnesses, needed, .. } => {
+            ChainState::Waiting { repairs: witnesses.len() as u64, needed: needed as u64 }
         }
-        Standing::Stopped(StopReason::Forked { sequence, .. }) => {
-            stopped(format!("its chain is forked at {sequence}: only a new key set ends that"))
+        Standing::NotListed => stopped(
+            "no current key set lists this node's key".to_owned(),
+            "list it: refpoint keys issue --root-key FILE",
+        ),
+        Standing::ClockWrong { offset_ms } => {
+            stopped(clock_words(offset_ms), "set the clock, then start the node again")
         }
-        Standing::Stopped(StopReason::Full { .. }) => {
-            stopped("its chain is full: a new key set begins another".to_owned())
+        Standing::Stopped(StopReason::Twin { .. } | StopReason::TwinMet) => {
+            stopped("another machine uses this node's key".to_owned(), TWIN_TO_DO)
         }
+        Standing::Stopped(StopReason::Forked { sequence, .. }) => stopped(
+            format!("its chain is forked at {sequence}"),
+            "sign a new key set, which alone ends that: refpoint keys issue --root-key FILE",
+        ),
+        Standing::Stopped(StopReason::Full { .. }) => stopped(
+            "its chain is full".to_owned(),
+            "sign a new key set, which begins another: refpoint keys issue --root-key FILE",
+        ),
     }
 }
+
+/// What to do about a machine with the same key.
+pub(super) const TWIN_TO_DO: &str = "find that machine and stop it, then start this node again; if it is not yours, \
+    the key is stolen: give this node a new one (node/OPERATIONS.md)";
 
 /// A clock that is wrong, in words; the offset is the members' clocks less this node's, in milliseconds.
 pub(super) fn clock_words(offset_ms: i64) -> String {

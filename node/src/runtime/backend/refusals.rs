@@ -3,12 +3,11 @@
 use refpoint_protocol::{
     directory::own_chain::{Standing, StopReason},
     ids::Sequence,
-    limits::WITNESSES,
     machine::CommandRefused,
     relay::event::{StopReason as Stop, SubmitRefusal},
 };
 
-use super::directory::clock_words;
+use super::directory::{TWIN_TO_DO, clock_words};
 use crate::{api::backend::BackendError, runtime::Stopping};
 
 /// Whoever asks a node that is stopping.
@@ -29,7 +28,10 @@ pub(super) fn refusal(refused: &CommandRefused) -> BackendError {
             told(refused, "entry", "correct reference-point.toml and publish it again")
         }
         CommandRefused::NotWaiting => told(refused, "not-waiting", "see refpoint status for what is wrong"),
-        CommandRefused::Twin => told(refused, "twin", NEW_KEY),
+        CommandRefused::Twin => told(refused, "twin", TWIN_TO_DO),
+        CommandRefused::ExpiredBefore(_) => {
+            told(refused, "clock", "set the clock, start the node again, then send it again")
+        }
         CommandRefused::ClockWrong(offset) => {
             let hint = "set the clock, then start the node again: it signs by itself then";
             told(clock_words(*offset), "clock", hint)
@@ -78,9 +80,9 @@ pub(super) fn not_signed(standing: &Standing) -> BackendError {
         Standing::Signing => {
             ("the entry before it is being signed".to_owned(), format!("{BY_ITSELF} in a moment"))
         }
-        Standing::Waiting { witnesses, .. } => (
+        Standing::Waiting { witnesses, needed, .. } => (
             format!(
-                "this node asks other members first what it signed before ({} of {WITNESSES} have told it)",
+                "this node asks other members first what it signed before ({} of {needed} have told it)",
                 witnesses.len()
             ),
             format!(
@@ -95,9 +97,9 @@ pub(super) fn not_signed(standing: &Standing) -> BackendError {
             clock_words(*offset_ms),
             "set the clock, start the node again, then publish the entry again".to_owned(),
         ),
-        Standing::Stopped(StopReason::Twin { .. }) => (
-            "another machine signs with this node's key".to_owned(),
-            format!("{NEW_KEY}, then publish the entry again there"),
+        Standing::Stopped(StopReason::Twin { .. } | StopReason::TwinMet) => (
+            "another machine uses this node's key".to_owned(),
+            format!("{TWIN_TO_DO}; then publish the entry again"),
         ),
         Standing::Stopped(StopReason::Forked { sequence, .. }) => (
             format!("this node's chain is forked at {sequence}"),
@@ -137,9 +139,6 @@ fn told(message: impl ToString, code: &'static str, hint: &str) -> BackendError 
 }
 
 const CHARTER_DECIDES: &str = "the charter decides: see refpoint directory show, and call by telephone";
-
-const NEW_KEY: &str =
-    "find the other machine and stop it, then give this one a new key: refpoint keys issue --replace NODE";
 
 const BY_ITSELF: &str = "it is published by itself";
 
@@ -209,8 +208,11 @@ mod tests {
     #[test]
     fn an_entry_that_waits_is_said_to_come_by_itself_only_where_it_does() {
         let kind = ChainKind::ReferencePoint;
-        let waiting =
-            Standing::Waiting { witnesses: BTreeSet::from([ke()]), fewer_suffice_at: Timestamp::default() };
+        let waiting = Standing::Waiting {
+            witnesses: BTreeSet::from([ke()]),
+            needed: 3,
+            fewer_suffice_at: Timestamp::default(),
+        };
         let by_itself = [
             waiting.clone(),
             Standing::NotListed,

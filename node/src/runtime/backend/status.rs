@@ -37,6 +37,7 @@ pub(super) fn facts(machine: &Machine, now: Timestamp, operator: &Operator, arou
     let evidence = machine.evidence();
     let membership = evidence.membership();
     let own = membership.member(&config.member);
+    let asked = membership.witnesses_asked(&config.member);
     let entries = evidence.directory().members(now);
     let points = || entries.iter().filter_map(|entry| entry.reference_point.as_ref());
     let unit = entries.iter().find(|entry| entry.member == config.member);
@@ -67,9 +68,10 @@ pub(super) fn facts(machine: &Machine, now: Timestamp, operator: &Operator, arou
             .cloned()
             .collect::<Vec<PathBuf>>(),
         clock: ClockStatus {
-            offset_ms: machine.clocks().median_offset(now),
+            offset_ms: machine.clocks().median_offset(now, asked),
             witnesses: machine.clocks().witnesses(now) as u64,
-            wrong: machine.clocks().is_wrong(now),
+            asked: asked as u64,
+            wrong: machine.clocks().is_wrong(now, asked),
         },
         listening: summary.listening.iter().map(ToString::to_string).collect(),
         announced: config.addresses.clone(),
@@ -77,6 +79,11 @@ pub(super) fn facts(machine: &Machine, now: Timestamp, operator: &Operator, arou
             connected: machine.connected().len() as u64,
             known: known_nodes(machine),
             members_connected: members_connected.len() as u64,
+            members_away: membership
+                .members()
+                .filter(|member| member.is_active() && member.code != config.member)
+                .filter(|member| !members_connected.contains(&member.code))
+                .count() as u64,
             ever_dialled_in,
         },
         directory: DirectoryCounts {
@@ -93,6 +100,7 @@ pub(super) fn facts(machine: &Machine, now: Timestamp, operator: &Operator, arou
         },
         chain: chain_state(machine, now),
         unacknowledged: unacknowledged(machine),
+        unacknowledged_drills: machine.messages().unseen_drills(),
         outbox_waiting: counts.waiting as u64,
         outbox_oldest: counts.waiting_since.map(Into::into),
         held: counts.held as u64,

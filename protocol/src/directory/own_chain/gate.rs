@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     directory::header::ChainKind,
     ids::{HeaderId, MemberCode, Sequence},
-    limits::{RESUME_WAIT, WITNESSES},
+    limits::RESUME_WAIT,
     time::Timestamp,
 };
 
@@ -29,8 +29,10 @@ pub enum Standing {
     Signing,
     /// It has signed before this start and waits until others have told it what.
     Waiting {
-        /// Members that have completed a repair with it.
+        /// Other members that have completed a repair with it.
         witnesses: BTreeSet<MemberCode>,
+        /// How many are asked.
+        needed: usize,
         /// From when all connected members suffice, if there is one.
         fewer_suffice_at: Timestamp,
     },
@@ -56,6 +58,8 @@ pub enum StopReason {
         /// When it says that it was signed.
         issued: Timestamp,
     },
+    /// Another machine answered or called with this node's key.
+    TwinMet,
     /// The chain is forked: only the next key set ends that.
     Forked {
         /// Which chain.
@@ -73,6 +77,7 @@ pub enum StopReason {
 /// The gate before the node key.
 #[derive(Clone, Debug)]
 pub(super) struct Gate {
+    own: MemberCode,
     started: Timestamp,
     state: State,
     witnesses: BTreeSet<MemberCode>,
@@ -91,16 +96,17 @@ enum State {
         header: HeaderId,
         issued: Timestamp,
     },
+    TwinMet,
 }
 
 impl Gate {
-    pub(super) fn new(history: History, now: Timestamp) -> Self {
+    pub(super) fn new(own: MemberCode, history: History, now: Timestamp) -> Self {
         let state = match history {
             History::First => State::First,
             History::SignedBefore => State::Waiting,
         };
         let none = BTreeSet::new;
-        Self { started: now, state, witnesses: none(), connected: none(), signed: BTreeSet::new() }
+        Self { own, started: now, state, witnesses: none(), connected: none(), signed: BTreeSet::new() }
     }
 
     pub(super) fn witness(&mut self, member: MemberCode) {
@@ -127,6 +133,13 @@ impl Gate {
         }
     }
 
+    /// Another machine was met that holds this node's key: it stops before the two contradict each other.
+    pub(super) fn meet_twin(&mut self) {
+        if !matches!(self.state, State::Twin { .. }) {
+            self.state = State::TwinMet;
+        }
+    }
+
     pub(super) fn resume(&mut self) {
         self.state = State::Open;
     }
@@ -139,15 +152,14 @@ impl Gate {
         }
     }
 
-    pub(super) fn is_open(&self, now: Timestamp) -> bool {
+    /// Whether headers may be signed, if so many other members are asked ([`crate::membership::Membership::witnesses_asked`]).
+    pub(super) fn is_open(&self, now: Timestamp, asked: usize) -> bool {
+        let enough = self.told().count() >= asked.max(1);
         match self.state {
             State::Open => true,
-            State::Twin { .. } => false,
-            State::First => self.witnesses.len() >= WITNESSES || self.all_connected(),
-            State::Waiting => {
-                let all_connected = self.all_connected();
-                self.witnesses.len() >= WITNESSES || (now >= self.fewer_suffice_at() && all_connected)
-            }
+            State::Twin { .. } | State::TwinMet => false,
+            State::First => enough || self.all_connected(),
+            State::Waiting => enough || (now >= self.fewer_suffice_at() && self.all_connected()),
         }
     }
 
@@ -157,15 +169,22 @@ impl Gate {
         (self.state == State::Waiting && now < at).then_some(at)
     }
 
-    pub(super) fn standing(&self, now: Timestamp) -> Standing {
+    pub(super) fn standing(&self, now: Timestamp, asked: usize) -> Standing {
         match self.state {
             State::Twin { header, issued } => Standing::Stopped(StopReason::Twin { header, issued }),
-            _ if self.is_open(now) => Standing::Signing,
+            State::TwinMet => Standing::Stopped(StopReason::TwinMet),
+            _ if self.is_open(now, asked) => Standing::Signing,
             State::Open | State::First | State::Waiting => Standing::Waiting {
-                witnesses: self.witnesses.clone(),
+                witnesses: self.told().cloned().collect(),
+                needed: asked.max(1),
                 fewer_suffice_at: self.fewer_suffice_at(),
             },
         }
+    }
+
+    /// The other members that have told it what they know; another node of this member's is none.
+    fn told(&self) -> impl Iterator<Item = &MemberCode> {
+        self.witnesses.iter().filter(|member| **member != self.own)
     }
 
     fn all_connected(&self) -> bool {
@@ -175,7 +194,9 @@ impl Gate {
     fn fewer_suffice_at(&self) -> Timestamp {
         match self.state {
             State::First => self.started,
-            State::Open | State::Waiting | State::Twin { .. } => self.started.after(RESUME_WAIT),
+            State::Open | State::Waiting | State::Twin { .. } | State::TwinMet => {
+                self.started.after(RESUME_WAIT)
+            }
         }
     }
 }

@@ -29,7 +29,11 @@ struct Node {
 
 impl Node {
     fn new(history: History) -> Self {
-        let federation = Federation::new(3, &["BR", "FR", "KE", "SG"], 1);
+        Self::among(&["BR", "FR", "KE", "SG"], history)
+    }
+
+    fn among(members: &[&str], history: History) -> Self {
+        let federation = Federation::new(3, members, 1);
         let mut evidence = Evidence::new(federation.id);
         let unit = federation.unit("KE").clone();
         drop(evidence.accept_all(Bearer::Local, [federation.founding.any(), unit.key_set.any()]));
@@ -240,6 +244,39 @@ fn a_node_that_signed_before_waits_for_three_members() {
 }
 
 #[test]
+fn where_the_charter_has_fewer_others_all_of_them_suffice() {
+    let mut node = Node::among(&["FR", "KE", "SG"], History::SignedBefore);
+    let waiting = |node: &Node| match node.standing(FOUNDED) {
+        Standing::Waiting { witnesses, needed, .. } => (witnesses.len(), needed),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(waiting(&node), (0, 2));
+    assert_eq!(node.handle(FOUNDED, OwnInput::RepairCompleted(member("FR"))), []);
+    assert_eq!(node.handle(FOUNDED, OwnInput::RepairCompleted(member("FR"))), []);
+    // Another node of the own member is no other member.
+    assert_eq!(node.handle(FOUNDED, OwnInput::RepairCompleted(member("KE"))), []);
+    assert_eq!(waiting(&node), (1, 2));
+    let signed = node.handle(FOUNDED, OwnInput::RepairCompleted(member("SG")));
+    assert_eq!(signed, [(RECORD, Sequence(0), true)]);
+}
+
+#[test]
+fn where_the_charter_has_fewer_others_all_their_clocks_judge() {
+    let mut node = Node::among(&["FR", "KE", "SG"], History::First);
+    node.clock.hear(member("FR"), FOUNDED.after(MINUTE * 11), FOUNDED);
+    assert_ne!(node.standing(FOUNDED), Standing::ClockWrong { offset_ms: 660_000 });
+    node.clock.hear(member("SG"), FOUNDED.after(MINUTE * 12), FOUNDED);
+    assert_eq!(node.standing(FOUNDED), Standing::ClockWrong { offset_ms: 660_000 });
+}
+
+#[test]
+fn without_a_charter_three_are_asked() {
+    let federation = Federation::new(3, &["FR", "KE", "SG"], 1);
+    let evidence = Evidence::new(federation.id);
+    assert_eq!(evidence.membership().witnesses_asked(&member("KE")), 3);
+}
+
+#[test]
 fn after_ten_minutes_all_connected_members_suffice_and_none_do_not() {
     let late = FOUNDED.after(RESUME_WAIT);
     let mut node = Node::new(History::SignedBefore);
@@ -281,6 +318,21 @@ fn a_header_of_a_twin_stops_it_until_a_person_acts() {
     assert_eq!(node.standing(FOUNDED.after(DAY)), stopped);
     assert_eq!(node.handle(FOUNDED.after(DAY), OwnInput::Woke), []);
     assert_eq!(node.handle(FOUNDED.after(DAY + MINUTE), OwnInput::Resume).len(), 2);
+}
+
+#[test]
+fn a_twin_that_was_met_stops_it_before_the_two_contradict_each_other() {
+    for history in [History::First, History::SignedBefore] {
+        let mut node = Node::new(history);
+        node.handle(FOUNDED, OwnInput::Woke);
+        assert_eq!(node.handle(FOUNDED, OwnInput::TwinMet), []);
+        assert_eq!(node.standing(FOUNDED), Standing::Stopped(StopReason::TwinMet));
+        for code in ["BR", "FR", "SG"] {
+            assert_eq!(node.handle(FOUNDED, OwnInput::RepairCompleted(member(code))), []);
+        }
+        assert_eq!(node.handle(FOUNDED.after(DAY), OwnInput::Woke), []);
+        assert_eq!(node.handle(FOUNDED, OwnInput::Publish(Box::new(reference_point(7)))), []);
+    }
 }
 
 #[test]

@@ -62,6 +62,12 @@ impl Relay {
         unseen
     }
 
+    /// How many drills nobody here has seen to.
+    #[must_use]
+    pub fn unseen_drills(&self) -> u64 {
+        self.machines.inbox.rows().filter(|(id, row)| row.drill && self.is_open(id, row)).count() as u64
+    }
+
     fn is_open(&self, id: &MessageId, row: &InboxRow) -> bool {
         !self.machines.statements.of(id).iter().any(|said| match said.row.statement.word {
             Word::Acknowledged => said.row.member == self.own.member,

@@ -122,10 +122,11 @@ fn chain_and_clock(facts: &StatusFacts, found: &mut Found) {
             let to_do = "wait for connections; only if nobody can be reached";
             found.run(Health::Degraded, "chain-waiting", what, to_do, RESUME);
         }
-        ChainState::Stopped { why } => {
+        // The clock's own finding says it all.
+        ChainState::Stopped { .. } if facts.clock.wrong => {}
+        ChainState::Stopped { why, to_do } => {
             let what = format!("this node signs no entry of its own: {why}");
-            let to_do = "make sure that no other machine uses this node's key, then";
-            found.run(Health::Failing, "chain-stopped", what, to_do, RESUME);
+            found.add(Health::Failing, "chain-stopped", what, to_do.clone());
         }
     }
 }
@@ -143,9 +144,23 @@ fn mesh(facts: &StatusFacts, found: &mut Found) {
         );
     }
     if !peers.ever_dialled_in && !facts.announced.is_empty() && facts.directory.members > 1 {
-        let what = format!("no other node has ever reached this one at {}", facts.announced.join(", "));
-        let to_do = format!("open {} in the firewall for incoming connections", ports(&facts.announced));
-        found.add(Health::Degraded, "never-dialled-in", what, to_do);
+        let (announced, ports) = (facts.announced.join(", "), ports(&facts.announced));
+        let is_up_for_a_while = facts.started.age_seconds(facts.now) >= DIAL_IN_WAIT.as_secs();
+        if peers.members_away > 0 && is_up_for_a_while {
+            let what = format!(
+                "no other node has ever reached this one at {announced}, and {} member(s) are not connected: perhaps because they cannot",
+                peers.members_away
+            );
+            let to_do = format!("open {ports} in the firewall for incoming connections");
+            found.add(Health::Degraded, "never-dialled-in", what, to_do);
+        } else {
+            let what =
+                format!("no other node has dialled this one at {announced} so far: this node dialled them");
+            let to_do = format!(
+                "make sure that {ports} is open for incoming connections: whoever cannot be dialled needs it"
+            );
+            found.add(Health::Ok, "never-dialled-in", what, to_do);
+        }
     }
     if facts.unit.is_none() {
         let what =
@@ -196,6 +211,10 @@ fn machine(facts: &StatusFacts, found: &mut Found) {
 }
 
 fn messages(facts: &StatusFacts, found: &mut Found) {
+    if facts.unacknowledged_drills > 0 {
+        let what = format!("{} drill(s) not acknowledged", facts.unacknowledged_drills);
+        found.run(Health::Ok, "drills", what, "read and acknowledge them", "refpoint message inbox");
+    }
     for row in facts.unacknowledged.iter().filter(|row| is_late(row, facts)) {
         let minutes = row.oldest.age_seconds(facts.now) / 60;
         let what = format!(
@@ -247,6 +266,9 @@ fn ports(addresses: &[String]) -> String {
 
 /// Lets this node sign its own chain again.
 const RESUME: &str = "refpoint directory resume";
+
+/// Within this time after a start those who can dial this node have done so: their pauses last five minutes at most.
+const DIAL_IN_WAIT: Duration = Duration::from_secs(600);
 
 /// Prints each arrival and rings the bell.
 const WATCH: &str = "refpoint message watch";
