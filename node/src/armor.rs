@@ -8,6 +8,8 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 
+use crate::text_file::without_mark;
+
 /// What a block holds; the label stands in its first and last line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Label {
@@ -112,7 +114,7 @@ pub fn dearmor(text: &str) -> Result<(Label, Vec<u8>), ArmorError> {
     if text.len() > FILE_BYTES_MAX {
         return Err(ArmorError::TooLong { max: FILE_BYTES_MAX, got: text.len() });
     }
-    let mut lines = text.lines().map(str::trim);
+    let mut lines = without_mark(text).lines().map(str::trim);
     let name = lines
         .by_ref()
         .find_map(|line| line.strip_prefix(BEGIN)?.strip_suffix(DASHES))

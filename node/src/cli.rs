@@ -16,13 +16,14 @@ mod keys;
 mod message;
 mod node;
 pub mod output;
+mod owner;
 mod peers;
 mod run;
 mod safe_text;
 mod sample;
 mod status;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
@@ -90,13 +91,33 @@ impl Command {
 /// Parses the arguments, runs the command and gives the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    // clap prints usage errors itself and leaves with 2.
-    let arguments = Arguments::parse();
-    let output = Output::new(arguments.json);
-    match arguments.command.run(&output) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => output.fail(&failure),
+    let given: Vec<OsString> = std::env::args_os().collect();
+    match Arguments::try_parse_from(&given) {
+        Ok(arguments) => {
+            let output = Output::new(arguments.json);
+            match arguments.command.run(&output) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => output.fail(&failure),
+            }
+        }
+        Err(error) if error.use_stderr() && asks_for_json(&given) => {
+            Output::new(true).fail(&misunderstood(&error.render().to_string()))
+        }
+        // Help and the version on standard output, usage errors on standard error with 2.
+        Err(error) => error.exit(),
     }
+}
+
+/// Whether `--json` stands among the arguments, before any `--`.
+fn asks_for_json(given: &[OsString]) -> bool {
+    given.iter().skip(1).take_while(|argument| *argument != "--").any(|argument| argument == "--json")
+}
+
+/// What clap says of arguments that it does not understand, in the form of every other failure.
+fn misunderstood(said: &str) -> Failure {
+    let why = said.trim().trim_start_matches("error: ");
+    let why = why.strip_suffix("For more information, try '--help'.").unwrap_or(why).trim_end();
+    Failure::usage("the command was not understood", why, "see the command with --help")
 }
 
 /// Which configuration a command works with.
@@ -110,8 +131,7 @@ pub struct ConfigFile {
 impl ConfigFile {
     /// The path, without looking into the file.
     fn path(&self) -> PathBuf {
-        let here = PathBuf::from("refpoint.toml");
-        let installed = PathBuf::from("/var/lib/refpoint/refpoint.toml");
+        let (here, installed) = (PathBuf::from(HERE), PathBuf::from(INSTALLED));
         match &self.config {
             Some(file) => file.clone(),
             None if !here.exists() && installed.exists() => installed,
@@ -124,9 +144,37 @@ impl ConfigFile {
     /// # Errors
     /// [`Failure`] naming everything that is wrong with the file.
     pub fn load(&self) -> Result<Config, Failure> {
-        Ok(Config::load(&self.path())?)
+        let path = self.path();
+        if self.config.is_none() && matches!(path.try_exists(), Ok(false)) {
+            return Err(Self::nowhere());
+        }
+        Ok(Config::load(&path)?)
+    }
+
+    /// No file is named, and none lies where one is looked for.
+    fn nowhere() -> Failure {
+        let here = std::path::absolute(HERE).unwrap_or_else(|_| PathBuf::from(HERE));
+        let installed = match std::fs::metadata(INSTALLED) {
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => "you may not look there",
+            _ => "not there",
+        };
+        let why = format!(
+            "none is named with --config or REFPOINT_CONFIG, and these were looked at:\n{}: not there\n{INSTALLED}: {installed}",
+            here.display()
+        );
+        Failure::error(
+            "there is no configuration to work with",
+            why,
+            "name one with --config FILE, go to its folder, or make one with `refpoint init`",
+        )
     }
 }
+
+/// Where a configuration is looked for first.
+const HERE: &str = "refpoint.toml";
+
+/// Where else, as the service file has it.
+const INSTALLED: &str = "/var/lib/refpoint/refpoint.toml";
 
 /// Where the passphrase of a root key comes from.
 #[derive(clap::Args, Clone, Debug)]

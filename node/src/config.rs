@@ -5,6 +5,7 @@
 //! are never in this file: it names files that hold them.
 
 mod address;
+mod named;
 mod reader;
 
 use std::{
@@ -18,6 +19,8 @@ use refpoint_protocol::{ids::MemberCode, limits::CONNECTED_NODES_MAX};
 
 pub use address::{AddressError, HostPort};
 use reader::Reader;
+
+use crate::text_file::without_mark;
 
 /// A node's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,7 +152,7 @@ impl Config {
     /// [`ConfigError::Invalid`].
     pub fn parse(file: &Path, text: &str, credentials: Option<&Path>) -> Result<Self, ConfigError> {
         let invalid = |problems| ConfigError::Invalid { file: file.to_owned(), problems };
-        let mut reader = Reader::new(text).map_err(|problem| invalid(vec![problem]))?;
+        let mut reader = Reader::new(without_mark(text)).map_err(|problem| invalid(vec![problem]))?;
         let folder = folder_of(file);
         let at = |path: &str| folder.join(path);
 

@@ -20,6 +20,8 @@ use age::secrecy::{ExposeSecret as _, SecretString};
 use refpoint_protocol::ids::MemberCode;
 use zeroize::Zeroizing;
 
+use crate::text_file::without_mark;
+
 pub use passphrase::{
     PASSPHRASE_CHARACTERS_LEAST, PassphraseError, PassphraseFile, PassphrasePurpose, obtain_passphrase,
 };
@@ -275,7 +277,7 @@ fn read_checked(file: &Path, kind: KeyKind) -> Result<Zeroizing<String>, KeyFile
         file: file.to_owned(),
         what: "it is not text".to_owned(),
     })?;
-    Ok(Zeroizing::new(text.to_owned()))
+    Ok(Zeroizing::new(without_mark(text).to_owned()))
 }
 
 /// Splits a file into what its header says and the rest.

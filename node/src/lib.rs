@@ -22,3 +22,4 @@ pub mod sample;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+mod text_file;

@@ -14,6 +14,8 @@ use refpoint_protocol::{
 };
 use serde::Deserialize;
 
+use crate::text_file::without_mark;
+
 /// Why a text is no reference point.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReferencePointFileError {
@@ -36,8 +38,8 @@ pub enum ReferencePointFileError {
 /// # Errors
 /// [`ReferencePointFileError`], naming everything that is wrong and what to do.
 pub fn parse(text: &str, salt: [u8; 16]) -> Result<ReferencePoint, ReferencePointFileError> {
-    let form: Form =
-        toml::from_str(text).map_err(|error| ReferencePointFileError::Form(error.to_string()))?;
+    let form: Form = toml::from_str(without_mark(text))
+        .map_err(|error| ReferencePointFileError::Form(error.to_string()))?;
     let point = ReferencePoint {
         salt,
         names: form.name,
@@ -104,7 +106,12 @@ pub fn text_of(point: &ReferencePoint) -> String {
     }
     text.push_str(COMPETENCES);
     for competence in &point.competences {
-        text.push_str(&format!("{} = {}\n", tag_of(&competence.task), quoted(&tag_of(&competence.mode))));
+        text.push_str(&competence_line(competence));
+    }
+    if point.competences.is_empty() {
+        // Proposed and not set: nothing is published that nobody has read.
+        text.push_str(COMPETENCES_PROPOSED);
+        usual_competences().iter().for_each(|usual| text.push_str(&format!("#{}", competence_line(usual))));
     }
     text
 }
@@ -268,6 +275,10 @@ fn is_email(text: &str) -> bool {
             .is_some_and(|(name, host)| !name.is_empty() && host.contains('.') && !host.contains('@'))
 }
 
+fn competence_line(competence: &Competence) -> String {
+    format!("{} = {}\n", tag_of(&competence.task), quoted(&tag_of(&competence.mode)))
+}
+
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
@@ -318,6 +329,9 @@ const COMPETENCES: &str = "
 # What the unit may do (Budapest Convention, article 35): \"performs\" itself, or \"facilitates\" (passes it on).
 [competences]
 ";
+const COMPETENCES_PROPOSED: &str = "\
+# What most units do: correct it, and take the # away from each line that is true of yours.
+";
 
 #[cfg(test)]
 mod tests {
@@ -357,6 +371,26 @@ mod tests {
     #[test]
     fn an_entry_survives_the_file() {
         assert_eq!(parse(&text_of(&point()), [7; 16]), Ok(point()));
+    }
+
+    #[test]
+    fn proposed_competences_are_published_only_when_a_person_takes_them_over() {
+        let unread = ReferencePoint { competences: Vec::new(), ..point() };
+        let text = text_of(&unread);
+        assert_eq!(parse(&text, [7; 16]), Ok(unread));
+        let taken = text.replace("#preservation = ", "preservation = ");
+        assert_eq!(parse(&taken, [7; 16]).unwrap().competences.len(), 1, "{taken}");
+        let all = usual_competences().iter().fold(text, |text, usual| {
+            let line = competence_line(usual);
+            text.replace(&format!("#{line}"), &line)
+        });
+        assert_eq!(parse(&all, [7; 16]), Ok(point()));
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_windows_line_ends_are_taken() {
+        let windows = format!("\u{feff}{}", text_of(&point()).replace('\n', "\r\n"));
+        assert_eq!(parse(&windows, [7; 16]), Ok(point()));
     }
 
     #[test]

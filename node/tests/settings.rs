@@ -85,6 +85,128 @@ fn the_node_key_can_be_under_a_passphrase_too() {
 }
 
 #[test]
+fn init_listens_on_the_announced_port_unless_another_is_said() {
+    let root = tempfile::tempdir().unwrap();
+    let passphrase = root.path().join("pass");
+    fs::write(&passphrase, "a passphrase for roots").unwrap();
+    fs::set_permissions(&passphrase, fs::Permissions::from_mode(0o600)).unwrap();
+    let init = |dir: &str, more: &[&str]| {
+        let mut arguments =
+            vec!["init", "--member", "KE", "--dir", dir, "--passphrase-file", text(&passphrase)];
+        if cfg!(debug_assertions) {
+            arguments.extend(["--work-factor", "4"]);
+        }
+        arguments.extend(more);
+        let config = root.path().join(dir).join("refpoint.toml");
+        let made = parsed(&run(root.path(), &arguments));
+        (made["listen"].as_str().unwrap().to_owned(), fs::read_to_string(config).unwrap())
+    };
+    let (listen, config) = init("one", &["--announce", "node.ke.example:4777"]);
+    assert!(listen == "0.0.0.0:4777" && config.contains("listen = \"0.0.0.0:4777\""), "{config}");
+    let other = ["--announce", "node.ke.example:443", "--listen", "127.0.0.1:4001"];
+    assert_eq!(init("two", &other).0, "127.0.0.1:4001");
+    assert_eq!(init("three", &["--dial-out-only"]).0, "0.0.0.0:4001");
+    let entry = fs::read_to_string(root.path().join("one/reference-point.toml")).unwrap();
+    assert!(entry.contains("#preservation = \"performs\""), "nobody has read it: {entry}");
+}
+
+#[test]
+fn root_leaves_nothing_of_its_own_in_the_folder_of_the_nodes_user() {
+    if !rustix::process::geteuid().is_root() {
+        // Another user cannot make the folder; the rule itself is tested with the command.
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    parsed(&run(root.path(), &["sample", "s", "--run", "KE"]));
+    let folder = root.path().join("s/KE");
+    let config = folder.join("refpoint.toml");
+    let keys = folder.join("keys/root.key");
+    let before = fs::read_dir(folder.join("data")).unwrap().count();
+    for place in [&folder, &folder.join("data")] {
+        std::os::unix::fs::chown(place, Some(4_000_000), None).unwrap();
+    }
+    for arguments in [
+        &["run", "--config", text(&config)][..],
+        &["keys", "issue", "--yes", "--config", text(&config), "--root-key", text(&keys)],
+        &["init", "--member", "SG", "--dial-out-only", "--dir", text(&folder.join("new"))],
+    ] {
+        let refused = run(root.path(), arguments);
+        assert_failed(&refused, 1, "belongs to user 4000000");
+        assert_failed(&refused, 1, "sudo -u '#4000000'");
+    }
+    assert_eq!(fs::read_dir(folder.join("data")).unwrap().count(), before);
+    assert!(!folder.join("new").exists());
+}
+
+#[test]
+fn what_a_configuration_names_must_be_there() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("refpoint.toml");
+    let write = |more: &str| {
+        let good = "member = \"KE\"\nlisten = \"127.0.0.1:4001\"\nannounce = \"node.ke.example:4001\"\n";
+        fs::write(&file, format!("{good}{more}")).unwrap();
+    };
+    let check = || run(root.path(), &["config", "check"]);
+    for level in ["loud", "verbose", "info,refpoint=debug,loud", ""] {
+        write(&format!("log = \"{level}\"\n"));
+        assert_failed(&check(), 1, "line 4");
+    }
+    for level in ["warn", "OFF", "info,refpoint=debug", "refpoint::network"] {
+        write(&format!("log = \"{level}\"\n"));
+        assert_eq!(parsed(&check())["valid"], true, "{level}");
+    }
+    write("passphrase_file = \"absent\"\nalert_command = [\"no-such-siren\", \"-x\"]\n");
+    for told in ["line 4", "chmod 600", "line 5", "there is no program \"no-such-siren\"", "whole path"] {
+        assert_failed(&check(), 1, told);
+    }
+    let program = root.path().join("siren");
+    fs::write(&program, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o644)).unwrap();
+    write(&format!("alert_command = [{:?}]\n", text(&program)));
+    assert_failed(&check(), 1, "is not a program that can be run");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(parsed(&check())["valid"], true);
+    write("alert_command = [\"sh\", \"-c\", \"true\"]\n");
+    assert_eq!(parsed(&check())["valid"], true);
+}
+
+#[test]
+fn a_configuration_saved_by_a_windows_editor_is_read() {
+    let root = tempfile::tempdir().unwrap();
+    let text = "\u{feff}member = \"KE\"\r\nlisten = \"127.0.0.1:4001\"\r\nannounce = []\r\n";
+    fs::write(root.path().join("refpoint.toml"), text).unwrap();
+    assert_eq!(parsed(&run(root.path(), &["config", "check"]))["valid"], true);
+}
+
+#[test]
+fn where_no_configuration_is_every_place_looked_at_is_named() {
+    let root = tempfile::tempdir().unwrap();
+    let here = root.path().canonicalize().unwrap().join("refpoint.toml");
+    for told in [text(&here), "/var/lib/refpoint/refpoint.toml", "REFPOINT_CONFIG", "--config FILE"] {
+        assert_failed(&run(root.path(), &["status"]), 1, told);
+    }
+}
+
+#[test]
+fn with_json_a_usage_error_is_json_too() {
+    let root = tempfile::tempdir().unwrap();
+    for (arguments, told) in [
+        (&["conifg", "check"][..], "similar"),
+        (&["message", "send"], "Usage"),
+        (&["peers", "--up"], "--up"),
+        (&[], "Usage"),
+    ] {
+        let refused = run(root.path(), arguments);
+        assert_failed(&refused, 2, told);
+        let error: Value = serde_json::from_slice(&refused.stderr).unwrap();
+        assert_eq!(error["error"]["exit"], "usage", "{error}");
+        assert!(error["error"]["remedy"].as_str().unwrap().contains("--help"), "{error}");
+    }
+    let help = run(root.path(), &["--help"]);
+    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("Usage"), "{help:?}");
+}
+
+#[test]
 fn a_configuration_is_checked_as_a_whole() {
     let root = tempfile::tempdir().unwrap();
     let file = root.path().join("refpoint.toml");

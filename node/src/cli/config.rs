@@ -12,7 +12,7 @@ use super::{
 /// Validate the configuration, or show every value in force.
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Say whether the configuration is valid, and all that is wrong with it.
+    /// Say whether the configuration is valid and what it names is there, or all that is wrong with it.
     Check(ConfigFile),
     /// Show every value in force and where it came from.
     Show(ConfigFile),
@@ -22,6 +22,7 @@ pub(super) fn run(command: &Command, output: &Output) -> Result<(), Failure> {
     match command {
         Command::Check(file) => {
             let config = file.load()?;
+            config.check_named()?;
             let human = format!("{} is valid", config.file.display());
             output.result(human, &json!({ "file": config.file, "valid": true }))
         }

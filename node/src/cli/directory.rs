@@ -72,13 +72,19 @@ fn cells(row: &DirectoryRow) -> [String; 8] {
     [
         row.member.to_string(),
         line(&row.names.en),
-        if row.sample { format!("{unit} (SAMPLE)") } else { unit },
+        marked(unit, row.sample),
         row.local_time.clone().unwrap_or_default(),
         row.on_duty.as_ref().map(|duty| line(&duty.role)).unwrap_or_default(),
         line(&row.languages.join(" ")),
         freshness(row),
         if row.connected { "connected".to_owned() } else { "away".to_owned() },
     ]
+}
+
+/// A unit's name with the mark of a sample, unless the name says so itself.
+pub(in crate::cli) fn marked(unit: String, sample: bool) -> String {
+    let says_so = unit.to_lowercase().contains("(sample)");
+    if sample && !says_so { format!("{unit} (SAMPLE)") } else { unit }
 }
 
 /// How fresh an entry is, with its age where that matters, and whether it is disputed.
@@ -102,5 +108,17 @@ fn group(text: &str) -> Result<WorkingGroup, String> {
         "eurasia" => Ok(WorkingGroup::Eurasia),
         "mena" => Ok(WorkingGroup::Mena),
         _ => Err("use africa, americas, eurasia or mena".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::marked;
+
+    #[test]
+    fn a_sample_is_marked_once() {
+        assert_eq!(marked("Cyber Unit".to_owned(), true), "Cyber Unit (SAMPLE)");
+        assert_eq!(marked("Cyber Unit (sample)".to_owned(), true), "Cyber Unit (sample)");
+        assert_eq!(marked("Cyber Unit".to_owned(), false), "Cyber Unit");
     }
 }

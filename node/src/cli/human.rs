@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use crate::{api::views::instant::Instant, clock::Clock};
+use refpoint_protocol::ids::MemberCode;
+
+use crate::{
+    api::views::{instant::Instant, names::MemberNames},
+    clock::Clock,
+};
 
 /// The time now, by this machine's clock.
 pub(super) fn now() -> Instant {
@@ -23,6 +28,12 @@ pub(super) fn duration(seconds: u64) -> String {
 /// An instant without its milliseconds: `2026-11-24T03:02:11Z`.
 pub(super) fn instant(instant: Instant) -> String {
     format!("{:.0}", instant.calendar())
+}
+
+/// A member by code and English name: `KE (Kenya)`; a bureau by its code.
+pub(super) fn member(code: &MemberCode) -> String {
+    let name = MemberNames::of(code).en;
+    if name == code.as_str() { name } else { format!("{code} ({name})") }
 }
 
 /// A size in bytes, kB, MB or GB.
@@ -76,6 +87,12 @@ mod tests {
         }
         let shown = [59, 269, 7_320, 1_047_600].map(duration);
         assert_eq!(shown, ["59 s", "4 min 29 s", "2 h 2 min", "12 d 3 h"]);
+    }
+
+    #[test]
+    fn a_member_is_shown_by_code_and_name() {
+        let [country, bureau] = ["KE", "X-LO"].map(|code| member(&code.parse().unwrap()));
+        assert_eq!((country.as_str(), bureau.as_str()), ("KE (Kenya)", "X-LO"));
     }
 
     #[test]

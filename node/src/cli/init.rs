@@ -18,7 +18,7 @@ use refpoint_protocol::{
 };
 use serde_json::json;
 
-use super::{RootPassphrase, Work, failure::Failure, output::Output};
+use super::{RootPassphrase, Work, failure::Failure, output::Output, owner};
 use crate::{
     armor::{Label, armor},
     clock::Clock,
@@ -29,7 +29,7 @@ use crate::{
         NodeSecret, PUBLIC_FILE, PassphraseFile, PassphrasePurpose, RootSecret, StorageKey,
         make_owner_folder, obtain_passphrase, write_key, write_new,
     },
-    reference_point_file::{text_of, usual_competences},
+    reference_point_file::text_of,
 };
 
 /// Make a new member's keys, configuration, directory entry and joining request.
@@ -44,9 +44,9 @@ pub(super) struct Arguments {
     /// Nobody can reach this node: it dials the others.
     #[arg(long, conflicts_with = "announce")]
     dial_out_only: bool,
-    /// On which IP address and port this node awaits the others.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:4001")]
-    listen: SocketAddr,
+    /// On which IP address and port this node awaits the others; unless said, on all with the first announced port.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
     /// The folder to fill; nothing in it is overwritten.
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     dir: PathBuf,
@@ -72,6 +72,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
         );
         return Err(Failure::usage("nothing was made", why, "name the addresses that others reach best"));
     }
+    owner::check(&arguments.dir, "nothing was made")?;
     let country = Country::find(&arguments.member);
     let group = arguments.group.or(country.map(|country| country.working_group)).ok_or_else(|| {
         let why = format!("the working group of {} is not known", arguments.member);
@@ -111,10 +112,15 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
         paths.remove_made();
         return Err(failure);
     }
-    report(&request, &paths, output)
+    report(arguments, &request, &paths, output)
 }
 
-fn report(request: &JoiningRequest, paths: &Paths, output: &Output) -> Result<(), Failure> {
+fn report(
+    arguments: &Arguments,
+    request: &JoiningRequest,
+    paths: &Paths,
+    output: &Output,
+) -> Result<(), Failure> {
     let print = spoken(request.root.as_bytes());
     let machine = json!({
         "member": request.member,
@@ -122,6 +128,7 @@ fn report(request: &JoiningRequest, paths: &Paths, output: &Output) -> Result<()
         "root_key": request.root,
         "fingerprint": print,
         "node_key": request.node,
+        "listen": arguments.listens(),
         "config": paths.config,
         "request": paths.request,
         "reference_point": paths.reference_point,
@@ -145,11 +152,39 @@ fn report(request: &JoiningRequest, paths: &Paths, output: &Output) -> Result<()
     let listed: String = files.iter().map(|(path, about)| format!("  {path:<width$}  {about}\n")).collect();
     let human = format!(
         "{} is ready to join.\n\nfingerprint of the root key, to read aloud to the stewards:\n\n    {print}\n\n\
-         {listed}\nNext: send {send}, then, when the draft comes back:\n  \
+         {listed}\n{}\n\nNext: send {send}, then, when the draft comes back:\n  \
          refpoint charter sign charter.draft --root-key {root}",
         request.member,
+        arguments.reached(),
     );
     output.result(human, &machine)
+}
+
+impl Arguments {
+    /// Where the node awaits others: what was said, else the port under which they are told to reach it.
+    fn listens(&self) -> SocketAddr {
+        let announced = self.announce.first().map_or(PORT, |to| to.port);
+        self.listen.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], announced)))
+    }
+
+    /// How others reach the node, and what must be forwarded for that.
+    fn reached(&self) -> String {
+        let listens = self.listens();
+        let mut text = format!("The node will listen on {listens}");
+        if self.listen.is_none() {
+            let announced = if self.announce.is_empty() { "" } else { ", the announced port" };
+            text.push_str(announced);
+            text.push_str("; change it with `listen` in refpoint.toml");
+        }
+        for to in self.announce.iter().filter(|to| to.port != listens.port()) {
+            text.push_str(&format!(
+                "\nnote: forward TCP port {} of {to} to port {} of this machine",
+                to.port,
+                listens.port()
+            ));
+        }
+        text
+    }
 }
 
 struct Keys {
@@ -296,7 +331,7 @@ fn config_text(arguments: &Arguments) -> String {
          # Where other members' nodes are awaited (TCP).\nlisten = {}\n\n\
          # Under which host:port others reach this node; [] if it can only dial out.\nannounce = [{}]\n",
         quoted(arguments.member.to_string()),
-        quoted(arguments.listen.to_string()),
+        quoted(arguments.listens().to_string()),
         announce.join(", "),
     );
     if let Some(file) = &arguments.node_passphrase_file {
@@ -332,7 +367,7 @@ fn blank_entry(country: Option<&Country>) -> ReferencePoint {
         ],
         on_duty: Some(OnDuty { role: "duty officer".to_owned(), languages: languages.clone() }),
         languages,
-        competences: usual_competences(),
+        competences: Vec::new(),
         time_zone: country.map_or_else(|| "UTC".to_owned(), |country| country.time_zone.clone()),
         sample: false,
     }
@@ -357,6 +392,9 @@ pub(super) const fn group_name(group: WorkingGroup) -> &'static str {
 
 /// Empty names that the new file shows: some countries have a dozen official languages.
 const NAMES_SHOWN: usize = 4;
+
+/// The port unless one is announced or said.
+const PORT: u16 = 4001;
 
 /// Addresses that one node publishes; the configuration's bound.
 const ANNOUNCE_MAX: usize = 8;

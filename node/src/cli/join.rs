@@ -11,6 +11,7 @@ use super::{
     failure::Failure,
     folder::{OpenFolder, node_secret},
     output::Output,
+    owner,
 };
 use crate::{
     armor::Label,
@@ -52,6 +53,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
         )
     })?;
     let config = arguments.config.load()?;
+    owner::check(&config.data, &what)?;
     let (_, federation) = Ceremony::read(&arguments.file, &[Label::Federation])
         .map_err(|error| Failure::from(error).during(&*what))?;
     if federation.id().as_bytes() != &told {
@@ -134,7 +136,7 @@ fn report(
     let next = "refpoint run";
     let human = format!(
         "{} has joined the federation of {} members\nfederation  {}\nkey set     epoch {}, node {}, review due in {} days\n\n\
-         Take {} offline again. Next:\n  {next}",
+         Take {} offline again, with {6}.signed beside it. Next:\n  {next}",
         set.member,
         federation.charter().members.len(),
         spoken(federation.id().as_bytes()),

@@ -17,6 +17,7 @@ use super::{
     folder::{OpenFolder, node_secret},
     node::converse,
     output::{Consent, Output},
+    owner,
 };
 use crate::{
     api::views::{
@@ -34,7 +35,7 @@ use crate::{
     store::Store,
 };
 
-/// Issue the list of this member's node keys anew.
+/// Sign anew which nodes are this member's (its key set).
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Sign the next key set with the root key; the node may be running or stopped.
@@ -61,6 +62,7 @@ pub(super) struct Arguments {
 pub(super) fn run(Command::Issue(arguments): &Command, output: &Output) -> Result<(), Failure> {
     let what = "no key set was issued";
     let config = arguments.config.load()?;
+    owner::check(&config.data, what)?;
     let node = node_secret(&config)?;
     let header = read_header(&arguments.root_key, KeyKind::Root)?;
     let client = Client::new(&config.socket);
@@ -109,22 +111,23 @@ pub(super) fn run(Command::Issue(arguments): &Command, output: &Output) -> Resul
     let id = envelope.id(Some(federation));
     let places = [key_set_place(&set)];
     record.check(&places, id)?;
-    let next = match &place {
+    let (done, next) = match &place {
         Place::Stopped(folder) => {
             folder.store.apply(&[key_set_change(federation, &envelope).map_err(broken)?])?;
             folder.store.sync()?;
-            "refpoint run"
+            ("It is stored; the node publishes it when it runs.", "refpoint run")
         }
         Place::Running(client) => {
             let bytes = encode(&envelope).map_err(broken)?;
             converse(hand_in(client, bytes)).map_err(|why| why.during(what))?;
-            "refpoint status"
+            ("The running node has it and publishes it now.", "refpoint status")
         }
     };
     record.enter(&places, id)?;
     let human = format!(
-        "{}stored; the node publishes it as soon as it runs. Take the root key offline again. Next:\n  {next}",
-        shown(&set)
+        "{}signed. {done} Take {} offline again, with {1}.signed beside it. Next:\n  {next}",
+        shown(&set),
+        arguments.root_key.display()
     );
     let machine = json!({ "key_set": id, "epoch": set.epoch, "member": set.member, "nodes": set.nodes, "review": set.review, "next": [next] });
     output.result(human, &machine)

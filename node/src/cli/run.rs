@@ -1,6 +1,6 @@
 //! `refpoint run`: the node itself, until SIGTERM or Ctrl-C.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use refpoint_protocol::machine;
 use tokio_util::sync::CancellationToken;
@@ -10,6 +10,7 @@ use super::{
     failure::Failure,
     folder::{OpenFolder, node_secret},
     output::Output,
+    owner,
 };
 use crate::{
     api::{self, socket::Socket},
@@ -32,6 +33,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, _output: &Output) -> Result<(), Failure> {
     let config = arguments.config.load()?;
+    owner::check(&config.data, "the node was not started")?;
     telemetry::start(&config.log, config.log_format).map_err(|why| {
         Failure::error("logging was not started", why, "correct `log` in the configuration")
     })?;
@@ -43,6 +45,10 @@ pub(super) fn run(arguments: &Arguments, _output: &Output) -> Result<(), Failure
 
 async fn serve(config: Config) -> Result<(), Failure> {
     let clock = Clock::start(0);
+    if let Err(error) = config.check_named() {
+        // Not a reason to stay away: messages still come and go. A passphrase that is needed ends it next.
+        tracing::error!(%error, "the configuration names what is not there");
+    }
     let secret = node_secret(&config)?;
     let (config, folder) = tokio::task::spawn_blocking(move || {
         let folder = OpenFolder::open(&config);
@@ -61,8 +67,11 @@ async fn serve(config: Config) -> Result<(), Failure> {
             "join first: refpoint join federation.join --fingerprint F --root-key keys/root.key",
         ));
     };
-    let hints = joined_hints(store.as_ref())?;
-    let hints = hints.iter().filter(|hint| hint.member != config.member).flat_map(|hint| &hint.addresses);
+    let mut first_addresses = BTreeMap::new();
+    for hint in joined_hints(store.as_ref())?.into_iter().filter(|hint| hint.member != config.member) {
+        first_addresses.insert(hint.member, hint.addresses);
+    }
+    let hints = first_addresses.values().flatten();
     let hints = hints.filter_map(|address| address.parse::<Address>().ok()).collect();
     let addresses: Vec<String> = config.announce.iter().map(ToString::to_string).collect();
     let mut network = NetworkConfig::new(federation, vec![Address::from(config.listen)]);
@@ -97,6 +106,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let operator = Operator {
         root_keys: [ROOT_KEY, NEXT_ROOT_KEY].map(|file| config.folder().join(file)).to_vec(),
         alert_configured: !config.alert_command.is_empty(),
+        first_addresses,
         storage_notes: notes(&opened),
     };
     let backend = Arc::new(NodeBackend::new(node.handle().clone(), operator));

@@ -7,7 +7,7 @@ use super::{
     output::Output,
     safe_text::line,
 };
-use crate::api::views::status::{ChainState, Health, StatusFacts, StatusView};
+use crate::api::views::status::{ChainState, ClockStatus, Health, StatusFacts, StatusView};
 
 /// Show the node's health and why, its peers, its directory, waiting messages and the one next command.
 #[derive(clap::Args)]
@@ -55,10 +55,11 @@ fn check_line(status: &StatusView) -> String {
     let codes = if counted.is_empty() { "nothing wrong".to_owned() } else { counted.join(", ") };
     let unacknowledged: u64 = facts.unacknowledged.iter().map(|row| row.count).sum();
     format!(
-        "{}: {codes}; peers {}/{}, unacknowledged {unacknowledged}, waiting {}, disk {}",
+        "{}: {codes}; peers {}/{}, unacknowledged {unacknowledged}, drills {}, waiting {}, disk {}",
         status.health.name(),
         facts.peers.connected,
         facts.peers.known,
+        facts.unacknowledged_drills,
         facts.outbox_waiting,
         human::bytes(facts.disk_free_bytes)
     )
@@ -96,7 +97,9 @@ fn page(status: &StatusView) -> String {
 fn rows(facts: &StatusFacts) -> Vec<(&'static str, String)> {
     let peers = facts.peers;
     let directory = facts.directory;
-    let dialled = if peers.ever_dialled_in { "others reach this node" } else { "nobody ever dialled in" };
+    let others = directory.members.saturating_sub(1);
+    let dialled =
+        if peers.ever_dialled_in { "others reach this node" } else { "nobody has dialled in so far" };
     let mut rows = vec![
         ("federation", line(&facts.federation_fingerprint)),
         ("node key", line(&facts.node_fingerprint)),
@@ -108,8 +111,10 @@ fn rows(facts: &StatusFacts) -> Vec<(&'static str, String)> {
         (
             "peers",
             format!(
-                "{} of {} nodes, {} members; {dialled}",
-                peers.connected, peers.known, peers.members_connected
+                "{} of {} nodes, {} of {others} members; {dialled}",
+                peers.connected,
+                peers.known,
+                others.saturating_sub(peers.members_away)
             ),
         ),
         (
@@ -153,7 +158,10 @@ fn charter(facts: &StatusFacts) -> String {
 
 fn clock(facts: &StatusFacts) -> String {
     match facts.clock.offset_ms {
-        None => format!("not judged: {} of 3 members' clocks are known", facts.clock.witnesses),
+        None => {
+            let ClockStatus { witnesses, asked, .. } = facts.clock;
+            format!("not judged: {witnesses} of {asked} members' clocks are known")
+        }
         Some(offset) => {
             let seconds = offset.unsigned_abs() / 1_000;
             let thousandths = offset.unsigned_abs() % 1_000;
@@ -174,7 +182,7 @@ fn chain(facts: &StatusFacts) -> String {
         }
         ChainState::Publishing { last: None } => "ready, nothing signed yet".to_owned(),
         ChainState::Waiting { repairs, needed } => format!("waiting for {needed} members, {repairs} so far"),
-        ChainState::Stopped { why } => format!("STOPPED: {}", line(why)),
+        ChainState::Stopped { why, .. } => format!("STOPPED: {}", line(why)),
     }
 }
 
@@ -187,7 +195,13 @@ fn inbox(facts: &StatusFacts) -> String {
             format!("{} {} unacknowledged, oldest {age}", row.count, row.precedence.name().to_uppercase())
         })
         .collect();
-    if counted.is_empty() { "nothing unacknowledged".to_owned() } else { counted.join("; ") }
+    let drills = match facts.unacknowledged_drills {
+        0 => None,
+        1 => Some("1 drill unacknowledged".to_owned()),
+        drills => Some(format!("{drills} drills unacknowledged")),
+    };
+    let all: Vec<String> = counted.into_iter().chain(drills).collect();
+    if all.is_empty() { "nothing unacknowledged".to_owned() } else { all.join("; ") }
 }
 
 fn outbox(facts: &StatusFacts) -> String {

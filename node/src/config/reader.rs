@@ -161,12 +161,19 @@ impl<'a> Reader<'a> {
 
     pub(super) fn log_filter(value: &DeValue<'a>) -> Result<String, Fault> {
         let text = Self::text(value)?;
+        let remedy =
+            || "write error, warn, info, debug, trace or off, or as \"info,refpoint=debug\"".to_owned();
+        // The filter takes any word for the name of a part of the program: a mistyped level would log nothing.
+        let is_level = |word: &str| word.parse::<tracing::level_filters::LevelFilter>().is_ok();
+        let stray = text.split(',').map(str::trim).find(|word| {
+            !word.contains(['=', '[']) && !word.contains("::") && (word.is_empty() || !is_level(word))
+        });
+        if let Some(stray) = stray {
+            return Err((format!("{stray:?} is no level"), remedy()));
+        }
         match text.parse::<tracing_subscriber::EnvFilter>() {
             Ok(_) => Ok(text),
-            Err(error) => Err((
-                format!("{text:?} is no filter: {error}"),
-                "write error, warn, info, debug or trace, or as \"info,refpoint=debug\"".to_owned(),
-            )),
+            Err(error) => Err((format!("{text:?} is no filter: {error}"), remedy())),
         }
     }
 

@@ -10,6 +10,8 @@ use std::{
 use age::secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
+use crate::text_file::without_mark;
+
 /// Why there is no passphrase.
 #[derive(Debug, thiserror::Error)]
 pub enum PassphraseError {
@@ -117,6 +119,7 @@ fn read_file(file: &Path) -> Result<SecretString, PassphraseError> {
     }
     let bytes = Zeroizing::new(fs::read(file).map_err(read_error)?);
     let text = std::str::from_utf8(&bytes).map_err(|_| bad())?;
+    let text = without_mark(text);
     let line = text.strip_suffix('\n').unwrap_or(text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.is_empty() || line.contains('\n') {
@@ -149,6 +152,10 @@ mod tests {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o400)).unwrap();
         let passphrase = obtain(PassphrasePurpose::Protect).unwrap();
         assert_eq!(passphrase.expose_secret(), "correct horse battery");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&file, "\u{feff}correct horse battery\r\n").unwrap();
+        let windows = obtain(PassphrasePurpose::Protect).unwrap();
+        assert_eq!(windows.expose_secret(), "correct horse battery");
     }
 
     #[test]

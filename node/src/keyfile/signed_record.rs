@@ -1,7 +1,7 @@
 //! What a root key has signed, kept beside it, so that it never signs two things for one place.
 //!
 //! Two charter versions on one parent, or two key sets of one epoch, are a fork that the whole federation sees.
-//! The record travels with the key: it is the file `<key file>.signed`, one line `place id` each.
+//! The record travels with the key: it is the file `<key file>.signed`, one line `place id` each, with comments.
 
 use std::{
     fs, io,
@@ -11,6 +11,7 @@ use std::{
 use refpoint_protocol::ids::DocumentId;
 
 use super::{OWNER_ONLY_FILE, folder_of, sync_folder, write_new};
+use crate::text_file::without_mark;
 
 /// The record of one root key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +66,8 @@ impl SignedRecord {
             Err(source) => return Err(RecordError::Io { file, source }),
         };
         let mut lines = Vec::new();
-        for (index, line) in text.lines().enumerate() {
+        let entries = |(_, line): &(usize, &str)| !line.is_empty() && !line.starts_with('#');
+        for (index, line) in without_mark(&text).lines().enumerate().filter(entries) {
             let parsed =
                 line.rsplit_once(' ').and_then(|(place, id)| Some((place.to_owned(), id.parse().ok()?)));
             let Some(parsed) = parsed else {
@@ -103,8 +105,9 @@ impl SignedRecord {
             return Ok(());
         }
         self.lines.extend(new);
-        let text: String = self.lines.iter().map(|(place, id)| format!("{place} {id}\n")).collect();
-        self.replace(&text).map_err(|source| RecordError::Io { file: self.file.clone(), source })
+        let lines: String = self.lines.iter().map(|(place, id)| format!("{place} {id}\n")).collect();
+        self.replace(&format!("{HEAD}{lines}"))
+            .map_err(|source| RecordError::Io { file: self.file.clone(), source })
     }
 
     fn replace(&self, text: &str) -> io::Result<()> {
@@ -116,6 +119,12 @@ impl SignedRecord {
         sync_folder(folder_of(&self.file))
     }
 }
+
+/// Says what the file is to whoever finds it beside the key.
+const HEAD: &str = "\
+# What this root key has signed, so that it never signs two different things for one place, which every member
+# would see as a fork. Keep it with the key, on every medium; not secret. One line each: place, document.
+";
 
 #[cfg(test)]
 mod tests {
@@ -135,6 +144,11 @@ mod tests {
             matches!(record.enter(&places, two), Err(RecordError::Other { earlier, .. }) if earlier == one)
         );
         record.enter(&["key-set 1.0.0".to_owned()], two).unwrap();
+        assert_eq!(SignedRecord::beside(&key).unwrap(), record);
+        let file = folder.path().join("root.key.signed");
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("# What this root key has signed"), "{text}");
+        fs::write(&file, format!("\u{feff}{}", text.replace('\n', "\r\n"))).unwrap();
         assert_eq!(SignedRecord::beside(&key).unwrap(), record);
     }
 

@@ -47,11 +47,21 @@ async fn status_shows_health_why_and_the_next_command() {
 }
 
 #[tokio::test]
+async fn drills_that_wait_are_counted_apart() {
+    let server = Server::start();
+    server.fake.change(|state| state.facts.unacknowledged_drills = 2);
+    run(&server, &["status"]).await.shows(0, &["2 drill(s) not acknowledged", "2 drills unacknowledged"]);
+    run(&server, &["status", "--check"]).await.shows(0, &["ok: nothing wrong", "drills 2,"]);
+}
+
+#[tokio::test]
 async fn peers_show_direction_latency_and_a_reason_when_down() {
     let server = Server::start();
     let texts =
         ["up, dialled in", "12.3 ms", "X25519MLKEM768", "down", "no answer at 192.0.2.2:4001", "never"];
-    run(&server, &["peers"]).await.shows(0, &texts);
+    let shown = run(&server, &["peers"]).await;
+    shown.shows(0, &texts);
+    assert!(shown.out.find("FR (France)") < shown.out.find("BR (Brazil)"), "connected first: {shown:?}");
     let down = run(&server, &["peers", "--down", "--json"]).await.json();
     assert_eq!(down.as_array().unwrap().len(), 1);
 }
@@ -99,7 +109,8 @@ async fn publishing_shows_the_difference_asks_and_publishes_once() {
 async fn resuming_explains_and_asks() {
     let server = Server::start();
     run(&server, &["directory", "resume"]).await.shows(0, &["nothing to do"]);
-    let stopped = || ChainState::Stopped { why: "another machine signs with this key".into() };
+    let stopped =
+        || ChainState::Stopped { why: "another machine signs with this key".into(), to_do: "stop it".into() };
     server.fake.change(|state| state.facts.chain = stopped());
     run(&server, &["directory", "resume"]).await.shows(2, &["another machine", "DISPUTED", "--yes"]);
     server.fake.change(|state| assert_eq!(state.facts.chain, stopped()));

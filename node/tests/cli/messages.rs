@@ -2,7 +2,7 @@
 
 use std::{fs, process::Stdio};
 
-use refpoint::api::views::event::Event;
+use refpoint::api::views::{event::Event, message::PersonWord};
 use refpoint_protocol::{
     message::{
         body::{Tlp, Word},
@@ -137,6 +137,77 @@ async fn all_recipients_count_and_a_final_refusal_ends_the_wait() {
 async fn after_ten_seconds_the_published_telephone_is_shown() {
     let server = Server::start();
     send(&server, &[]).await.shows(0, &["not delivered within 10 s", "+254 20 000 0000", "queued"]);
+}
+
+#[tokio::test]
+async fn the_telephone_is_shown_whenever_waiting_ends_without_delivery() {
+    let server = Server::start();
+    let wait = ["--wait", "delivered", "--timeout", "1s"];
+    send(&server, &wait).await.shows(5, &["not delivered within 1 s; it stays queued", "+254 20 000 0000"]);
+    let json = send(&server, &[&wait[..], &["--json"]].concat()).await;
+    assert_eq!(json.json()["call"][0]["telephones"][0]["value"], "+254 20 000 0000", "{json:?}");
+    assert_eq!((json.code, &json.json()["call"][0]["member"]), (5, &"FR".into()));
+    server.fake.change(|state| state.on_send = vec![delivered("FR")]);
+    let json = send(&server, &[&wait[..], &["--json"]].concat()).await.json();
+    assert_eq!(json["call"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn who_waited_for_a_person_is_told_the_role_and_the_promise() {
+    let server = Server::start();
+    let person = PersonWord {
+        form: Some(Redacted("preservation report".into())),
+        by: Some(samples::at("20:00:00")),
+        ..samples::acknowledgement("duty officer")
+    };
+    server.fake.change(|state| {
+        state.on_send = vec![delivered("FR"), acknowledged("FR")];
+        state.on_send_said = Some(person);
+    });
+    let wait = ["--wait", "acknowledged", "--timeout", "5s"];
+    let told = "person   FR acknowledged by duty officer, 2026-11-24T12:00:00Z; will be answered, as \
+                preservation report, by 2026-11-24T20:00:00Z";
+    send(&server, &wait).await.shows(0, &[told]);
+}
+
+#[tokio::test]
+async fn a_text_of_blanks_is_not_sent_and_a_byte_order_mark_is_no_text() {
+    let server = Server::start();
+    let arguments: Vec<&str> = SEND.iter().chain(&["--file", "-"]).copied().collect();
+    for blank in ["", " \n\t\r\n", "\u{feff}\n", "\u{a0}\u{2003}"] {
+        run_with(&server, &arguments, blank).await.shows(2, &["nothing was sent", "no text but blanks"]);
+    }
+    server.fake.change(|state| state.on_send = vec![delivered("FR")]);
+    run_with(&server, &arguments, "\u{feff}preserve\r\n").await.shows(0, &["queued"]);
+    let sent = server.fake.change(|state| state.sent.pop()).unwrap();
+    assert_eq!(sent.text, Some(Redacted("preserve\r\n".into())));
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_not_said_again_unless_it_says_more() {
+    let server = Server::start();
+    let ack =
+        |more: &[&'static str]| [&["message", "ack", "7a7a", "--as", "duty officer"][..], more].concat();
+    run(&server, &ack(&["--will", "yes"])).await.shows(0, &["acknowledged: message 7a7a7a7a"]);
+    let again = run(&server, &ack(&[])).await;
+    again.shows(0, &["acknowledged by duty officer, 2026-11-24T12:00:00Z", "already", "nothing was sent"]);
+    assert_eq!(run(&server, &ack(&["--json"])).await.json()["unchanged"], true);
+    server.fake.change(|state| assert_eq!(state.stated.len(), 1));
+    run(&server, &ack(&["--form", "report"])).await.shows(0, &["FR is told"]);
+    let other = ["message", "ack", "7a7a", "--as", "head of unit"];
+    run(&server, &other).await.shows(0, &["FR is told"]);
+    server.fake.change(|state| assert_eq!(state.stated.len(), 3));
+    for nobody in ["", "  "] {
+        let missing = run(&server, &["message", "ack", "7a7a", "--as", nobody]).await;
+        missing.shows(2, &["the role", "is missing", "--as \"duty officer\"", "never a name"]);
+    }
+}
+
+#[tokio::test]
+async fn members_are_shown_by_code_and_name() {
+    let server = Server::start();
+    run(&server, &["message", "inbox"]).await.shows(0, &["FR (France)"]);
+    run(&server, &["message", "show", "7a7a"]).await.shows(0, &["from        FR (France)", "KE (Kenya)"]);
 }
 
 #[tokio::test]

@@ -120,7 +120,7 @@ fn state(chain: &ChainState) -> String {
         ChainState::Waiting { repairs, needed } => {
             format!("waits until {needed} members have told it what it signed before; {repairs} have")
         }
-        ChainState::Stopped { why } => format!("signs no entry of its own: {}", line(why)),
+        ChainState::Stopped { why, .. } => format!("signs no entry of its own: {}", line(why)),
     }
 }
 

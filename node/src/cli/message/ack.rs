@@ -1,10 +1,16 @@
 //! `refpoint message ack`: a person here says that the message is taken, and whether it will be answered.
 
 use clap::ValueEnum;
-use refpoint_protocol::{message::body::Word, redact::Redacted};
+use refpoint_protocol::{ids::MessageId, message::body::Word, redact::Redacted};
+use serde_json::json;
 
+use super::list::said;
 use crate::{
-    api::views::send::StatementRequest,
+    api::views::{
+        message::{MessageBox, PersonWord},
+        receipt::ReceiptsView,
+        send::{StatementReply, StatementRequest},
+    },
     cli::{
         failure::Failure,
         human,
@@ -56,7 +62,20 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     };
     request.check()?;
     let client = arguments.node.client()?;
-    let reply = converse(async { Ok(client.state(&id, &request).await?) })?;
+    let answer = converse(async {
+        let receipts = client.receipts(&id).await?;
+        match said_before(&receipts, &request) {
+            Some(person) => Ok(Answer::Before(receipts.message, person.clone())),
+            None => Ok(Answer::Now(client.state(&id, &request).await?)),
+        }
+    })?;
+    let reply = match answer {
+        Answer::Now(reply) => reply,
+        Answer::Before(message, person) => {
+            let human = format!("nothing was sent: message {} is already {}", message.short(), said(&person));
+            return output.result(human, &json!({ "message": message, "unchanged": true, "person": person }));
+        }
+    };
     let recipients: Vec<String> = reply.recipients.iter().map(ToString::to_string).collect();
     let human = format!(
         "acknowledged: message {} at {}; {} is told",
@@ -65,4 +84,22 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
         recipients.join(", ")
     );
     output.result(human, &reply)
+}
+
+enum Answer {
+    Now(StatementReply),
+    Before(MessageId, PersonWord),
+}
+
+/// What this role said of a received message before, if what is asked for adds nothing to it.
+fn said_before<'a>(receipts: &'a ReceiptsView, request: &StatementRequest) -> Option<&'a PersonWord> {
+    let own = receipts.recipients.first().filter(|_| receipts.folder == MessageBox::Inbox)?;
+    let person = own.person.as_ref()?;
+    let same = |asked: bool, is_same: bool| !asked || is_same;
+    let adds_nothing = person.word == request.word
+        && person.role == request.role
+        && same(request.will.is_some(), person.will == request.will)
+        && same(request.form.is_some(), person.form == request.form)
+        && same(request.by.is_some(), person.by == request.by);
+    adds_nothing.then_some(person)
 }

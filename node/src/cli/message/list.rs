@@ -5,7 +5,7 @@ use refpoint_protocol::{message::body::Word, redact::Redacted};
 use crate::{
     api::views::{
         instant::Instant,
-        message::{MessageBox, MessageRow, RecipientState},
+        message::{MessageBox, MessageRow, PersonWord, RecipientState},
         receipt::MachineWord,
     },
     cli::{
@@ -34,7 +34,7 @@ pub(super) fn inbox(arguments: &Arguments, output: &Output) -> Result<(), Failur
     let cells = |row: &MessageRow| {
         let came = row.received.unwrap_or(row.created).age_seconds(now);
         let person = row.states.first().map_or_else(|| "nobody yet".to_owned(), person);
-        [id(row), precedence(row), row.tlp.to_string(), row.sender.to_string(), ago(came), person]
+        [id(row), precedence(row), row.tlp.to_string(), human::member(&row.sender), ago(came), person]
     };
     let empty =
         if arguments.all { "nothing has come" } else { "nothing is unacknowledged; see all with --all" };
@@ -52,7 +52,7 @@ pub(super) fn outbox(arguments: &Arguments, output: &Output) -> Result<(), Failu
                 id(row),
                 precedence(row),
                 row.tlp.to_string(),
-                state.member.to_string(),
+                human::member(&state.member),
                 ago(row.created.age_seconds(now)),
                 machine(state, now),
                 person(state),
@@ -107,14 +107,15 @@ pub(super) fn machine(state: &RecipientState, now: Instant) -> String {
 pub(super) fn person(state: &RecipientState) -> String {
     match &state.person {
         None => "nobody yet".to_owned(),
-        Some(person) => format!(
-            "{} by {}, {}{}",
-            person_word(person.word),
-            line(person.role.reveal()),
-            human::instant(person.at),
-            promise(person.will, person.form.as_ref(), person.by)
-        ),
+        Some(person) => said(person),
     }
+}
+
+/// A person's word with the role, when, and what is promised.
+pub(super) fn said(person: &PersonWord) -> String {
+    let (word, role) = (person_word(person.word), line(person.role.reveal()));
+    let promise = promise(person.will, person.form.as_ref(), person.by);
+    format!("{word} by {role}, {}{promise}", human::instant(person.at))
 }
 
 /// Whether it will be answered, in what form and by when, as far as a person said so.

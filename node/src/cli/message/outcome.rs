@@ -13,7 +13,11 @@ use tokio::time::{Instant as Deadline, timeout_at};
 use crate::{
     api::{
         backend::IdPrefix,
-        views::{event::Event, message::RecipientState, receipt::MachineWord},
+        views::{
+            event::Event,
+            message::{PersonWord, RecipientState},
+            receipt::MachineWord,
+        },
     },
     client::{Client, ClientError, Followed, FollowedEvents, StreamItem},
 };
@@ -32,6 +36,9 @@ pub(super) struct Standing {
     pub(super) delivered: bool,
     /// Person: somebody there has taken it.
     pub(super) acknowledged: bool,
+    /// What that person said: the role, and whether, how and when it will be answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) person: Option<PersonWord>,
     /// Machine: other members' nodes keep it, and how many of those asked. This is no delivery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) custody: Option<String>,
@@ -94,7 +101,16 @@ impl Outcome {
             };
             let Ok(next) = timeout_at(deadline, next).await else { return Ok(()) };
             let before = self.clone();
-            match next? {
+            let next = next?;
+            if let Next::Said(Followed::Item(StreamItem::Event(event))) = &next
+                && matches!(event.event, Event::StatementMade { message: about, .. } if about == message)
+                // The event says that a person spoke; who, and with what promise, the receipts say. Without
+                // them the word stands alone.
+                && let Ok(Ok(receipts)) = timeout_at(deadline, client.receipts(&prefix(message)?)).await
+            {
+                receipts.recipients.iter().for_each(|state| self.take_state(state));
+            }
+            match next {
                 Next::Look(states) => states.iter().for_each(|state| self.take_state(state)),
                 Next::Said(Followed::Item(StreamItem::Event(event))) => self.take(message, &event.event),
                 Next::Said(Followed::Item(StreamItem::Gap(_)) | Followed::Back) => must_look = true,
@@ -146,6 +162,7 @@ impl Outcome {
         self.change(&state.member, |standing| {
             standing.delivered |= state.is_delivered();
             standing.acknowledged |= state.is_acknowledged();
+            standing.person = state.person.clone().or(standing.person.take());
             if is_over {
                 standing.failed = Some(state.reason.clone().unwrap_or_else(|| "it stopped".to_owned()));
             }

@@ -4,20 +4,22 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use refpoint_protocol::{
-    directory::reference_point::ChannelKind,
     ids::MemberCode,
     message::{body::Tlp, header::Precedence},
 };
 use tokio::time::Instant as Deadline;
 
-use super::outcome::{Goal, Outcome, Standing};
+use super::{
+    list::said,
+    outcome::{Goal, Outcome, Standing},
+};
 use crate::{
     api::views::{
         directory::DirectoryEntryView,
         send::{RecipientContact, SendReply, SendRequest},
     },
     cli::{
-        directory::channel_lines,
+        directory::marked,
         failure::{Exit, Failure},
         human,
         node::{Node, converse, member},
@@ -27,6 +29,7 @@ use crate::{
     client::{Client, FollowedEvents},
 };
 
+mod call;
 mod content;
 
 /// Whom to send to, how urgently, and what.
@@ -144,14 +147,18 @@ impl Sent<'_> {
         if wait.is_some() || !self.output.is_json() {
             let end = start + wait.map_or(CALL_AFTER, |_| timeout);
             self.follow(&mut outcome, Goal::Delivered, (start + CALL_AFTER).min(end), events).await?;
-            let late: Vec<&MemberCode> = outcome.undelivered().map(|(member, _)| member).collect();
-            if !late.is_empty() && Deadline::now() >= start + CALL_AFTER {
-                self.output.talk(self.call(&late));
+            let is_late = Deadline::now() >= start + CALL_AFTER;
+            if is_late {
+                self.tell_whom_to_call(&outcome, start);
             }
             self.follow(&mut outcome, goal, end, events).await?;
+            if !is_late {
+                self.tell_whom_to_call(&outcome, start);
+            }
         }
         if self.output.is_json() {
-            let json = serde_json::json!({ "sent": self.reply, "outcome": outcome });
+            let call = call::undelivered(&outcome, &self.entries);
+            let json = serde_json::json!({ "sent": self.reply, "outcome": outcome, "call": call });
             self.output.result("", &json)?;
         }
         match wait {
@@ -172,23 +179,12 @@ impl Sent<'_> {
         Ok(outcome.follow(id, goal, deadline, events, self.client, told).await?)
     }
 
-    fn call(&self, late: &[&MemberCode]) -> String {
-        let mut text = format!("not delivered within {} s; it stays queued. Call:\n", CALL_AFTER.as_secs());
-        for entry in self.entries.iter().filter(|entry| late.contains(&&entry.row.member)) {
-            text.push_str(&format!("  {} ({})\n", entry.row.member, line(&entry.row.names.en)));
-            let spoken = |kind: ChannelKind| matches!(kind, ChannelKind::Telephone | ChannelKind::Mobile);
-            let unit = entry.reference_point.as_ref();
-            let channels: Vec<_> = unit
-                .map(|unit| unit.channels.iter().filter(|channel| spoken(channel.kind)).cloned().collect())
-                .unwrap_or_default();
-            if channels.is_empty() {
-                text.push_str("    it has published no telephone\n");
-            }
-            for channel in channel_lines(&channels) {
-                text.push_str(&format!("    {channel}\n"));
-            }
+    /// Shows the telephones of those whom it has not reached, if there are any.
+    fn tell_whom_to_call(&self, outcome: &Outcome, start: Deadline) {
+        let call = call::undelivered(outcome, &self.entries);
+        if !call.is_empty() && !self.output.is_json() {
+            self.output.talk(call::page(&call, start.elapsed()));
         }
-        text.trim_end().to_owned()
     }
 
     fn unreached(&self, outcome: &Outcome) -> Failure {
@@ -250,17 +246,21 @@ fn recipient(entry: &DirectoryEntryView) -> String {
     let names = [&row.names.en, &row.names.fr, &row.names.es, &row.names.ar].map(|name| line(name));
     let mut text = format!("  {}  {}\n", row.member, names.join(" · "));
     let mut add = |label: &str, value: &str| text.push_str(&format!("      {label:<12} {value}\n"));
-    let sample = if row.sample { " (SAMPLE: no real unit)" } else { "" };
-    add("unit", &format!("{}{sample}", row.unit.as_deref().map_or("not published".to_owned(), line)));
+    add(
+        "unit",
+        &row.unit.as_deref().map_or("not published".to_owned(), |unit| marked(line(unit), row.sample)),
+    );
     let zone = row.time_zone.as_deref().map(line).unwrap_or_default();
-    add("local time", &format!("{} {zone}", row.local_time.as_deref().unwrap_or("unknown")));
+    add("local time", format!("{} {zone}", row.local_time.as_deref().unwrap_or("unknown")).trim_end());
     match &row.on_duty {
         Some(duty) => {
             add("answers now", &format!("{}, speaks {}", line(&duty.role), line(&duty.languages.join(", "))))
         }
         None => add("answers now", "not said"),
     }
-    add("languages", &line(&row.languages.join(", ")));
+    let languages =
+        if row.languages.is_empty() { "not said".to_owned() } else { line(&row.languages.join(", ")) };
+    add("languages", &languages);
     add("node", if row.connected { "connected" } else { "away: the message waits until it is back" });
     if row.disputed {
         add("DISPUTED", "its entry contradicts itself: call back by a number you know");
@@ -293,6 +293,9 @@ fn contact_line(contact: &RecipientContact) -> String {
 fn changed(member: &MemberCode, standing: &Standing) -> String {
     let at = human::instant(human::now());
     match standing {
+        Standing { acknowledged: true, person: Some(person), .. } => {
+            format!("{at}  person   {member} {}", said(person))
+        }
         Standing { acknowledged: true, .. } => format!("{at}  person   {member} acknowledged"),
         Standing { delivered: true, .. } => format!("{at}  machine  {member} delivered"),
         Standing { failed: Some(reason), .. } => format!("{at}  machine  {member} {}", line(reason)),

@@ -57,8 +57,8 @@ fn page(message: &MessageView) -> String {
     if row.drill {
         add("DRILL", "this is an exercise");
     }
-    add("from", row.sender.as_str());
-    let recipients: Vec<&str> = row.recipients.iter().map(|member| member.as_str()).collect();
+    add("from", &human::member(&row.sender));
+    let recipients: Vec<String> = row.recipients.iter().map(human::member).collect();
     add("to", &recipients.join(", "));
     add("made", &human::instant(row.created));
     if let Some(received) = row.received {

@@ -76,9 +76,10 @@ fn arrival(event: &EventView, arguments: &Arguments, output: &Output) -> Result<
     bell(arguments);
     let mark = if *drill { " DRILL" } else { "" };
     let human = format!(
-        "{}  {}{mark}  TLP:{tlp}  from {sender}  → refpoint message show {}",
+        "{}  {}{mark}  TLP:{tlp}  from {}  → refpoint message show {}",
         human::instant(event.at),
         precedence.name().to_uppercase(),
+        human::member(sender),
         message.short()
     );
     if output.is_json() {
@@ -90,7 +91,7 @@ fn arrival(event: &EventView, arguments: &Arguments, output: &Output) -> Result<
 fn waiting_line(row: &MessageRow) -> String {
     let came = human::instant(row.received.unwrap_or(row.created));
     let show = format!("→ refpoint message show {}", row.id.short());
-    format!("{came}  {}  TLP:{}  from {}  {show}", precedence(row), row.tlp, row.sender)
+    format!("{came}  {}  TLP:{}  from {}  {show}", precedence(row), row.tlp, human::member(&row.sender))
 }
 
 /// One object a line, so that a program can read them as they come.

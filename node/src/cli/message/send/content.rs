@@ -12,6 +12,7 @@ use refpoint_protocol::{limits::ATTACHMENT_BYTES_MAX, redact::Redacted};
 use crate::{
     api::views::send::{AttachmentUpload, CONTENT_BYTES_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX},
     cli::failure::Failure,
+    text_file::without_mark,
 };
 
 /// Where a message's content is.
@@ -40,12 +41,12 @@ impl Content {
                 "save it as UTF-8, or attach it with --attach",
             )
         })?;
-        Ok(Some(Redacted(text)))
+        Ok(Some(Redacted(without_mark(&text).to_owned())))
     }
 
     pub(super) fn reference(&self) -> Result<Option<Redacted<String>>, Failure> {
         let Some(file) = &self.reference_file else { return Ok(None) };
-        let bytes = read(file, LINE_BYTES_MAX + 2)?;
+        let bytes = read(file, LINE_BYTES_MAX + MARK_AND_LINE_END_BYTES)?;
         let text = String::from_utf8(bytes).map_err(|_| {
             Failure::error(
                 format!("{} was not read", shown(file)),
@@ -53,7 +54,7 @@ impl Content {
                 "save it as UTF-8",
             )
         })?;
-        Ok(Some(Redacted(text.trim().to_owned())))
+        Ok(Some(Redacted(without_mark(&text).trim().to_owned())))
     }
 
     pub(super) fn attachments(&self) -> Result<Vec<AttachmentUpload>, Failure> {
@@ -114,3 +115,6 @@ fn media_type(name: &str) -> &'static str {
         _ => "application/octet-stream",
     }
 }
+
+/// Bytes of a byte order mark and a Windows line end around a line.
+const MARK_AND_LINE_END_BYTES: usize = 5;
