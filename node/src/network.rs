@@ -19,6 +19,7 @@ mod pending;
 mod plain_words;
 mod relay_stream;
 mod repair;
+mod tls;
 pub mod transport;
 mod twin;
 mod upgrade;
@@ -98,15 +99,12 @@ pub enum TransportKind {
 /// Why the network did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// TLS would write its secrets to a file.
-    #[error(
-        "the environment variable SSLKEYLOGFILE is set: TLS would write the secrets of every connection \
-         to that file; unset it and start again"
-    )]
-    KeyLog,
     /// The node key is not usable.
     #[error("the node key cannot be used for TLS: {0}")]
     NodeKey(String),
+    /// No certificate can be made for TLS.
+    #[error("this node's TLS certificate cannot be made: {0}")]
+    Certificate(String),
     /// The listening address is taken or not this machine's.
     #[error("cannot listen on {address}: {source}; is another node running, or the port in use?")]
     Listen {

@@ -40,6 +40,7 @@ use super::{
     names,
     relay_stream::{Excess, INBOUND_NORMAL_BYTES_MAX, INBOUND_URGENT_BYTES_MAX, Inbox, Lanes, Notice},
     repair::Asked,
+    tls::Tls,
     transport,
     twin::SelfMeetings,
     upgrade::{Admissions, CheckingDesk, Learned, Upgrade},
@@ -94,15 +95,13 @@ impl Actor {
         clock: Clock,
         asked: mpsc::Receiver<Request>,
     ) -> Result<(Self, Lanes, NetworkEvents), StartError> {
-        if std::env::var_os(KEY_LOG).is_some() {
-            return Err(StartError::KeyLog);
-        }
         let keypair = keypair(signing).map_err(|error| StartError::NodeKey(error.to_string()))?;
         let me = NodeKey::from_bytes(signing.verifying_key().to_bytes());
         let (learned_by, learned) = mpsc::channel(LEARNED_MAX);
         let admissions = Admissions::default();
+        let tls = Tls::new(&keypair).map_err(|error| StartError::Certificate(error.to_string()))?;
         let upgrade = Upgrade {
-            keypair: keypair.clone(),
+            tls,
             me,
             presence,
             clock: Arc::clone(&clock),
@@ -462,9 +461,6 @@ async fn sleep_until(instant: Option<Instant>) {
 fn draw() -> u64 {
     getrandom::u64().unwrap_or(u64::MAX / 2)
 }
-
-/// The variable that makes libp2p's TLS write the secrets of sessions to a file.
-const KEY_LOG: &str = "SSLKEYLOGFILE";
 
 /// Connections are kept: an urgent message never waits for a handshake. Pings notice the dead ones.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 86_400);

@@ -104,7 +104,6 @@ fn of_establish(error: &EstablishError) -> Failure {
         EstablishError::Ourselves => failure.ourselves = true,
         EstablishError::Negotiation(_)
         | EstablishError::Tls(_)
-        | EstablishError::Certificate(_)
         | EstablishError::NoNodeKey
         | EstablishError::Multiplexer(_) => {}
     }

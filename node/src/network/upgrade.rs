@@ -1,8 +1,7 @@
 //! The security upgrade: TLS, then the introduction, and only for who comes in the multiplexer.
 //!
-//! Runs in the connection's own task. A fresh TLS configuration for each connection, either way, leaves
-//! nothing to resume: every connection rests on the node keys of both sides. No byte of an outsider reaches
-//! the multiplexer; L's first byte of multistream comes after D's `done`.
+//! Runs in the connection's own task. Every connection rests on the node keys of both sides ([`super::tls`]).
+//! No byte of an outsider reaches the multiplexer; L's first byte of multistream comes after D's `done`.
 
 use std::{
     collections::HashMap,
@@ -23,8 +22,7 @@ use libp2p::{
         muxing::StreamMuxerBox,
         upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade},
     },
-    identity::Keypair,
-    tls, yamux,
+    yamux,
 };
 use multistream_select::{NegotiationError, Version, dialer_select_proto, listener_select_proto};
 use refpoint_protocol::{
@@ -46,6 +44,7 @@ use super::{
     Address, Clock,
     event::{Connected, Direction, KeyExchange},
     identity::node_key,
+    tls::{Tls, TlsError},
 };
 
 /// Why a stream of bytes did not become a connection.
@@ -56,10 +55,7 @@ pub enum EstablishError {
     Negotiation(#[from] NegotiationError),
     /// The TLS handshake failed.
     #[error("TLS failed: {0}")]
-    Tls(#[from] tls::UpgradeError),
-    /// This node's own certificate cannot be made.
-    #[error("this node's TLS certificate cannot be made: {0}")]
-    Certificate(String),
+    Tls(#[from] TlsError),
     /// The other side's certificate holds no Ed25519 key.
     #[error("the certificate names no node key")]
     NoNodeKey,
@@ -147,7 +143,7 @@ pub(super) struct Learned {
 
 /// What every connection's upgrade needs.
 pub(super) struct Upgrade {
-    pub(super) keypair: Keypair,
+    pub(super) tls: Tls,
     pub(super) me: NodeKey,
     pub(super) presence: Arc<ArcSwap<Presence>>,
     pub(super) clock: Clock,
@@ -191,15 +187,12 @@ impl Upgrade {
     where
         C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        // Resumption would let a stored secret stand for the node key, so nothing outlives a connection.
-        let config = tls::Config::new(&self.keypair)
-            .map_err(|error| EstablishError::Certificate(error.to_string()))?;
         let (peer, mut stream) = if endpoint.is_dialer() {
-            let (name, io) = dialer_select_proto(io, [TLS], Version::V1).await?;
-            config.upgrade_outbound(io, name).await?
+            let (_, io) = dialer_select_proto(io, [TLS], Version::V1).await?;
+            self.tls.call(io).await?
         } else {
-            let (name, io) = listener_select_proto(io, [TLS]).await?;
-            config.upgrade_inbound(io, name).await?
+            let (_, io) = listener_select_proto(io, [TLS]).await?;
+            self.tls.answer(io).await?
         };
         let group = stream.get_ref().1.negotiated_key_exchange_group();
         let group = KeyExchange(group.map_or(0, |group| u16::from(group.name())));
