@@ -90,6 +90,18 @@ pub struct Dialler {
     attempts: BTreeMap<AttemptId, (Route, Address)>,
     connected: BTreeMap<NodeKey, Instant>,
     next_attempt: u64,
+    /// Set while nothing was due when last asked: when something is, if nothing else happens before. The swarm's
+    /// task asks after every event, and at rest thousands of pings change nothing here.
+    quiet: Option<Quiet>,
+}
+
+/// Nothing is due.
+#[derive(Clone, Copy, Debug)]
+enum Quiet {
+    /// Before then.
+    Until(Instant),
+    /// Until something happens.
+    UntilAnything,
 }
 
 /// What is dialled: a node at its addresses, or an address whose node is not known.
@@ -101,6 +113,9 @@ enum Route {
 
 #[derive(Debug)]
 struct State {
+    /// Drawn: of what is due together the lowest goes first. By their keys, all nodes that start at once would
+    /// meet at one node, which turns most of them away.
+    order: u64,
     addresses: Vec<Address>,
     /// The next address of the round.
     cursor: usize,
@@ -125,6 +140,7 @@ impl Dialler {
             attempts: BTreeMap::new(),
             connected: BTreeMap::new(),
             next_attempt: 0,
+            quiet: None,
         }
     }
 
@@ -137,6 +153,7 @@ impl Dialler {
         now: Instant,
         mut draw: impl FnMut() -> u64,
     ) {
+        self.quiet = None;
         let chosen = choose(self.me, targets, self.limits.targets_max);
         let known: BTreeSet<&Address> = chosen.iter().flat_map(|target| &target.addresses).collect();
         let mut wanted: BTreeMap<Route, Vec<Address>> =
@@ -146,8 +163,10 @@ impl Dialler {
         }
         self.routes.retain(|route, _| wanted.contains_key(route));
         for (route, addresses) in wanted {
-            let first_due = self.first_due(&route, now, draw());
+            let drawn = draw();
+            let first_due = self.first_due(&route, now, drawn);
             let state = self.routes.entry(route).or_insert_with(|| State {
+                order: drawn,
                 addresses: Vec::new(),
                 cursor: 0,
                 failures: 0,
@@ -167,25 +186,31 @@ impl Dialler {
 
     /// The next dial that is due, if the cap on dials at once allows one.
     pub fn next(&mut self, now: Instant) -> Option<Dial> {
-        if self.attempts.len() >= self.limits.concurrent_max {
+        let is_quiet = match self.quiet {
+            None => false,
+            Some(Quiet::Until(due)) => now < due,
+            Some(Quiet::UntilAnything) => true,
+        };
+        if is_quiet || self.attempts.len() >= self.limits.concurrent_max {
             return None;
         }
-        let connected = &self.connected;
-        let (route, state) = self
-            .routes
-            .iter_mut()
-            .filter(|(route, state)| !is_up(route, state, connected) && !state.under_way)
-            .filter(|(_, state)| state.due.is_some_and(|due| due <= now))
-            .min_by_key(|(_, state)| state.due)?;
-        let address = state.addresses.get(state.cursor)?.clone();
-        state.under_way = true;
+        let first = self.waiting().min_by_key(|(_, state, due)| (*due, state.order));
+        let due = first.map(|(_, _, due)| due);
+        let Some((route, state, _)) = first.filter(|(_, _, due)| *due <= now) else {
+            self.quiet = Some(due.map_or(Quiet::UntilAnything, Quiet::Until));
+            return None;
+        };
+        let (route, address) = (route.clone(), state.addresses.get(state.cursor)?.clone());
         let attempt = AttemptId(self.next_attempt);
         self.next_attempt += 1;
-        let route = route.clone();
         let node = match &route {
             Route::Node(node) => Some(*node),
             Route::Hint(_) => None,
         };
+        self.quiet = None;
+        if let Some(state) = self.routes.get_mut(&route) {
+            state.under_way = true;
+        }
         self.attempts.insert(attempt, (route, address.clone()));
         Some(Dial { attempt, node, address })
     }
@@ -196,10 +221,18 @@ impl Dialler {
         if self.attempts.len() >= self.limits.concurrent_max {
             return None;
         }
-        let waiting = |(route, state): &(&Route, &State)| {
-            !is_up(route, state, &self.connected) && !state.under_way && !state.addresses.is_empty()
-        };
-        self.routes.iter().filter(waiting).filter_map(|(_, state)| state.due).min()
+        match self.quiet {
+            Some(Quiet::Until(due)) => Some(due),
+            Some(Quiet::UntilAnything) => None,
+            None => self.waiting().map(|(_, _, due)| due).min(),
+        }
+    }
+
+    /// What is neither up nor under way, and when it is due.
+    fn waiting(&self) -> impl Iterator<Item = (&Route, &State, Instant)> {
+        let down = self.routes.iter().filter(|(route, state)| !is_up(route, state, &self.connected));
+        let idle = down.filter(|(_, state)| !state.under_way && !state.addresses.is_empty());
+        idle.filter_map(|(route, state)| Some((route, state, state.due?)))
     }
 
     /// Dials under way.
@@ -213,6 +246,7 @@ impl Dialler {
         let Some((route, address)) = self.attempts.remove(&attempt) else {
             return;
         };
+        self.quiet = None;
         let limits = self.limits;
         let Some(state) = self.routes.get_mut(&route) else {
             return;
@@ -243,6 +277,7 @@ impl Dialler {
                 );
             }
             Some(route) => {
+                self.quiet = None;
                 self.attempts.remove(&attempt);
                 if let Some(state) = self.routes.get_mut(&route) {
                     state.under_way = false;
@@ -264,6 +299,7 @@ impl Dialler {
             && let Some(state) = self.routes.get_mut(&route)
         {
             state.under_way = false;
+            self.quiet = None;
             state.failures = state.failures.saturating_add(1);
             let again = if state.failures <= SELF_DIALS_SOON { SELF_AGAIN_SOON } else { SELF_AGAIN };
             state.due = Some(now + again);
@@ -273,6 +309,7 @@ impl Dialler {
 
     /// The first connection with a node is up, whoever dialled.
     pub fn on_connected(&mut self, node: NodeKey, now: Instant) {
+        self.quiet = None;
         self.connected.entry(node).or_insert(now);
     }
 
@@ -281,6 +318,7 @@ impl Dialler {
         let Some(since) = self.connected.remove(&node) else {
             return;
         };
+        self.quiet = None;
         let stable = now.duration_since(since) >= self.limits.stable_after;
         let limits = self.limits;
         let yields = self.yields_to(node);

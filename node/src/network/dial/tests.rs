@@ -219,3 +219,41 @@ fn past_the_cap_the_set_is_bounded_spread_over_groups_and_keeps_own_nodes() {
     let other = choose(node(254), &targets, 40);
     assert_ne!(chosen, other, "two nodes leave out different sets");
 }
+
+#[test]
+fn whatever_happens_while_nothing_is_due_is_noticed() {
+    let now = Instant::now();
+    let mut dialler = dialler(1);
+    let quiet = |dialler: &mut Dialler, now| {
+        assert_eq!(dialler.next(now), None);
+        dialler.next_wakeup()
+    };
+    assert_eq!(quiet(&mut dialler, now), None);
+    dialler.aim(&[target(2, &[1])], &[at(9)], now, || HALF);
+    let (node_dial, hint_dial) = (dialler.next(now).unwrap(), dialler.next(now).unwrap());
+    assert_eq!(quiet(&mut dialler, now), None, "both are under way");
+    dialler.on_failed(node_dial.attempt, "no answer", now, HALF);
+    let again = quiet(&mut dialler, now).unwrap();
+    assert_eq!(dialler.next(again).unwrap().address, at(1), "a pause ends by itself");
+    assert_eq!(quiet(&mut dialler, again), None);
+    dialler.on_reached(hint_dial.attempt, node(3), again, HALF);
+    dialler.on_connected(node(3), again);
+    assert_eq!(quiet(&mut dialler, again), None);
+    dialler.on_disconnected(node(3), "cut", again, HALF);
+    assert!(quiet(&mut dialler, again).is_some(), "a lost node is looked for");
+    dialler.aim(&[target(2, &[1]), target(4, &[4])], &[at(9)], again, || HALF);
+    assert_eq!(dialler.next(again).unwrap().address, at(4), "a new target is dialled at once");
+}
+
+#[test]
+fn nodes_that_start_together_do_not_all_dial_the_same_one_first() {
+    let now = Instant::now();
+    let targets: Vec<Target> = (2..8).map(|byte| target(byte, &[byte.into()])).collect();
+    let first_of = |draws: [u64; 6]| {
+        let (mut dialler, mut draws) = (dialler(1), draws.into_iter());
+        dialler.aim(&targets, &[], now, || draws.next().unwrap());
+        dialler.next(now).unwrap().node
+    };
+    assert_eq!(first_of([5, 4, 3, 2, 1, 0]), Some(node(7)));
+    assert_eq!(first_of([5, 1, 3, 2, 4, 6]), Some(node(3)));
+}
