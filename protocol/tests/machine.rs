@@ -287,8 +287,10 @@ fn a_suspended_member_is_cut_off_with_the_proof_and_its_messages_stop() {
         assert!(!world.is_connected(node, 3));
         assert!(world.cut_off(node).contains(&world.key(3)), "node {node} closed without proof");
     }
+    let told = world.events(0).len();
     let refused = world.command(0, draft(&world, 3));
     assert!(matches!(refused, Err(CommandRefused::Submit(_))), "{refused:?}");
+    assert_eq!(world.events(0).len(), told, "a refusal is told to whoever asked, and is no event");
 }
 
 #[test]

@@ -51,13 +51,13 @@ impl Machine {
     }
 
     fn on_relay_event(&mut self, now: Timestamp, event: RelayEvent, effects: &mut Vec<Effect>) {
-        match &event {
-            RelayEvent::MessageQueued { message, command: Some(command), .. } => {
-                effects.push(Effect::Reply { id: *command, reply: Ok(Reply::Queued { message: *message }) });
-            }
+        match event {
+            // Whoever asked is told, and nobody else: nothing happened.
             RelayEvent::SubmitRefused { command, why } => {
-                let reply = Err(CommandRefused::Submit(why.clone()));
-                effects.push(Effect::Reply { id: *command, reply });
+                return effects.push(Effect::Reply { id: command, reply: Err(CommandRefused::Submit(why)) });
+            }
+            RelayEvent::MessageQueued { message, command: Some(command), .. } => {
+                effects.push(Effect::Reply { id: command, reply: Ok(Reply::Queued { message }) });
             }
             _ => {}
         }

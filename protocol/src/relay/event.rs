@@ -147,7 +147,8 @@ pub enum RelayEvent {
         /// What a reader must know of its times and signer.
         marks: Marks,
     },
-    /// A command was not taken; nothing changed.
+    /// A command was not taken; nothing changed. Whoever asked is told, and no event is made of it: only logs of
+    /// earlier programs hold some.
     SubmitRefused {
         /// The command.
         command: CommandId,
