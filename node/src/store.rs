@@ -38,7 +38,7 @@ pub use self::{
     recovery::{Checked, Opened, Recovered, Remedy},
     schema::Migrated,
     sled::{Options, SledStore},
-    writer::{Completion, Refused, WaitsForRoom, WhenFull, Writer},
+    writer::{Completion, WaitsForRoom, WhenFull, Writer},
 };
 
 /// What a store offers, whichever backend it has.

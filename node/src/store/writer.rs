@@ -18,7 +18,7 @@ use std::{
 };
 
 use refpoint_protocol::storage::{Change, Grade};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use self::{apply::Applier, sync::Syncer};
 use super::{Reserve, Store, StoreError};
@@ -116,27 +116,6 @@ impl Writer {
         self.send(Job { batch, grade, when_full, then: Box::new(then), _room: room })
     }
 
-    /// Submits a batch if there is room for it at once; else gives it back.
-    ///
-    /// # Errors
-    /// [`Refused::Busy`] returns the batch; [`Refused::Closed`] when the threads have ended.
-    pub fn try_submit(
-        &self,
-        batch: Vec<Change>,
-        grade: Grade,
-        then: impl FnOnce(Result<(), StoreError>) + Send + 'static,
-    ) -> Result<(), Refused> {
-        match Arc::clone(&self.room).try_acquire_many_owned(weight(&batch)) {
-            Ok(room) => {
-                let job =
-                    Job { batch, grade, when_full: WhenFull::Refuse, then: Box::new(then), _room: room };
-                self.send(job).map_err(|_| Refused::Closed)
-            }
-            Err(TryAcquireError::NoPermits) => Err(Refused::Busy(batch)),
-            Err(TryAcquireError::Closed) => Err(Refused::Closed),
-        }
-    }
-
     /// Submits a batch from a thread that may wait.
     ///
     /// # Errors
@@ -195,14 +174,6 @@ impl Drop for Writer {
             tracing::error!("a thread that stores batches had panicked");
         }
     }
-}
-
-/// Why [`Writer::try_submit`] took nothing.
-pub enum Refused {
-    /// Too much is underway; the batch comes back.
-    Busy(Vec<Change>),
-    /// The writer has ended.
-    Closed,
 }
 
 /// A batch underway. It holds its share of the room until it is answered.

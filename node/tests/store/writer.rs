@@ -10,8 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::FutureExt as _;
 use refpoint::store::{
-    Fullness, Keys, MemoryStore, Refused, Reserve, Rows, SetAside, Store, StoreError, WhenFull, Writer,
+    Fullness, Keys, MemoryStore, Reserve, Rows, SetAside, Store, StoreError, WhenFull, Writer,
 };
 use refpoint_protocol::storage::{Change, Grade, Table};
 
@@ -289,28 +290,27 @@ fn a_failed_sync_is_told_to_all_that_wait_and_is_never_tried_again() {
 }
 
 #[test]
-fn too_much_under_way_is_refused_or_waited_for() {
+fn while_too_much_is_under_way_the_next_batch_waits() {
     let store = Arc::new(Watched::default());
     let writer = Writer::start(store.clone()).unwrap();
     let (waits, open) = store.sync_gate.hold_next();
     let (done, completions) = mpsc::channel();
     writer.submit_blocking(one(0), Grade::Durable, |_| {}).unwrap();
     waits.recv().unwrap();
-    let batch = || vec![put(Table::InboxContent, b"id", &value(1, 4_000_000))];
-    let mut accepted = 0;
-    let refused = loop {
-        let done = done.clone();
-        match writer.try_submit(batch(), Grade::Durable, move |result| done.send(result).unwrap()) {
-            Ok(()) => accepted += 1,
-            Err(refused) => break refused,
-        }
-        assert!(accepted < 100, "the queue is bounded");
+    let submit = || {
+        let (batch, done) = (vec![put(Table::InboxContent, b"id", &value(1, 4_000_000))], done.clone());
+        writer.submit(batch, Grade::Durable, move |result| done.send(result).unwrap())
     };
-    assert!(matches!(refused, Refused::Busy(batch) if batch.len() == 1), "the batch comes back");
+    let mut accepted = 0;
+    while submit().now_or_never().is_some() {
+        accepted += 1;
+        assert!(accepted < 100, "the queue is bounded");
+    }
     open.send(()).unwrap();
     // There is room again as soon as something is answered.
-    writer.submit_blocking(batch(), Grade::Durable, move |result| done.send(result).unwrap()).unwrap();
+    futures::executor::block_on(submit()).unwrap();
     writer.close().unwrap();
+    drop(done);
     assert_eq!(completions.iter().filter(Result::is_ok).count(), accepted + 1);
 }
 
