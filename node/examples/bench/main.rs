@@ -28,26 +28,49 @@ struct Arguments {
     json: Option<PathBuf>,
     /// How many nodes.
     mesh: Option<usize>,
-    /// Only the floor and the relay: for whoever works on a message's path.
-    relay_only: bool,
+    /// Which parts; all but the mesh if none is named.
+    parts: Vec<Part>,
+}
+
+/// A part of the bench that can be asked for alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Relay,
+    Process,
+    Cold,
+    Rest,
+    Mesh,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = arguments()?;
+    if std::env::var_os("RUST_LOG").is_some() {
+        tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_writer(std::io::stderr)
+            .init();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut figures = Vec::new();
-    say("the relay between two nodes over TCP on loopback, in this process, and the floor beside it");
-    figures.extend(runtime.block_on(relay::measure())?);
-    if !arguments.relay_only {
+    let wanted = |part| arguments.parts.contains(&part);
+    if wanted(Part::Relay) {
+        say("the relay between two nodes over TCP on loopback, in this process, and the floor beside it");
+        figures.extend(runtime.block_on(relay::measure())?);
+    }
+    if wanted(Part::Process) {
         say("single processes");
         figures.extend(process::measure(&arguments.program)?);
+    }
+    if wanted(Part::Cold) {
         say("a newcomer's first directory");
         figures.extend(runtime.block_on(crowd::cold_directory())?);
+    }
+    if wanted(Part::Rest) {
         say("a process with 195 connections (two minutes)");
         figures.extend(runtime.block_on(crowd::at_rest(&arguments.program))?);
     }
     if let Some(size) = arguments.mesh {
-        say(&format!("{size} nodes in this process, all connected (196: ten minutes and more on two cores)"));
+        say(&format!("{size} nodes in this process, all connected (196: some minutes on two cores)"));
         figures.extend(runtime.block_on(mesh::measure(size))?);
     }
     table(&figures);
@@ -66,7 +89,7 @@ fn main() -> anyhow::Result<()> {
 
 fn arguments() -> anyhow::Result<Arguments> {
     let mut arguments =
-        Arguments { program: "target/release/refpoint".into(), json: None, mesh: None, relay_only: false };
+        Arguments { program: "target/release/refpoint".into(), json: None, mesh: None, parts: Vec::new() };
     let mut given = std::env::args().skip(1);
     while let Some(argument) = given.next() {
         let mut value = || given.next().ok_or_else(|| anyhow::anyhow!("{argument} wants a value"));
@@ -74,9 +97,19 @@ fn arguments() -> anyhow::Result<Arguments> {
             "--program" => arguments.program = value()?.into(),
             "--json" => arguments.json = Some(value()?.into()),
             "--mesh" => arguments.mesh = Some(value()?.parse()?),
-            "--relay" => arguments.relay_only = true,
+            "--relay" => arguments.parts.push(Part::Relay),
+            "--process" => arguments.parts.push(Part::Process),
+            "--cold" => arguments.parts.push(Part::Cold),
+            "--rest" => arguments.parts.push(Part::Rest),
+            "--mesh-alone" => {
+                arguments.mesh = Some(value()?.parse()?);
+                arguments.parts.push(Part::Mesh);
+            }
             other => anyhow::bail!("unknown argument {other}; see scripts/bench --help"),
         }
+    }
+    if arguments.parts.is_empty() {
+        arguments.parts = vec![Part::Relay, Part::Process, Part::Cold, Part::Rest];
     }
     Ok(arguments)
 }

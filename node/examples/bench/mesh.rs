@@ -17,7 +17,12 @@ use refpoint_protocol::{
     machine::{Command, Machine, Reply},
 };
 
-use super::{Figure, federation::Federation, process::resident_mb, say};
+use super::{
+    Figure,
+    federation::Federation,
+    process::{cpu_seconds, resident_mb},
+    say,
+};
 
 /// Measures the mesh.
 pub(super) async fn measure(size: usize) -> anyhow::Result<Vec<Figure>> {
@@ -57,13 +62,20 @@ pub(super) async fn measure(size: usize) -> anyhow::Result<Vec<Figure>> {
     let meshed = begun.elapsed().as_secs_f64();
     let memory = (resident_mb(std::process::id())? - before) / nodes.len() as f64;
     say(&format!("how fast a change reaches all; they were connected after {meshed:.0} s"));
-    // What each node signs of itself on its first minute is over before anything is timed.
-    tokio::time::sleep(Duration::from_secs(30)).await;
+    settle(&nodes).await?;
+    let me = std::process::id();
+    let (resting, at_rest) = (Instant::now(), cpu_seconds(me)?);
+    tokio::time::sleep(REST).await;
+    let busy = (cpu_seconds(me)? - at_rest) / resting.elapsed().as_secs_f64() / nodes.len() as f64;
     let mut times = Vec::new();
     let before_rounds = received(&nodes).await?;
+    let (spreading, before_spreading) = (Instant::now(), cpu_seconds(me)?);
     for round in 0..ROUNDS {
         times.push(spread(&nodes, &members, round).await?);
     }
+    let spent =
+        cpu_seconds(me)? - before_spreading - busy * nodes.len() as f64 * spreading.elapsed().as_secs_f64();
+    let work = spent * 1e3 / (ROUNDS * nodes.len()) as f64;
     // The last copies come after the last node has shown the change.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let copies = (received(&nodes).await? - before_rounds) as f64 / (ROUNDS * nodes.len()) as f64;
@@ -71,10 +83,40 @@ pub(super) async fn measure(size: usize) -> anyhow::Result<Vec<Figure>> {
     Ok(vec![
         ms("gossip_196_p50", super::percentile(&mut times.clone(), 50), "<= 250"),
         ms("gossip_196_worst", super::percentile(&mut times, 100), "<= 250"),
+        ms("gossip_196_work", work, "processor time of a node"),
+        Figure {
+            name: "mesh_196_rest",
+            value: busy * 100.0,
+            unit: "%",
+            ratio: None,
+            aim: "of a core, a node",
+        },
         Figure { name: "gossip_196_copies", value: copies, unit: "", ratio: None, aim: "<= 7 a node" },
         Figure { name: "gossip_196_memory", value: memory, unit: "MB", ratio: None, aim: "<= 12 a node" },
         Figure { name: "mesh_196", value: meshed, unit: "s", ratio: None, aim: "" },
     ])
+}
+
+/// Waits until nothing of the start goes on: no dial, no spare connection, no news of what nodes sign of themselves.
+async fn settle(nodes: &[Node]) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let (mut heard, mut quiet_since) = (0, Instant::now());
+    while quiet_since.elapsed() < QUIET {
+        anyhow::ensure!(begun.elapsed() < MESH_TIME, "the nodes never came to rest");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now_heard = received(nodes).await?;
+        let mut is_quiet = now_heard == heard;
+        heard = now_heard;
+        for node in nodes {
+            let summary = node.handle().network().summary().await?;
+            is_quiet &= summary.dialling == 0 && summary.connections as usize == summary.connected;
+        }
+        if !is_quiet {
+            quiet_since = Instant::now();
+        }
+    }
+    say(&format!("they came to rest {:.0} s later", begun.elapsed().as_secs_f64()));
+    Ok(())
 }
 
 /// Pieces of gossip that all nodes together have received, copies included.
@@ -124,6 +166,10 @@ async fn shown(node: &Node, code: &MemberCode, round: usize) -> anyhow::Result<O
 }
 
 const ROUNDS: usize = 20;
+/// How long nothing must have happened.
+const QUIET: Duration = Duration::from_secs(10);
+/// What is measured of the rest.
+const REST: Duration = Duration::from_secs(15);
 /// How long 19,110 connections may take to come up: each is a handshake at both ends.
 const MESH_TIME: Duration = Duration::from_secs(3_600);
 /// Above what tests use.
