@@ -33,8 +33,26 @@ pub struct Membership {
     stewards: Vec<MemberCode>,
     threshold: u64,
     members: BTreeMap<MemberCode, MemberView>,
-    /// Several members may claim one key: no claim touches another.
-    nodes: BTreeMap<NodeKey, BTreeMap<MemberCode, NodeStanding>>,
+    nodes: BTreeMap<NodeKey, Claims>,
+}
+
+/// What members say of one node key, by member: one as a rule. Several may claim it, and no claim touches another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Claims(Vec<NodeStanding>);
+
+impl Claims {
+    /// Enters a member's claim, in the place of one that it made before.
+    fn enter(&mut self, standing: NodeStanding) {
+        let after = self.0.partition_point(|claim| claim.member < standing.member);
+        match self.0.get_mut(after).filter(|claim| claim.member == standing.member) {
+            Some(before) => *before = standing,
+            None => {
+                // One is what there is of nearly all.
+                self.0.reserve_exact(1);
+                self.0.insert(after, standing);
+            }
+        }
+    }
 }
 
 /// One member, as the charter's tips and its key sets have it.
@@ -217,18 +235,18 @@ impl Membership {
     #[must_use]
     pub fn node(&self, key: &NodeKey) -> Option<&NodeStanding> {
         let claims = self.nodes.get(key)?;
-        claims.values().find(|standing| standing.is_active()).or_else(|| claims.values().next())
+        claims.0.iter().find(|standing| standing.is_active()).or_else(|| claims.0.first())
     }
 
     /// What one member's key sets say of a node key.
     #[must_use]
     pub fn node_of(&self, member: &MemberCode, key: &NodeKey) -> Option<&NodeStanding> {
-        self.nodes.get(key)?.get(member)
+        self.nodes.get(key)?.0.iter().find(|standing| standing.member == *member)
     }
 
     /// Every node key that a held key set lists or listed, each with every member that claims it.
     pub fn nodes(&self) -> impl Iterator<Item = (&NodeKey, &NodeStanding)> {
-        self.nodes.iter().flat_map(|(key, claims)| claims.values().map(move |standing| (key, standing)))
+        self.nodes.iter().flat_map(|(key, claims)| claims.0.iter().map(move |standing| (key, standing)))
     }
 
     /// A member's valid node keys, by rank and then by key.

@@ -40,7 +40,7 @@ pub(super) fn add_key_sets(view: &mut Membership, trust: &Trust) {
                 standing.state = ended;
                 standing.ended_by = ended_by.clone().unwrap_or_default();
             }
-            view.nodes.entry(key).or_default().insert(code.clone(), standing);
+            view.nodes.entry(key).or_default().enter(standing);
         }
     }
 }
