@@ -3,7 +3,7 @@
 //! Three bounded channels feed one receiver: what happened, urgent frames, normal frames. A full frame
 //! channel holds back the peer's stream, never the swarm's loop.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use libp2p::{PeerId, gossipsub::MessageId, request_response::ResponseChannel};
 use refpoint_protocol::{
@@ -103,13 +103,6 @@ pub enum NetworkEvent {
         from: NodeKey,
         /// The documents, ancestors first.
         documents: Vec<LearnedDocument>,
-    },
-    /// A ping's round trip.
-    Latency {
-        /// The node.
-        node: NodeKey,
-        /// The round trip.
-        round_trip: Duration,
     },
     /// Somebody broke a rule of the wire.
     Fault {

@@ -209,7 +209,6 @@ impl Ingest {
                 );
                 self.hand_in(Class::Normal, Input::TwinMet).await;
             }
-            NetworkEvent::Latency { .. } => {}
         }
     }
 

@@ -94,7 +94,7 @@ fn weight(event: &NetworkEvent) -> usize {
 /// Events in the channel: a turn of the runtime.
 const CHANNEL_MAX: usize = 256;
 
-/// Events waiting past which gossip, requests and latencies are dropped.
+/// Events waiting past which gossip, requests and news of faults are dropped.
 const DROPPABLE_MAX: usize = 256;
 
 /// Bytes waiting past which they are dropped.
@@ -109,7 +109,7 @@ mod tests {
     use refpoint_protocol::ids::NodeKey;
 
     use super::*;
-    use crate::network::event::Ticket;
+    use crate::network::event::{Fault, Ticket};
 
     fn failed(ticket: u64) -> NetworkEvent {
         NetworkEvent::SendFailed {
@@ -119,8 +119,8 @@ mod tests {
         }
     }
 
-    fn latency() -> NetworkEvent {
-        NetworkEvent::Latency { node: NodeKey::from_bytes([1; 32]), round_trip: std::time::Duration::ZERO }
+    fn news() -> NetworkEvent {
+        NetworkEvent::Fault { node: None, address: None, fault: Fault::RelayStreams }
     }
 
     #[tokio::test]
@@ -131,13 +131,13 @@ mod tests {
             outgoing.push(failed(pushed));
             pushed += 1;
         }
-        assert!(outgoing.offer(latency()).is_some());
+        assert!(outgoing.offer(news()).is_some());
         for expected in 0..pushed {
             outgoing.flush();
             let event = receiver.recv().await.unwrap();
             assert!(matches!(event, NetworkEvent::SendFailed { ticket: Ticket(n), .. } if n == expected));
         }
         assert!(outgoing.is_empty());
-        assert!(outgoing.offer(latency()).is_none());
+        assert!(outgoing.offer(news()).is_none());
     }
 }

@@ -291,8 +291,6 @@ impl Actor {
         match event.result {
             Ok(round_trip) => {
                 self.connections.on_ping(node, event.connection, round_trip, Instant::now());
-                // A latency that is dropped is followed by another.
-                self.out.offer(NetworkEvent::Latency { node, round_trip });
                 if let Some(spare) = self.connections.spare(node) {
                     tracing::debug!(node = %node.short(), "closing the spare of two connections");
                     self.swarm.close_connection(spare);
