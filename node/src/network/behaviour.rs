@@ -73,7 +73,7 @@ fn gossip(federation: FederationId, copies: Copies) -> Result<gossipsub::Behavio
     let config = gossipsub::ConfigBuilder::default()
         .mesh_n(6)
         .mesh_n_low(4)
-        .mesh_n_high(12)
+        .mesh_n_high(8)
         .flood_publish(true)
         .gossip_factor(0.0)
         .idontwant_message_size_threshold(IDONTWANT_BYTES_MIN)
@@ -94,11 +94,17 @@ fn gossip(federation: FederationId, copies: Copies) -> Result<gossipsub::Behavio
         mesh_message_deliveries_weight: 0.0,
         mesh_failure_penalty_weight: 0.0,
         invalid_message_deliveries_weight: INVALID_WEIGHT,
-        invalid_message_deliveries_decay: gossipsub::score_parameter_decay(INVALID_FORGOTTEN),
+        invalid_message_deliveries_decay: gossipsub::score_parameter_decay_with_base(
+            INVALID_FORGOTTEN,
+            SCORES_INTERVAL,
+            NO_SCORE,
+        ),
         ..gossipsub::TopicScoreParams::default()
     };
     let params = gossipsub::PeerScoreParams {
         topics: [(topic.hash(), silent)].into(),
+        decay_interval: SCORES_INTERVAL,
+        decay_to_zero: NO_SCORE,
         ip_colocation_factor_weight: 0.0,
         behaviour_penalty_weight: 0.0,
         slow_peer_weight: 0.0,
@@ -156,3 +162,9 @@ const INVALID_WEIGHT: f64 = -10.0;
 
 /// How long invalid pieces count.
 const INVALID_FORGOTTEN: Duration = Duration::from_secs(600);
+
+/// How often the scores of all peers are gone through, so that what is old counts less.
+const SCORES_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The part of a score that counts as nothing.
+const NO_SCORE: f64 = 0.01;
