@@ -121,7 +121,8 @@ mod tests {
             },
             to.read_exact(&mut heard)
         );
-        (said.unwrap(), read.unwrap());
+        said.unwrap();
+        read.unwrap();
         assert_eq!(&heard, b"word");
     }
 }
