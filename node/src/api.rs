@@ -87,6 +87,7 @@ fn router<B: Backend>(request_timeout: Duration, backend: Arc<B>, stop: Cancella
         .route("/messages/{id}/statements", post(messages::state::<B>))
         .route("/messages/{id}/attachments/{number}", get(messages::attachment::<B>))
         .route("/documents", get(documents::own::<B>).post(documents::import::<B>))
+        .route("/snapshot", post(documents::snapshot::<B>))
         .route("/events", get(events::stream::<B>))
         .layer(middleware::from_fn_with_state(shared.clone(), bounded::<B>))
         .with_state(shared);

@@ -3,6 +3,7 @@
 //! Results go to standard output, talk to standard error, and every failure leaves by [`failure::Failure`], which
 //! says what happened, to what, why and what to do, and decides the exit code.
 
+mod backup;
 mod charter;
 mod config;
 mod demo;
@@ -67,6 +68,8 @@ enum Command {
     Directory(directory::Command),
     #[command(subcommand)]
     Message(message::Command),
+    #[command(subcommand)]
+    Backup(backup::Command),
 }
 
 impl Command {
@@ -84,6 +87,7 @@ impl Command {
             Self::Peers(arguments) => peers::run(arguments, output),
             Self::Directory(command) => directory::run(command, output),
             Self::Message(command) => message::run(command, output),
+            Self::Backup(command) => backup::run(command, output),
         }
     }
 }

@@ -30,6 +30,7 @@ use crate::api::{
         problem::Problem,
         receipt::ReceiptsView,
         send::{SendReply, SendRequest, StatementReply, StatementRequest},
+        snapshot::SnapshotReply,
         status::StatusView,
     },
 };
@@ -159,6 +160,22 @@ impl Client {
     /// [`ClientError`].
     pub async fn own_documents(&self) -> Result<OwnDocuments, ClientError> {
         self.read("/v1/documents").await
+    }
+
+    /// What another member's next key set is made from.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn documents_of(&self, member: &MemberCode) -> Result<OwnDocuments, ClientError> {
+        self.read(&format!("/v1/documents?member={member}")).await
+    }
+
+    /// Has the node make a copy of all rows for a backup.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn snapshot(&self) -> Result<SnapshotReply, ClientError> {
+        self.write("/v1/snapshot", &()).await
     }
 
     /// Hands signed documents in.

@@ -121,6 +121,11 @@ impl WorkFactor {
     /// The most that is spent on opening a file: a file that asks for more is refused.
     pub const MOST: u8 = 20;
 
+    /// The exponent.
+    pub(crate) const fn exponent(self) -> u8 {
+        self.0
+    }
+
     /// A chosen factor, from 1 to [`Self::MOST`]; below [`Self::STRONG`] it is for tests alone.
     #[must_use]
     pub const fn new(factor: u8) -> Option<Self> {
@@ -200,8 +205,19 @@ pub fn read_key<S: Secret>(
     file: &Path,
     passphrase: impl FnOnce() -> Result<SecretString, PassphraseError>,
 ) -> Result<(KeyHeader, S), KeyFileError> {
-    let text = read_checked(file, S::KIND)?;
-    let (header, body) = parse_header(file, S::KIND, &text)?;
+    open_key(file, &read_checked(file, S::KIND)?, passphrase)
+}
+
+/// Opens a key file's text as [`read_key`] does, wherever it was read; `file` names it in errors.
+///
+/// # Errors
+/// [`KeyFileError`], which says what to do.
+pub fn open_key<S: Secret>(
+    file: &Path,
+    text: &str,
+    passphrase: impl FnOnce() -> Result<SecretString, PassphraseError>,
+) -> Result<(KeyHeader, S), KeyFileError> {
+    let (header, body) = parse_header(file, S::KIND, text)?;
     let damaged =
         |what: &str| KeyFileError::Damaged { kind: S::KIND, file: file.to_owned(), what: what.to_owned() };
     let plain = if header.protected {

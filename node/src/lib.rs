@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod armor;
+pub mod backup;
 pub mod ceremony;
 pub mod cli;
 pub mod client;

@@ -12,6 +12,7 @@
 //! <folder>/progress          the number of the last batch stored, against a database that lost its end
 //! <folder>/database/         sled: one tree, rows of at most 4 KiB
 //! <folder>/content/<sha256>  larger values
+//! <folder>/snapshot/         a copy of all rows, there only while a backup is made
 //! <folder>/database.damaged-N  what a recovery put aside, for people to look at and remove
 //! ```
 //!
@@ -27,17 +28,20 @@ mod record;
 mod recovery;
 mod schema;
 mod sled;
+mod snapshot;
 mod writer;
 
 use refpoint_protocol::storage::{Change, Table};
 
 pub use self::{
+    content::{CONTENT_BYTES_MAX, hash_of as content_hash, name_of as content_name},
     error::{Damage, OpenError, StoreError},
     memory::{Fullness, MemoryStore},
     record::StorageKey,
     recovery::{Checked, Opened, Recovered, Remedy},
     schema::Migrated,
     sled::{Options, SledStore},
+    snapshot::{Claim, Examination, Examined, Rebuild, RebuildError, Snapshot, SnapshotError, SnapshotFault},
     writer::{Completion, WaitsForRoom, WhenFull, Writer},
 };
 

@@ -395,7 +395,7 @@ impl Founding {
 }
 
 impl Unit {
-    fn init(&self, more: &[&str]) -> Output {
+    pub(crate) fn init(&self, more: &[&str]) -> Output {
         let loopback = self.port.map(|port| format!("127.0.0.1:{port}"));
         let named = format!("node.{}.example:4001", self.code.to_lowercase());
         let announce = loopback.clone().unwrap_or(named);
@@ -415,7 +415,7 @@ impl Unit {
         format!("the passphrase of {}", self.code)
     }
 
-    fn passphrase(&self) -> PathBuf {
+    pub(crate) fn passphrase(&self) -> PathBuf {
         self.folder.join("passphrase")
     }
 
@@ -436,7 +436,7 @@ impl Unit {
         parsed(&self.run(arguments))
     }
 
-    fn store(&self) -> SledStore {
+    pub(crate) fn store(&self) -> SledStore {
         let asked = || panic!("the storage key is under no passphrase");
         let file = self.folder.join("keys/storage.key");
         let (_, key) = refpoint::keyfile::read_key::<refpoint::keyfile::StorageKey>(&file, asked).unwrap();
@@ -446,7 +446,7 @@ impl Unit {
 }
 
 /// Runs the program as a script would: no terminal, JSON results.
-fn run_in(folder: &Path, passphrase: Option<&Path>, arguments: &[&str]) -> Output {
+pub(crate) fn run_in(folder: &Path, passphrase: Option<&Path>, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_refpoint"));
     command.args(arguments).arg("--json").current_dir(folder).stdin(std::process::Stdio::null());
     command

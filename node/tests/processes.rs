@@ -21,13 +21,13 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const MARKERS: [&str; 5] = ["ZEBRA-TEXT", "ZEBRA-REFERENCE", "ZEBRA-ROLE", "ZEBRA-FILE", "+254 5550"];
 
 /// Three members that founded a federation, ready to run.
-struct Federation {
-    founding: Founding,
+pub(crate) struct Federation {
+    pub(crate) founding: Founding,
     nodes: Vec<Option<Child>>,
 }
 
 impl Federation {
-    fn founded() -> Self {
+    pub(crate) fn founded() -> Self {
         // Held until all are known, so that no port is given twice.
         let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let ports = [0, 1, 2].map(|at: usize| Some(held[at].local_addr().unwrap().port()));
@@ -45,7 +45,7 @@ impl Federation {
         Self { founding, nodes: vec![None, None, None] }
     }
 
-    fn running() -> Self {
+    pub(crate) fn running() -> Self {
         let mut federation = Self::founded();
         (0..3).for_each(|at| federation.start(at));
         for at in 0..3 {
@@ -54,7 +54,7 @@ impl Federation {
         federation
     }
 
-    fn unit(&self, at: usize) -> &Unit {
+    pub(crate) fn unit(&self, at: usize) -> &Unit {
         &self.founding.units[at]
     }
 
@@ -62,17 +62,17 @@ impl Federation {
         log_of(self.unit(at))
     }
 
-    fn start(&mut self, at: usize) {
+    pub(crate) fn start(&mut self, at: usize) {
         self.nodes[at] = Some(launch(self.unit(at)));
     }
 
-    fn kill(&mut self, at: usize) {
+    pub(crate) fn kill(&mut self, at: usize) {
         let mut child = self.nodes[at].take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    fn terminate(&mut self, at: usize) -> Option<i32> {
+    pub(crate) fn terminate(&mut self, at: usize) -> Option<i32> {
         let mut child = self.nodes[at].take().unwrap();
         let pid = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -89,15 +89,21 @@ impl Federation {
     }
 
     /// Asks for the status until it is as expected.
-    fn until(&self, at: usize, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn until(&self, at: usize, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         self.ask_until(at, &["status"], what, holds)
     }
 
-    fn ask_until(&self, at: usize, arguments: &[&str], what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn ask_until(
+        &self,
+        at: usize,
+        arguments: &[&str],
+        what: &str,
+        holds: impl Fn(&Value) -> bool,
+    ) -> Value {
         ask_until(self.unit(at), arguments, what, holds)
     }
 
-    fn send(&self, at: usize, to: &str, more: &[&str]) -> std::process::Output {
+    pub(crate) fn send(&self, at: usize, to: &str, more: &[&str]) -> std::process::Output {
         let file = self.unit(at).folder.join("message.txt");
         fs::write(&file, "ZEBRA-TEXT: preserve the logs of 203.0.113.7\n").unwrap();
         let mut arguments = vec!["message", "send", to, "--precedence", "flash", "--tlp", "amber"];
@@ -106,7 +112,7 @@ impl Federation {
         self.unit(at).run(&arguments)
     }
 
-    fn inbox(&self, at: usize) -> Vec<Value> {
+    pub(crate) fn inbox(&self, at: usize) -> Vec<Value> {
         let value = self.unit(at).run_ok(&["message", "inbox", "--all"]);
         let rows = value.as_array().or_else(|| value["messages"].as_array());
         rows.unwrap().clone()

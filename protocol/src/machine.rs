@@ -28,7 +28,7 @@ pub use self::{
     commands::{Command, CommandRefused, Reply},
     effect::{AnswerToken, AskTicket, Batch, Carriage, Effect, Ended, Input, PushToken, Target, Verdict},
     event::{Event, NumberedEvent},
-    own::{sealing_seed_from_row, sealing_seed_row},
+    own::{sealing_seed_from_row, sealing_seed_row, signed_before_mark},
     restore::{Restored, Stored},
 };
 use crate::{

@@ -15,6 +15,7 @@ use super::views::{
     peer::PeerView,
     receipt::ReceiptsView,
     send::{SendReply, SendRequest, StatementReply, StatementRequest},
+    snapshot::SnapshotReply,
     status::StatusFacts,
 };
 
@@ -51,8 +52,14 @@ pub trait Backend: Send + Sync + 'static {
     /// Lets this node sign its own chain without waiting for other members; logged.
     fn resume(&self) -> impl Future<Output = Result<ResumeReply, BackendError>> + Send;
 
-    /// What this member's next key set is made from.
-    fn own_documents(&self) -> impl Future<Output = Result<OwnDocuments, BackendError>> + Send;
+    /// What a member's next key set is made from; of this node's member unless another is named.
+    fn own_documents(
+        &self,
+        member: Option<&MemberCode>,
+    ) -> impl Future<Output = Result<OwnDocuments, BackendError>> + Send;
+
+    /// Makes a copy of all rows between two batches, for a backup.
+    fn snapshot(&self) -> impl Future<Output = Result<SnapshotReply, BackendError>> + Send;
 
     /// Takes in signed documents.
     fn import(

@@ -16,4 +16,5 @@ pub mod peer;
 pub mod problem;
 pub mod receipt;
 pub mod send;
+pub mod snapshot;
 pub mod status;

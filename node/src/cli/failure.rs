@@ -2,6 +2,8 @@
 //!
 //! Here alone errors of the parts are turned into exit codes and remedies.
 
+mod backup;
+
 use std::fmt;
 
 use serde::Serialize;

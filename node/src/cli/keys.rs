@@ -1,4 +1,4 @@
-//! `refpoint keys issue`: the member's next key set, signed by the root key.
+//! `refpoint keys`: the member's next key set, signed by the root key; and what another member's needs, as a file.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use super::{
     ConfigFile, RootPassphrase,
     failure::Failure,
     folder::{OpenFolder, node_secret},
-    node::converse,
+    node::{Node, converse, member},
     output::{Consent, Output},
     owner,
 };
@@ -30,7 +30,8 @@ use crate::{
         Succession, evidence_of, key_set_change, key_set_place, next_key_set, sign_key_set, stored_evidence,
     },
     keyfile::{
-        KeyKind, PassphrasePurpose, RootSecret, SignedRecord, obtain_passphrase, read_header, read_key,
+        KeyKind, PUBLIC_FILE, PassphrasePurpose, RootSecret, SignedRecord, obtain_passphrase, read_header,
+        read_key, write_new,
     },
     store::Store,
 };
@@ -40,6 +41,21 @@ use crate::{
 pub(super) enum Command {
     /// Sign the next key set with the root key; the node may be running or stopped.
     Issue(Arguments),
+    /// Write what a member needs to join again after it lost its node: its key sets, out of this running node.
+    Export(ExportArguments),
+}
+
+/// What goes out for a member that lost its node.
+#[derive(clap::Args)]
+pub(super) struct ExportArguments {
+    /// The member.
+    #[arg(value_name = "CODE")]
+    member: String,
+    /// The file to write; it holds nothing secret.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    node: Node,
 }
 
 #[derive(clap::Args)]
@@ -59,7 +75,39 @@ pub(super) struct Arguments {
     config: ConfigFile,
 }
 
-pub(super) fn run(Command::Issue(arguments): &Command, output: &Output) -> Result<(), Failure> {
+pub(super) fn run(command: &Command, output: &Output) -> Result<(), Failure> {
+    match command {
+        Command::Issue(arguments) => issue(arguments, output),
+        Command::Export(arguments) => export(arguments, output),
+    }
+}
+
+fn export(arguments: &ExportArguments, output: &Output) -> Result<(), Failure> {
+    let what = "nothing was exported";
+    let code = member(&arguments.member)?;
+    let client = arguments.node.client()?;
+    let documents = converse(async { Ok(client.documents_of(&code).await?) })?;
+    let text = serde_json::to_string_pretty(&documents)
+        .map_err(|error| Failure::error(what, error, "report this: the fault is the program's"))?;
+    let nodes = evidence_from(documents)?.membership().active_nodes(&code);
+    if nodes.is_empty() {
+        let why = format!("no key set of {code} is held here");
+        return Err(Failure::error(what, why, "ask another member, or wait for this node's connections"));
+    }
+    write_new(&arguments.out, text.as_bytes(), PUBLIC_FILE).map_err(|error| {
+        let why = format!("cannot write {}: {error}", arguments.out.display());
+        Failure::error(what, why, "name a file that is not there yet, in a folder of yours")
+    })?;
+    let shown: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+    let human = format!(
+        "{}: the key sets of {code}; send it to {code}. Its active nodes:\n  {}",
+        arguments.out.display(),
+        shown.join("\n  ")
+    );
+    output.result(human, &json!({ "file": arguments.out, "member": code, "nodes": nodes }))
+}
+
+fn issue(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
     let what = "no key set was issued";
     let config = arguments.config.load()?;
     owner::check(&config.data, what)?;
@@ -142,7 +190,7 @@ enum Place {
 }
 
 /// The evidence out of what the running node hands over; nothing of it is believed unverified.
-fn evidence_from(documents: OwnDocuments) -> Result<Evidence, Failure> {
+pub(super) fn evidence_from(documents: OwnDocuments) -> Result<Evidence, Failure> {
     let OwnDocuments { federation, envelopes } = documents;
     let verified = envelopes.iter().map(|bytes| {
         let wrong = |error: String| {
@@ -184,7 +232,7 @@ fn shown(set: &KeySet) -> String {
 }
 
 /// The one node of this member whose key begins with a text.
-fn find_node(text: &str, nodes: &[NodeKey]) -> Result<NodeKey, Failure> {
+pub(super) fn find_node(text: &str, nodes: &[NodeKey]) -> Result<NodeKey, Failure> {
     let wanted = text.to_lowercase();
     let found: Vec<&NodeKey> = nodes.iter().filter(|key| key.to_string().starts_with(&wanted)).collect();
     match found.as_slice() {

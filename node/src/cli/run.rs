@@ -20,7 +20,7 @@ use crate::{
     network::{Address, NetworkConfig},
     runtime::{Node, NodeBackend, Operator, Parts, RuntimeError},
     shutdown,
-    store::Opened,
+    store::{Opened, SledStore},
     telemetry,
 };
 
@@ -83,6 +83,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         let remedy = "stop the other node, or choose another `socket` in the configuration";
         Failure::error("the node was not started", error, remedy)
     })?;
+    let store: Arc<SledStore> = Arc::from(store);
     let node = Node::start(Parts {
         machine: machine::Config {
             federation,
@@ -93,7 +94,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
             connections_max: config.connections_max,
         },
         signing: secret.signing_key().clone(),
-        store: Arc::from(store as Box<dyn crate::store::Store>),
+        store: Arc::clone(&store) as Arc<dyn crate::store::Store>,
         network,
         hints,
         alert_command: config.alert_command.clone(),
@@ -109,7 +110,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
         first_addresses,
         storage_notes: notes(&opened),
     };
-    let backend = Arc::new(NodeBackend::new(node.handle().clone(), operator));
+    let backend = NodeBackend::new(node.handle().clone(), operator).with_snapshots_of(store);
+    let backend = Arc::new(backend);
     let serving = tokio::spawn(api::serve(socket, backend, stop.clone()));
     let signals = tokio::spawn(shutdown::on_signal(stop.clone()));
     let ended = node.run_until(stop.clone()).await;

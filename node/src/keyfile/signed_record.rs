@@ -52,14 +52,20 @@ pub enum RecordError {
 }
 
 impl SignedRecord {
+    /// Where the record of a root key's file lies.
+    #[must_use]
+    pub fn path_beside(root_key: &Path) -> PathBuf {
+        let mut name = root_key.as_os_str().to_owned();
+        name.push(".signed");
+        PathBuf::from(name)
+    }
+
     /// Reads the record beside a root key's file; none yet is an empty one.
     ///
     /// # Errors
     /// [`RecordError`].
     pub fn beside(root_key: &Path) -> Result<Self, RecordError> {
-        let mut name = root_key.as_os_str().to_owned();
-        name.push(".signed");
-        let file = PathBuf::from(name);
+        let file = Self::path_beside(root_key);
         let text = match fs::read_to_string(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),

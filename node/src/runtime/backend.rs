@@ -8,6 +8,7 @@ mod events;
 mod messages;
 mod publish;
 mod refusals;
+mod snapshot;
 mod status;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
@@ -44,10 +45,11 @@ use crate::{
             peer::PeerView,
             receipt::ReceiptsView,
             send::{RecipientContact, SendReply, SendRequest, StatementReply, StatementRequest},
+            snapshot::SnapshotReply,
             status::StatusFacts,
         },
     },
-    store::Store,
+    store::{SledStore, Store},
 };
 
 /// What the operator's configuration says that `status` shows.
@@ -68,6 +70,8 @@ pub struct NodeBackend {
     handle: Handle,
     operator: Operator,
     own: Own,
+    /// The store as a disk has it, for snapshots.
+    on_disk: Option<Arc<SledStore>>,
 }
 
 impl NodeBackend {
@@ -75,7 +79,13 @@ impl NodeBackend {
     #[must_use]
     pub fn new(handle: Handle, operator: Operator) -> Self {
         let own = Own { member: handle.identity.member.clone(), node: handle.identity.node };
-        Self { handle, operator, own }
+        Self { handle, operator, own, on_disk: None }
+    }
+
+    /// Lets it make snapshots of the store that the node runs on.
+    #[must_use]
+    pub fn with_snapshots_of(self, store: Arc<SledStore>) -> Self {
+        Self { on_disk: Some(store), ..self }
     }
 
     async fn command(&self, command: Command) -> Result<Reply, BackendError> {
@@ -232,8 +242,8 @@ impl Backend for NodeBackend {
         Ok(ResumeReply { before, now })
     }
 
-    async fn own_documents(&self) -> Result<OwnDocuments, BackendError> {
-        let own = self.own.member.clone();
+    async fn own_documents(&self, member: Option<&MemberCode>) -> Result<OwnDocuments, BackendError> {
+        let own = member.unwrap_or(&self.own.member).clone();
         let ids = self.look(move |machine, _| {
             let evidence = machine.evidence();
             let trust = evidence.trust();
@@ -256,6 +266,10 @@ impl Backend for NodeBackend {
             envelopes.push(Base64::from(bytes));
         }
         Ok(OwnDocuments { federation, envelopes })
+    }
+
+    async fn snapshot(&self) -> Result<SnapshotReply, BackendError> {
+        snapshot::of(self.on_disk.as_ref(), self.handle.identity.federation).await
     }
 
     async fn import(&self, request: ImportRequest) -> Result<ImportReply, BackendError> {

@@ -9,7 +9,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use refpoint_protocol::limits::STORED_VALUE_BYTES_MAX;
@@ -152,15 +152,26 @@ impl ContentFolder {
         self.file(hash).with_extension(UNFINISHED)
     }
 
-    fn file(&self, hash: &[u8; 32]) -> PathBuf {
-        let mut name = String::with_capacity(64);
-        for byte in hash {
-            for digit in [byte >> 4, byte & 15] {
-                name.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
-            }
-        }
-        self.path.join(name)
+    /// Gives a file a second name, in the same file system.
+    pub(super) fn link(&self, hash: &[u8; 32], to: &Path) -> io::Result<()> {
+        fs::hard_link(self.file(hash), to)
     }
+
+    fn file(&self, hash: &[u8; 32]) -> PathBuf {
+        self.path.join(name_of(hash))
+    }
+}
+
+/// The name of the content file with this hash.
+#[must_use]
+pub fn name_of(hash: &[u8; 32]) -> String {
+    let mut name = String::with_capacity(64);
+    for byte in hash {
+        for digit in [byte >> 4, byte & 15] {
+            name.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+        }
+    }
+    name
 }
 
 /// Why a content file was not written.
@@ -210,7 +221,9 @@ impl Name {
     }
 }
 
-fn hash_of(name: &str) -> Option<[u8; 32]> {
+/// The hash that a content file's name stands for, `None` if it is no such name.
+#[must_use]
+pub fn hash_of(name: &str) -> Option<[u8; 32]> {
     if name.len() != 64 || !name.is_ascii() {
         return None;
     }
@@ -225,7 +238,7 @@ fn hash_of(name: &str) -> Option<[u8; 32]> {
 const UNFINISHED: &str = "part";
 
 /// Enough that no two files are ever alike.
-const SALT_BYTES: usize = 16;
+pub(super) const SALT_BYTES: usize = 16;
 
-/// Bytes of the largest content file.
-const CONTENT_BYTES_MAX: u64 = (STORED_VALUE_BYTES_MAX + SALT_BYTES + RECORD_OVERHEAD_MAX) as u64;
+/// Bytes of the largest content file: the largest value with its salt and its record.
+pub const CONTENT_BYTES_MAX: u64 = (STORED_VALUE_BYTES_MAX + SALT_BYTES + RECORD_OVERHEAD_MAX) as u64;

@@ -61,6 +61,11 @@ impl Layout {
         self.folder.join("database.before-opening")
     }
 
+    /// A copy of all rows for a backup; there only while one is made.
+    pub(super) fn snapshot(&self) -> PathBuf {
+        self.folder.join("snapshot")
+    }
+
     /// A copy that is not complete, or one that is being removed.
     pub(super) fn incomplete(&self) -> PathBuf {
         self.folder.join("database.incomplete")
@@ -190,7 +195,7 @@ pub(super) fn size_of_folder(path: &Path) -> io::Result<u64> {
 }
 
 /// Owner only: messages and key material lie below.
-const OWNER_FOLDER: u32 = 0o700;
+pub(super) const OWNER_FOLDER: u32 = 0o700;
 
 /// The data folder: the socket in it is open to its group.
 const PASSED_BY_GROUP: u32 = 0o710;

@@ -21,6 +21,7 @@ use super::{
     record::{self, FileReference, Place, Shape},
     schema::{self, Founding, Migrated},
     sled::{FOUNDING, Moved, SET_ASIDE},
+    snapshot::{self, SnapshotError},
 };
 
 /// What was found and done when a folder was opened.
@@ -95,6 +96,11 @@ impl SledStore {
             return Err(OpenError::DatabaseMissing { folder: folder.to_path_buf() });
         }
         create_folder(&layout.content())?;
+        match snapshot::remove_leftover(&layout.snapshot()) {
+            // Whoever reads it removes it.
+            Ok(()) | Err(SnapshotError::InUse) => {}
+            Err(error) => tracing::warn!("what a backup left behind stays: {error}"),
+        }
         let was_orderly = take_mark(&layout)?;
         let opening = Opening { layout: &layout, lock: &lock, storage_key, options, found };
         let depth = if has_database && !was_orderly { Depth::EveryRow } else { Depth::Founding };

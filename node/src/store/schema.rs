@@ -90,15 +90,19 @@ pub(super) enum Founding {
 pub(super) fn founding(store: &SledStore) -> Result<Founding, StoreError> {
     let row =
         store.call("reading the founding record", || store.database.get(row_key(FOUNDING, FOUNDING_KEY)))?;
-    let Some(row) = row else { return Ok(Founding::Missing) };
-    let Ok((Shape::Inline, value)) = record::decode(FOUNDING_PLACE, &row, &store.storage_key) else {
-        return Ok(Founding::Damaged);
+    Ok(row.map_or(Founding::Missing, |row| founding_of(&row, &store.storage_key)))
+}
+
+/// What a founding record says under this storage key.
+pub(super) fn founding_of(row: &[u8], storage_key: &StorageKey) -> Founding {
+    let Ok((Shape::Inline, value)) = record::decode(FOUNDING_PLACE, row, storage_key) else {
+        return Founding::Damaged;
     };
-    let Some((schema, check)) = value.split_first_chunk::<4>() else { return Ok(Founding::Damaged) };
-    Ok(match record::decode(KEY_CHECK_PLACE, check, &store.storage_key) {
+    let Some((schema, check)) = value.split_first_chunk::<4>() else { return Founding::Damaged };
+    match record::decode(KEY_CHECK_PLACE, check, storage_key) {
         Ok(_) => Founding::Schema(u32::from_be_bytes(*schema)),
         Err(_) => Founding::OtherKey,
-    })
+    }
 }
 
 /// Writes the founding record durably.
@@ -146,7 +150,8 @@ fn founding_row(schema: u32, storage_key: &StorageKey) -> Result<Vec<u8>, StoreE
     record::encode(FOUNDING_PLACE, Shape::Inline, &value, storage_key)
 }
 
-const FOUNDING_KEY: &[u8] = b"founded";
+/// The founding record's key.
+pub(super) const FOUNDING_KEY: &[u8] = b"founded";
 
 const FOUNDING_PLACE: Place<'_> = Place { prefix: FOUNDING, key: FOUNDING_KEY, secret: false };
 

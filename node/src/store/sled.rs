@@ -67,6 +67,8 @@ pub struct SledStore {
     options: Options,
     writing: Mutex<Writing>,
     set_aside: AtomicUsize,
+    /// Held while a snapshot is made: one at a time.
+    pub(super) snapshots: Mutex<()>,
     stopped: OnceLock<String>,
     /// Whether the end may be marked as orderly: only once opening is complete.
     is_orderly: AtomicBool,
@@ -76,7 +78,7 @@ pub struct SledStore {
 
 /// What writers share, under one lock: batches are prepared and applied one after another.
 #[derive(Default)]
-struct Writing {
+pub(super) struct Writing {
     /// Content files whose rows are gone, to be removed once that is on the device.
     dropped: Vec<[u8; 32]>,
     /// The number of the last batch.
@@ -131,6 +133,7 @@ impl SledStore {
             options: options.clone(),
             writing: Mutex::new(Writing { dropped: Vec::new(), sequence: last }),
             set_aside: AtomicUsize::new(set_aside),
+            snapshots: Mutex::new(()),
             stopped: OnceLock::new(),
             is_orderly: AtomicBool::new(false),
             _lock: Arc::clone(lock),
@@ -143,6 +146,11 @@ impl SledStore {
         self.sync()?;
         self.is_orderly.store(true, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// Bytes that stay free of bulk.
+    pub(super) const fn bulk_reserve_bytes(&self) -> u64 {
+        self.options.bulk_reserve_bytes
     }
 
     /// The data folder.
@@ -224,14 +232,14 @@ impl SledStore {
         error
     }
 
-    fn running(&self) -> Result<(), StoreError> {
+    pub(super) fn running(&self) -> Result<(), StoreError> {
         match self.stopped.get() {
             None => Ok(()),
             Some(first) => Err(StoreError::Stopped { first: first.clone() }),
         }
     }
 
-    fn writing(&self) -> MutexGuard<'_, Writing> {
+    pub(super) fn writing(&self) -> MutexGuard<'_, Writing> {
         // What a panic could leave half done is in sled, and then the store has stopped.
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }

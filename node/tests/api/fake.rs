@@ -23,6 +23,7 @@ use refpoint::{
             peer::PeerView,
             receipt::{MachineWord, ReceiptsView},
             send::{RecipientContact, SendReply, SendRequest, StatementReply, StatementRequest},
+            snapshot::SnapshotReply,
             status::{ChainState, StatusFacts},
         },
     },
@@ -174,12 +175,16 @@ impl Backend for Fake {
         .await
     }
 
-    async fn own_documents(&self) -> Result<OwnDocuments, BackendError> {
+    async fn own_documents(&self, _member: Option<&MemberCode>) -> Result<OwnDocuments, BackendError> {
         self.guard(|_| {
             let federation = refpoint_protocol::ids::FederationId::from_bytes([7; 32]);
             Ok(OwnDocuments { federation, envelopes: Vec::new() })
         })
         .await
+    }
+
+    async fn snapshot(&self) -> Result<SnapshotReply, BackendError> {
+        self.guard(|_| Err(BackendError::Unavailable { why: "it keeps nothing on a disk".into() })).await
     }
 
     async fn import(&self, request: ImportRequest) -> Result<ImportReply, BackendError> {

@@ -99,8 +99,8 @@ impl Machine {
             let before = self.record.take().map(|(_, body)| body);
             self.record = body.clone().or(before).map(|body| (envelope.clone(), body));
         }
-        let signed_before = Change::put(Table::OwnState, SIGNED_BEFORE, [1]);
-        effects.push(Effect::Persist { grade: Grade::Durable, changes: vec![signed_before], ticket: None });
+        let changes = vec![signed_before_mark()];
+        effects.push(Effect::Persist { grade: Grade::Durable, changes, ticket: None });
         let batch = Batch {
             from: None,
             documents: vec![verify_any(envelope, self.evidence.federation())],
@@ -176,6 +176,13 @@ impl Machine {
         }
         effects.push(Effect::Reply { id, reply });
     }
+}
+
+/// What says that this node key has signed a chain header, so that after the next start it asks others first. A
+/// folder that is restored from a copy gets it too: the copy may be older than the first header.
+#[must_use]
+pub fn signed_before_mark() -> Change {
+    Change::put(Table::OwnState, SIGNED_BEFORE, [1])
 }
 
 /// The row of [`Table::SealingSeeds`].
