@@ -185,7 +185,10 @@ mod tests {
             let bytes = vec![0xA7; length];
             let text = armor(Label::CharterDraft, &["for people".to_owned()], &bytes);
             let mailed = format!("Dear colleague,\r\n\r\n{}\r\nRegards\r\n", text.replace('\n', " \r\n"));
-            assert_eq!(dearmor(&mailed), Ok((Label::CharterDraft, bytes)));
+            assert_eq!(dearmor(&mailed), Ok((Label::CharterDraft, bytes.clone())));
+            let windows =
+                format!("\u{feff}{}", armor(Label::CharterDraft, &[], &bytes).replace('\n', "\r\n"));
+            assert_eq!(dearmor(&windows), Ok((Label::CharterDraft, bytes)));
         }
     }
 

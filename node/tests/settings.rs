@@ -166,6 +166,8 @@ fn what_a_configuration_names_must_be_there() {
     assert_failed(&check(), 1, "is not a program that can be run");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(parsed(&check())["valid"], true);
+    write("alert_command = [\"./siren\"]\n");
+    assert_failed(&check(), 1, "is no whole path");
     write("alert_command = [\"sh\", \"-c\", \"true\"]\n");
     assert_eq!(parsed(&check())["valid"], true);
 }

@@ -44,6 +44,9 @@ impl Config {
             Found::Program => return None,
             Found::NotExecutable(file) => format!("{} is not a program that can be run", file.display()),
             Found::Nowhere => format!("there is no program {program:?}"),
+            Found::Relative => {
+                format!("{program:?} is no whole path: where the node is started decides what it is")
+            }
         };
         let remedy = "name a program with its whole path, and make it executable (chmod +x)";
         Some(("alert_command", what, remedy.to_owned()))
@@ -68,10 +71,15 @@ enum Found {
     Program,
     NotExecutable(PathBuf),
     Nowhere,
+    /// It would be looked for wherever the node happens to be started.
+    Relative,
 }
 
 /// Finds a program as the system would start it: by its path, or in the search path.
 fn find_program(name: &str, search: impl Iterator<Item = PathBuf>) -> Found {
+    if name.contains('/') && !name.starts_with('/') {
+        return Found::Relative;
+    }
     let places: Vec<PathBuf> = if name.contains('/') {
         vec![PathBuf::from(name)]
     } else {

@@ -5,6 +5,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::{MetadataExt as _, chown},
     path::{Path, PathBuf},
 };
 
@@ -121,6 +122,11 @@ impl SignedRecord {
         name.push(format!(".{}", std::process::id()));
         let beside = PathBuf::from(name);
         write_new(&beside, text.as_bytes(), OWNER_ONLY_FILE)?;
+        let (folder, made) = (fs::metadata(folder_of(&self.file))?, fs::metadata(&beside)?);
+        // Signed by root in a folder of another user's, who could not read the record and so not sign any more.
+        if folder.uid() != made.uid() && made.uid() == 0 {
+            chown(&beside, Some(folder.uid()), Some(folder.gid()))?;
+        }
         fs::rename(&beside, &self.file)?;
         sync_folder(folder_of(&self.file))
     }
@@ -156,6 +162,21 @@ mod tests {
         assert!(text.starts_with("# What this root key has signed"), "{text}");
         fs::write(&file, format!("\u{feff}{}", text.replace('\n', "\r\n"))).unwrap();
         assert_eq!(SignedRecord::beside(&key).unwrap(), record);
+    }
+
+    #[test]
+    fn a_record_belongs_to_the_folders_owner_whoever_signs() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("root.key");
+        let owner = if rustix::process::geteuid().is_root() {
+            chown(folder.path(), Some(4_000_000), Some(4_000_000)).unwrap();
+            4_000_000
+        } else {
+            rustix::process::geteuid().as_raw()
+        };
+        let id = DocumentId::from_bytes([1; 32]);
+        SignedRecord::beside(&key).unwrap().enter(&["charter founding".to_owned()], id).unwrap();
+        assert_eq!(fs::metadata(folder.path().join("root.key.signed")).unwrap().uid(), owner);
     }
 
     #[test]

@@ -159,10 +159,6 @@ impl Ingest {
     async fn take(&self, event: NetworkEvent) {
         match event {
             NetworkEvent::Connected(connected) => {
-                tracing::info!(
-                    member = %connected.member, node = %connected.node.short(), direction = %connected.direction,
-                    group = %connected.group, "connected"
-                );
                 let dialled = connected.direction == Direction::Outbound;
                 if !dialled && connected.member != self.own {
                     self.dialled_in.note();
@@ -170,8 +166,8 @@ impl Ingest {
                 let (node, member, remote_time) = (connected.node, connected.member, connected.remote_time);
                 self.hand_in(Class::Normal, Input::Connected { node, member, remote_time, dialled }).await;
             }
-            NetworkEvent::Disconnected { node, member, why } => {
-                tracing::info!(%member, node = %node.short(), %why, "disconnected");
+            // The network logs these as they happen.
+            NetworkEvent::Disconnected { node, .. } => {
                 self.hand_in(Class::Normal, Input::Disconnected { node }).await;
             }
             NetworkEvent::Frame(frame) => self.take_frame(frame).await,
@@ -189,11 +185,10 @@ impl Ingest {
             }
             NetworkEvent::SendFailed { to, ticket, why } => self.take_failed(to, ticket, &why).await,
             NetworkEvent::Learned { from, documents } => self.take_learned(from, documents),
-            NetworkEvent::Listening(address) => tracing::info!(%address, "listening"),
             NetworkEvent::ListenerLost { why } => {
                 tracing::error!(%why, "this node cannot be dialled any more")
             }
-            NetworkEvent::DialFailed { address, why, .. } => tracing::debug!(%address, %why, "a dial failed"),
+            NetworkEvent::Listening(_) | NetworkEvent::DialFailed { .. } => {}
             NetworkEvent::PublishFailed { why } => tracing::warn!(%why, "nobody was told: repair will"),
             NetworkEvent::Fault { node, address, fault } => {
                 // The machine sums up what a peer does; the network tells of some strangers.

@@ -154,10 +154,9 @@ fn mesh(facts: &StatusFacts, found: &mut Found) {
             let to_do = format!("open {ports} in the firewall for incoming connections");
             found.add(Health::Degraded, "never-dialled-in", what, to_do);
         } else {
-            let what =
-                format!("no other node has dialled this one at {announced} so far: this node dialled them");
+            let what = format!("no other node has dialled this one at {announced} so far");
             let to_do = format!(
-                "make sure that {ports} is open for incoming connections: whoever cannot be dialled needs it"
+                "make sure that {ports} is open for incoming connections: a member that cannot be dialled needs it"
             );
             found.add(Health::Ok, "never-dialled-in", what, to_do);
         }
