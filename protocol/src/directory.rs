@@ -227,6 +227,12 @@ impl Chains {
         gaps
     }
 
+    /// Whether any chain has a gap below its newest header or its fork.
+    #[must_use]
+    pub fn has_gaps(&self) -> bool {
+        self.chains.values().any(|kept| kept.chain.has_gaps())
+    }
+
     /// Names a header that has just come, if a current key set asks for it. Returns whether it did.
     fn find_name(&mut self, signed: &SignedHeader) -> bool {
         let Some(name) = self.names.get_mut(&signed.id) else { return false };

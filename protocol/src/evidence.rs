@@ -45,7 +45,9 @@ pub struct Evidence {
     listings: Vec<NodeListing>,
     /// Whether trust has changed since `listings` were computed.
     listings_stale: bool,
-    roots: OnceLock<Roots>,
+    roots: Roots,
+    /// What is lacking, forgotten with every change: most repairs find two nodes that know it already.
+    lacking: OnceLock<Lacking>,
 }
 
 /// What came of handing in documents.
@@ -92,6 +94,15 @@ pub struct Rejection {
     pub reason: String,
 }
 
+/// What a node lacks of chains that it knows, whatever its positions say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lacking {
+    /// Whether some chain has a gap below its newest header or its fork.
+    pub gaps: bool,
+    /// Bodies that are shown, or would be. Sorted.
+    pub bodies: Vec<ContentHash>,
+}
+
 impl Evidence {
     /// Starts with nothing but the federation's id.
     #[must_use]
@@ -102,7 +113,8 @@ impl Evidence {
             pending: Pending::default(),
             listings: Vec::new(),
             listings_stale: false,
-            roots: OnceLock::new(),
+            roots: Roots::default(),
+            lacking: OnceLock::new(),
         }
     }
 
@@ -166,11 +178,13 @@ impl Evidence {
 
     /// Takes a chain's body in, if a recent header names it.
     pub fn accept_body(&mut self, bytes: &[u8]) -> BodyAcceptance {
+        self.lacking = OnceLock::new();
         self.chains.accept_body(bytes)
     }
 
     /// Forgets a body's content for good; returns whether any recent header names it.
     pub fn erase_body(&mut self, hash: ContentHash) -> bool {
+        self.lacking = OnceLock::new();
         self.chains.erase_body(hash)
     }
 
@@ -222,6 +236,15 @@ impl Evidence {
         self.directory().nodes_of(member).iter().find(|listing| listing.node == node)
     }
 
+    /// What this node lacks even where positions are equal.
+    #[must_use]
+    pub fn lacking(&self) -> &Lacking {
+        self.lacking.get_or_init(|| Lacking {
+            gaps: self.chains.has_gaps(),
+            bodies: self.directory().missing_bodies().into_iter().map(|body| body.hash).collect(),
+        })
+    }
+
     /// Documents that wait for an ancestor, of all bearers together.
     #[must_use]
     pub fn pending_count(&self) -> usize {
@@ -252,13 +275,13 @@ impl Evidence {
         let id = document.id();
         match self.decide(&document) {
             Ok(Verdict::New) => {
-                self.roots = OnceLock::new();
+                self.changed(&document);
                 self.pending.discard(&id);
                 queue.extend(self.pending.release(&id));
                 outcome.accepted.push(Accepted { document, bearer });
             }
             Ok(Verdict::Forked(proof)) => {
-                self.roots = OnceLock::new();
+                self.changed(&document);
                 self.pending.discard(&id);
                 outcome.accepted.push(Accepted { document, bearer });
                 outcome.forks.push(proof);
@@ -320,6 +343,13 @@ impl Evidence {
         }
         self.listings = listings(&self.trust);
         self.chains.follow(&self.listings);
+        self.lacking = OnceLock::new();
+    }
+
+    /// A document has entered: what was computed from the set is computed anew when somebody asks.
+    fn changed(&mut self, document: &AnyDocument) {
+        self.roots.forget(document);
+        self.lacking = OnceLock::new();
     }
 }
 

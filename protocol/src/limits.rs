@@ -224,6 +224,13 @@ pub const INBOX_ROWS_PER_SENDER_MIN: usize = 512;
 /// Message ids remembered at once: a message a minute for 400 days, and as many statements; past it senders wait.
 pub const MESSAGE_IDS_MAX: usize = 1_000_000;
 
+/// Parcels of one class that one member may have opened here at once: what a pair of nodes that has lost a disk
+/// offers anew, and far more than people write.
+pub const INBOX_BURST: u32 = 32_768;
+
+/// The interval that earns a member one more parcel to be opened: ten a second, whoever floods for how long.
+pub const INBOX_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Ids remembered of one sender: a message every few minutes for 400 days.
 pub const MESSAGE_IDS_PER_SENDER_MAX: usize = MESSAGE_IDS_MAX / 5;
 

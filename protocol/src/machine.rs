@@ -139,10 +139,9 @@ impl Machine {
 
     /// When the machine wants to be woken next, and for what.
     #[must_use]
-    pub fn next_wakeup(&self, now: Timestamp) -> Option<(Timestamp, &'static str)> {
+    pub fn next_wakeup(&self) -> Option<(Timestamp, &'static str)> {
         let relay = self.relay.next_wakeup().map(|(at, _)| (at, "relay"));
-        let own = self.own.next_wakeup(now, self.surroundings([[0; 16]; 2]));
-        let own = own.map(|(at, _)| (at, "own records"));
+        let own = self.own.planned().map(|(at, _)| (at, "own records"));
         let repair = Some((self.repairs.next_wakeup(), "repair"));
         [relay, own, repair].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
@@ -264,7 +263,9 @@ impl Machine {
 
     fn on_woke(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.drive_repairs(now, effects);
-        self.drive_own(now, effects);
+        if self.own.planned().is_some_and(|(at, _)| at <= now) {
+            self.drive_own(now, effects);
+        }
         self.relay(now, RelayInput::Woke, effects);
     }
 

@@ -5,6 +5,7 @@
 //! judged is what came out of it or lies on its disk.
 
 mod carry;
+mod charters;
 mod clock;
 mod disk;
 mod draw;
@@ -18,8 +19,10 @@ mod memo;
 mod network;
 mod node;
 mod people;
+mod rebuilding;
 mod report;
 mod runner;
+mod updates;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -47,6 +50,7 @@ use self::{
     network::Network,
     node::Node,
     report::Counts,
+    updates::Updates,
 };
 
 /// What one simulation is to be.
@@ -57,6 +61,8 @@ pub(crate) struct Plan {
     pub(crate) hours: u64,
     /// Members of a hundred that are hostile.
     pub(crate) hostile: usize,
+    /// Whether anything breaks; hostile members do what they do all the same.
+    pub(crate) faults: bool,
 }
 
 /// A federation under way.
@@ -72,6 +78,8 @@ pub(crate) struct Sim {
     pub(crate) units: Vec<Unit>,
     /// The charter's versions, the latest last.
     pub(crate) charters: Vec<Arc<Verified<Charter>>>,
+    /// Those that no other names: two, while stewards have signed two successors of one.
+    pub(crate) tips: Vec<Arc<Verified<Charter>>>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) index: HashMap<NodeKey, usize>,
     pub(crate) network: Network,
@@ -79,6 +87,7 @@ pub(crate) struct Sim {
     pub(crate) memo: Memo,
     pub(crate) ledger: Ledger,
     pub(crate) counts: Counts,
+    pub(crate) updates: Updates,
     pub(crate) pushes: BTreeMap<PushToken, (usize, usize, Arc<Gossip>)>,
     pub(crate) asks: BTreeMap<AnswerToken, Ask>,
     pub(crate) waiting: BTreeSet<(usize, usize, AskTicket)>,
@@ -138,6 +147,8 @@ impl Sim {
         let mut sim = Self {
             federation: founded.id,
             charters: vec![Arc::clone(&founded.founding)],
+            tips: vec![Arc::clone(&founded.founding)],
+            updates: Updates::default(),
             units: Vec::new(),
             nodes: Vec::new(),
             index: HashMap::new(),
@@ -165,6 +176,7 @@ impl Sim {
         for unit in 0..sim.founded.units.len() {
             sim.enlist(unit);
         }
+        sim.add_second_nodes();
         hostile::choose(&mut sim, &mut draw);
         for node in 0..sim.nodes.len() {
             let at = sim.now + draw.within(0..60_000);
@@ -225,10 +237,7 @@ impl Sim {
     pub(crate) fn honest(&self) -> Vec<usize> {
         let good = |node: &usize| {
             let node = &self.nodes[*node];
-            !node.retired
-                && node.is_up()
-                && node.is_honest()
-                && !self.units[self.unit_of(&node.member)].suspended
+            !node.retired && node.is_up() && node.is_honest() && !self.units[node.unit].suspended
         };
         (0..self.nodes.len()).filter(good).collect()
     }
@@ -271,6 +280,7 @@ impl Sim {
             Event::Mischief { node } => hostile::act(self, node),
             Event::Look => {
                 invariants::at_every_look(self);
+                self.end_updates();
                 self.agenda.plan(self.now + LOOK_EVERY, Event::Look);
             }
             Event::Calm => self.on_calm(),
@@ -306,9 +316,8 @@ impl Sim {
     }
 
     fn plan_wake(&mut self, node: usize) {
-        let now = self.nodes[node].clock.at(self.now);
         let Some(machine) = self.nodes[node].machine.as_ref() else { return };
-        let Some((at, _)) = machine.next_wakeup(now) else { return };
+        let Some((at, _)) = machine.next_wakeup() else { return };
         let at = self.nodes[node].clock.shows(at).max(self.now + 1);
         if self.nodes[node].wake.is_none_or(|planned| at < planned) {
             self.nodes[node].wake = Some(at);
@@ -331,7 +340,7 @@ impl Sim {
         let key_set = Arc::clone(&founded.key_set);
         let node = self.nodes.len();
         let disk = Disk::new(self.founding_rows(&[&key_set]));
-        self.nodes.push(Node::new(code.clone(), signing, disk));
+        self.nodes.push(Node::new(code.clone(), unit, signing, disk));
         self.index.insert(self.nodes[node].key, node);
         let key_sets = vec![key_set];
         self.units.push(Unit { code, key_sets, nodes: vec![node], suspended: false, keys: 1 });

@@ -18,6 +18,8 @@ mod documents;
 mod ed25519;
 #[path = "vectors/introductions.rs"]
 mod introductions;
+#[path = "vectors/parcels.rs"]
+mod parcels;
 #[path = "vectors/trust.rs"]
 mod trust;
 #[path = "vectors/wire.rs"]

@@ -144,7 +144,7 @@ impl Core {
             return;
         }
         loop {
-            let next = self.machine.next_wakeup(self.clock.now());
+            let next = self.machine.next_wakeup();
             let wakeup = next.map_or(IDLE, |(at, _)| self.clock.until(at));
             let order = tokio::select! {
                 biased;

@@ -50,8 +50,8 @@ impl ClockWitnesses {
     /// record and applies no expiry.
     #[must_use]
     pub fn is_wrong(&self, now: Timestamp, asked: usize) -> bool {
-        let limit = CLOCK_SKEW_MAX.as_millis();
-        self.median_offset(now, asked).is_some_and(|median| u128::from(median.unsigned_abs()) > limit)
+        let sides = self.sides(now);
+        sides.count >= asked && !sides.is_median_near()
     }
 }
 
@@ -60,10 +60,20 @@ impl ClockWitnesses {
     /// only then something expires. A clock that nobody has confirmed may be days off after a start.
     #[must_use]
     pub fn confirm(&self, now: Timestamp, needed: usize) -> bool {
-        let offsets = self.offsets(now);
-        let limit = CLOCK_SKEW_MAX.as_millis();
-        offsets.len() >= needed
-            && median(&offsets).is_none_or(|median| u128::from(median.unsigned_abs()) <= limit)
+        let sides = self.sides(now);
+        sides.count >= needed && sides.is_median_near()
+    }
+
+    /// Where the recent words lie. Asked with everything that happens, so it sorts and keeps nothing.
+    fn sides(&self, now: Timestamp) -> Sides {
+        let mut sides = Sides::default();
+        for word in self.words.values().filter(|word| is_recent(word, now)) {
+            let far = u128::from(word.offset.unsigned_abs()) > CLOCK_SKEW_MAX.as_millis();
+            sides.count += 1;
+            sides.behind += usize::from(far && word.offset < 0);
+            sides.ahead += usize::from(far && word.offset > 0);
+        }
+        sides
     }
 
     fn offsets(&self, now: Timestamp) -> Vec<i64> {
@@ -80,6 +90,27 @@ fn median(sorted: &[i64]) -> Option<i64> {
     let lower = sorted.get(sorted.len().checked_sub(1)? / 2)?;
     let upper = sorted.get(sorted.len() / 2)?;
     Some(*[lower, upper].into_iter().min_by_key(|offset| offset.unsigned_abs())?)
+}
+
+/// How many words there are, and how many of them are further than [`CLOCK_SKEW_MAX`] behind or ahead.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sides {
+    count: usize,
+    behind: usize,
+    ahead: usize,
+}
+
+impl Sides {
+    /// Whether the median, as [`median`] has it, is neither behind nor ahead. Of nothing it is.
+    const fn is_median_near(self) -> bool {
+        let (lower, upper) = (self.count.saturating_sub(1) / 2, self.count / 2);
+        self.count == 0 || self.is_near(lower) || self.is_near(upper)
+    }
+
+    /// Whether the word at that place of all in their order is near.
+    const fn is_near(self, at: usize) -> bool {
+        at >= self.behind && at < self.count - self.ahead
+    }
 }
 
 fn is_recent(word: &Word, now: Timestamp) -> bool {

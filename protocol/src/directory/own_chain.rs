@@ -23,7 +23,6 @@ use super::{
     header::{ChainKey, ChainKind, ChainPayload, Header, NodeRecordHeader, ReferencePointHeader},
     node_record::{NodeRecord, ReadableKind, SealingKeyEntry},
     reference_point::ReferencePoint,
-    view::NodeListing,
 };
 use crate::{
     document::{EncodeError, FormError, encode, signed_bytes},
@@ -44,6 +43,10 @@ pub struct OwnChains {
     sealing: SealingKeys,
     /// What was ordered last of each chain, so that it is not ordered twice before it is evidence.
     ordered: BTreeMap<ChainKey, Sequence>,
+    /// Whether the clock was wrong and whether the gate was open when it was decided last.
+    decided: Option<(bool, bool)>,
+    /// What was planned then.
+    planned: Option<(Timestamp, WakeReason)>,
 }
 
 /// What happened, or is asked.
@@ -178,6 +181,8 @@ impl OwnChains {
             draft: None,
             sealing: SealingKeys::new(sealing_keys),
             ordered: BTreeMap::new(),
+            decided: None,
+            planned: None,
         }
     }
 
@@ -191,6 +196,11 @@ impl OwnChains {
         input: OwnInput,
         around: Surroundings<'_>,
     ) -> Result<Vec<OwnEffect>, OwnChainError> {
+        // Others come and go all day: that decides something only if it moved the gate, or the clock is judged anew.
+        let is_passing = matches!(
+            input,
+            OwnInput::RepairCompleted(_) | OwnInput::Connected(_) | OwnInput::Disconnected(_)
+        );
         match input {
             OwnInput::Woke => {}
             OwnInput::RepairCompleted(member) => self.gate.witness(member),
@@ -211,10 +221,19 @@ impl OwnChains {
             OwnInput::SealingKeyGenerated(entry) => self.sealing.generated(entry),
             OwnInput::SealingKeyFailed => self.sealing.failed(),
         }
+        if is_passing && self.decided == Some(self.judgement(now, around)) {
+            return Ok(Vec::new());
+        }
         self.decide(now, around)
     }
 
-    /// When to hand in [`OwnInput::Woke`] next, and why.
+    /// When to hand in [`OwnInput::Woke`] next, and why: as it was when something was decided last.
+    #[must_use]
+    pub const fn planned(&self) -> Option<(Timestamp, WakeReason)> {
+        self.planned
+    }
+
+    /// The same, looked at anew.
     #[must_use]
     pub fn next_wakeup(&self, now: Timestamp, around: Surroundings<'_>) -> Option<(Timestamp, WakeReason)> {
         // What a wrong clock holds up goes on when the clocks are judged anew, not at any time of its own.
@@ -223,7 +242,7 @@ impl OwnChains {
         }
         let mut wakeups: Vec<(Timestamp, WakeReason)> = self.sealing.wakeups();
         wakeups.extend(self.gate.wait_ends(now).map(|at| (at, WakeReason::ResumeWait)));
-        if self.gate.is_open(now, self.asked(around)) && !self.sealing.published(now).is_empty() {
+        if self.gate.is_open(now, self.asked(around)) && !self.sealing.all().is_empty() {
             for kind in KINDS {
                 let place = self.place(around.evidence, kind).filter(|place| self.may_order(place));
                 let newest = place.and_then(|place| place.newest);
@@ -269,12 +288,26 @@ impl OwnChains {
         around.evidence.membership().witnesses_asked(&self.member)
     }
 
+    /// Whether the clock is wrong, and whether the gate is open.
+    fn judgement(&self, now: Timestamp, around: Surroundings<'_>) -> (bool, bool) {
+        let asked = self.asked(around);
+        (around.clock.is_wrong(now, asked), self.gate.is_open(now, asked))
+    }
+
     fn decide(&mut self, now: Timestamp, around: Surroundings<'_>) -> Result<Vec<OwnEffect>, OwnChainError> {
-        if around.clock.is_wrong(now, self.asked(around)) {
+        let effects = self.orders(now, around);
+        self.planned = self.next_wakeup(now, around);
+        effects
+    }
+
+    fn orders(&mut self, now: Timestamp, around: Surroundings<'_>) -> Result<Vec<OwnEffect>, OwnChainError> {
+        let (wrong, open) = self.judgement(now, around);
+        self.decided = Some((wrong, open));
+        if wrong {
             return Ok(Vec::new());
         }
         let mut effects = self.sealing.decide(now);
-        if !self.gate.is_open(now, self.asked(around)) {
+        if !open {
             return Ok(effects);
         }
         let [record_salt, point_salt] = around.salts;
@@ -386,8 +419,7 @@ impl OwnChains {
 
     /// Where the node stands in one of its chains; `None` if no current key set lists it.
     fn place<'a>(&self, evidence: &'a Evidence, kind: ChainKind) -> Option<Place<'a>> {
-        let is_own = |listing: &&NodeListing| listing.node == self.node && listing.member == self.member;
-        let listing = evidence.listings().iter().find(is_own)?;
+        let listing = evidence.listing(&self.member, self.node)?;
         let epoch = |id: &KeySetId| evidence.trust().key_set(id).map(|set| set.payload().epoch);
         let key_set = listing.key_sets.iter().copied().max_by_key(|id| (epoch(id), *id))?;
         let key = ChainKey { node: self.node, key_set, kind };

@@ -1,9 +1,11 @@
 //! The digest: one root for each kind, equal on two nodes exactly if their positions are.
 
+use std::sync::OnceLock;
+
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Evidence,
+    AnyDocument, Evidence,
     repair::{Digest, KindRoot, Position},
 };
 use crate::{
@@ -15,8 +17,26 @@ use crate::{
 };
 
 /// The roots of all kinds, computed once after each change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Roots(Vec<KindRoot>);
+#[derive(Clone, Debug, Default)]
+pub struct Roots([OnceLock<ContentHash>; Kind::EVIDENCE.len()]);
+
+impl Roots {
+    /// A document has entered: forgets the roots that may be others now.
+    pub(super) fn forget(&mut self, document: &AnyDocument) {
+        for (kind, root) in Kind::EVIDENCE.into_iter().zip(&mut self.0) {
+            let changes = match document {
+                AnyDocument::Charter(_) => kind == Kind::Charter,
+                // Which chains are compared follows from the key sets.
+                AnyDocument::KeySet(_) => kind != Kind::Charter,
+                AnyDocument::NodeRecord(_) => kind == Kind::NodeRecord,
+                AnyDocument::ReferencePoint(_) => kind == Kind::ReferencePoint,
+            };
+            if changes {
+                *root = OnceLock::new();
+            }
+        }
+    }
+}
 
 impl Evidence {
     /// What this node says at the start of a repair.
@@ -32,15 +52,17 @@ impl Evidence {
     /// # Errors
     /// [`EncodeError`] as [`Evidence::digest`].
     pub fn roots(&self) -> Result<Vec<KindRoot>, EncodeError> {
-        if let Some(Roots(roots)) = self.roots.get() {
-            return Ok(roots.clone());
-        }
-        let root = |kind| {
-            let root = root_of(&self.positions(kind))?;
+        let root = |(kind, known): (Kind, &OnceLock<ContentHash>)| {
+            let root = match known.get() {
+                Some(root) => *root,
+                None => {
+                    let root = root_of(&self.positions(kind))?;
+                    *known.get_or_init(|| root)
+                }
+            };
             Ok(KindRoot { kind: kind.name().into(), version: version_of(kind), root })
         };
-        let roots = Kind::EVIDENCE.into_iter().map(root).collect::<Result<Vec<_>, EncodeError>>()?;
-        Ok(self.roots.get_or_init(|| Roots(roots)).0.clone())
+        Kind::EVIDENCE.into_iter().zip(&self.roots.0).map(root).collect()
     }
 
     /// Where this node stands in one kind, sorted; nothing for kinds that are not evidence.

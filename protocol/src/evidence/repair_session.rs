@@ -340,18 +340,17 @@ impl RepairSession {
     /// What this node lacks even where positions are equal: headers below the newest and headers that key
     /// sets name, and then, since those decide what is shown, bodies.
     fn collect_wants(&mut self, evidence: &Evidence) {
-        let chains = evidence.chains();
+        let (chains, lacking) = (evidence.chains(), evidence.lacking());
         self.wants = match self.wants {
             Wants::Headers => {
-                let gaps = chains.gaps(REPAIR_CHAINS_MAX, self.turn);
+                let gaps = if lacking.gaps { chains.gaps(REPAIR_CHAINS_MAX, self.turn) } else { Vec::new() };
                 let compared = gaps.into_iter().filter(|(chain, ..)| evidence.is_compared(chain.key_set));
                 self.work.chains.extend(compared.map(|(chain, from, to)| ChainRequest { chain, from, to }));
                 self.work.fetch.extend(chains.missing_names().take(REPAIR_IDS_MAX).map(DocumentId::from));
                 Wants::Bodies
             }
             Wants::Bodies | Wants::Nothing => {
-                let bodies = evidence.directory().missing_bodies();
-                self.bodies.extend(bodies.into_iter().map(|body| body.hash).take(REPAIR_IDS_MAX));
+                self.bodies.extend(lacking.bodies.iter().copied().take(REPAIR_IDS_MAX));
                 Wants::Nothing
             }
         };

@@ -15,6 +15,7 @@ use opening::{Held, Opening};
 use super::{
     exchange::{Outgoing, Ticket},
     parcel::Class,
+    rate::Rates,
     receipt::{Receipt, ReceiptWord, RefusalReason},
     retry::Timer,
     rows::{IdRow, InboxRow, statement_key},
@@ -47,6 +48,9 @@ pub(super) struct Inbox {
     /// Parcels being opened, by who handed them over.
     opening_from: BTreeSet<(NodeKey, MessageId)>,
     opening_bytes: usize,
+    /// Parcels that each member may have opened, normal and urgent ones apart: no flood takes a flash message's
+    /// turn.
+    rates: [Rates; 2],
     held: BTreeMap<MessageId, Held>,
     held_shares: Shares<NodeKey>,
     held_bytes: Shares<NodeKey>,

@@ -200,7 +200,7 @@ impl World {
         for _ in 0..STEPS_MAX {
             self.settle();
             let wakeup =
-                |(index, node): (usize, &Node)| node.machine.next_wakeup(self.now).map(|(at, _)| (at, index));
+                |(index, node): (usize, &Node)| node.machine.next_wakeup().map(|(at, _)| (at, index));
             let next = self.nodes.iter().enumerate().filter_map(wakeup).min();
             match next {
                 Some((at, index)) if at <= end => {
@@ -215,7 +215,7 @@ impl World {
         }
         panic!(
             "the machines wake without end: {:?}",
-            self.nodes.iter().map(|n| n.machine.next_wakeup(self.now)).collect::<Vec<_>>()
+            self.nodes.iter().map(|n| n.machine.next_wakeup()).collect::<Vec<_>>()
         );
     }
 

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use refpoint_protocol::{
     ids::MessageId,
-    limits::{IN_FLIGHT_PER_PEER_MAX, OPENING_PER_PEER_MAX},
+    limits::{IN_FLIGHT_PER_PEER_MAX, INBOX_BURST, OPENING_PER_PEER_MAX},
     message::header::Precedence,
     relay::{
         exchange::{Job, Outgoing, RelayEffect, RelayInput},
         parcel::{Class, Label, Parcel},
         receipt::{ReceiptWord, RefusalReason},
+        sealing::OpenError,
     },
 };
 
@@ -99,4 +100,40 @@ fn more_offered_ids_than_one_frame_holds_are_compared() {
     world.run(Duration::from_secs(60));
     assert!(messages.iter().all(|message| world.has("KE", *message)));
     assert!(world.nodes["BR"].faults.is_empty() && world.nodes["KE"].faults.is_empty());
+}
+
+#[test]
+fn a_member_that_sends_too_fast_is_held_back_and_its_flash_messages_are_not() {
+    let mut world = World::new(82, &["BR", "FR", "KE"]);
+    let mut opened = |name: &str, class: Class, numbers: std::ops::Range<u32>| {
+        let (from, node) = (world.key(name), world.key("KE"));
+        let member = code(name);
+        let ke = world.nodes.get_mut("KE").unwrap().relay.as_mut().unwrap();
+        let directory = &world.directory;
+        let _connected = ke.handle(world.now, RelayInput::Connected { node: from, member }, directory);
+        let mut opened = 0;
+        for number in numbers {
+            let mut id = [class as u8; 32];
+            id[..4].copy_from_slice(&number.to_be_bytes());
+            let message = MessageId::from_bytes(id);
+            let expires = world.now.after(Duration::from_secs(60));
+            let label = Label { message, member: code("KE"), node, expires, class, size: 10 };
+            let sealing_key = refpoint_protocol::ids::SealingKeyId::from_bytes([0; 32]);
+            let parcel =
+                Box::new(Parcel { label, sealing_key, sealed: vec![0; 64], ciphertext: vec![0; 10] });
+            for effect in ke.handle(world.now, RelayInput::ParcelReceived { from, parcel }, directory) {
+                if let RelayEffect::Work(Job::Open { ticket, .. }) = effect {
+                    opened += 1;
+                    let result = Err(OpenError::DoesNotOpen);
+                    let _answer = ke.handle(world.now, RelayInput::Opened { ticket, result }, directory);
+                }
+            }
+        }
+        world.now = world.now.after(Duration::from_secs(1));
+        opened
+    };
+    assert_eq!(opened("BR", Class::Normal, 0..INBOX_BURST + 100), INBOX_BURST);
+    assert_eq!(opened("BR", Class::Normal, 0..100), 10, "ten a second");
+    assert_eq!(opened("BR", Class::Urgent, 0..100), 100);
+    assert_eq!(opened("FR", Class::Normal, 0..100), 100);
 }

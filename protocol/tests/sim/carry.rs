@@ -127,6 +127,9 @@ impl Sim {
         cached: Vec<Change>,
         ticket: Option<refpoint_protocol::relay::exchange::Ticket>,
     ) -> (Outcome, Option<u64>) {
+        for change in durable.iter().chain(&cached) {
+            self.on_change(at, change);
+        }
         let (now, disk) = (self.now, &mut self.nodes[at].disk);
         let is_bulk = |changes: &[Change]| changes.iter().any(|c| c.table.is_bulk() && c.value.is_some());
         let fits = |changes: &[Change]| match disk.room {
@@ -149,12 +152,23 @@ impl Sim {
         (Outcome::Stored, Some(disk.write(now, changes)))
     }
 
+    fn on_change(&mut self, at: usize, change: &Change) {
+        match (change.table, &change.value) {
+            (Table::CustodyParcels, None) => invariants::custody::on_dropped(self, at, &change.key),
+            (Table::NodeRecords | Table::ReferencePoints, Some(_)) => self.on_update(at, &change.key),
+            _ => {}
+        }
+    }
+
     fn carry(&mut self, at: usize, effect: Effect) {
         match effect {
             Effect::Persist { .. } | Effect::Work(_) | Effect::Verify { .. } => {}
             Effect::Send { after: Some(write), .. } if self.nodes[at].refused.contains(&write) => {}
             Effect::Send { to, frame, class, after: _ } => self.send(at, to, frame, class),
-            Effect::Push { document, body } => self.publish(at, document, body),
+            Effect::Push { document, body } => {
+                self.begin_update(at, &document);
+                self.publish(at, document, body);
+            }
             Effect::PushStored(ids) => {
                 for envelope in self.nodes[at].disk.envelopes(&ids).into_iter().flatten() {
                     self.publish(at, envelope, None);

@@ -13,6 +13,8 @@ pub(crate) enum Fault {
     Crash,
     /// The network falls apart.
     Cut,
+    /// A node reaches hostile ones alone.
+    Eclipse,
     /// The oldest cut is healed.
     Heal,
     /// A disk fills.
@@ -30,9 +32,10 @@ pub(crate) enum Fault {
 }
 
 /// Each fault that comes by itself, with how often: minutes between two in a federation of 50 at its worst.
-const OFTEN: [(Fault, u64); 7] = [
+const OFTEN: [(Fault, u64); 8] = [
     (Fault::Crash, 4),
     (Fault::Cut, 9),
+    (Fault::Eclipse, 12),
     (Fault::Fill, 8),
     (Fault::Fail, 14),
     (Fault::Copy, 5),
@@ -48,7 +51,8 @@ impl Sim {
             1..3 => 3,
             _ => 10,
         };
-        for (fault, _) in OFTEN {
+        let often = if self.plan.faults { OFTEN.as_slice() } else { &[] };
+        for (fault, _) in often.iter().copied() {
             let wait = self.wait_for(fault);
             self.agenda.plan(self.now + wait, Event::Fault(fault));
         }
@@ -101,6 +105,7 @@ impl Sim {
                 }
             }
             Fault::Cut => self.cut(node),
+            Fault::Eclipse => self.eclipse(node),
             Fault::Heal => {
                 if !self.network.cuts.is_empty() {
                     let cut = self.network.cuts.remove(0);
@@ -130,6 +135,7 @@ impl Sim {
         if !self.nodes[node].is_up() {
             return;
         }
+        self.disturb_updates(Some(node));
         let unsynced = self.nodes[node].disk.unsynced();
         let kept = self.draw.below(unsynced + 1);
         let lost = self.nodes[node].disk.lose(kept);
@@ -191,7 +197,24 @@ impl Sim {
         };
         self.say(|| format!("a {kind} of {} nodes", from.len()));
         self.counts.add(kind);
-        for (a, b) in self.network.cut(kind, from) {
+        self.apply_cut(kind, from, BTreeSet::new());
+    }
+
+    /// Everybody whom a node reaches is hostile, for a while.
+    fn eclipse(&mut self, node: usize) {
+        let hostile = |other: &usize| !self.nodes[*other].is_honest() && self.nodes[*other].is_up();
+        let except: BTreeSet<usize> = (0..self.nodes.len()).filter(hostile).collect();
+        if except.is_empty() || !self.nodes[node].is_honest() {
+            return;
+        }
+        self.say(|| format!("{} sees hostile members alone", self.name(node)));
+        self.counts.add("eclipse");
+        self.apply_cut("eclipse", BTreeSet::from([node]), except);
+    }
+
+    fn apply_cut(&mut self, kind: &'static str, from: BTreeSet<usize>, except: BTreeSet<usize>) {
+        self.disturb_updates(None);
+        for (a, b) in self.network.cut(kind, from, except) {
             self.break_link(a, b, [15_000, 35_000]);
         }
         let wait = self.draw.within(20_000..900_000);
@@ -204,10 +227,14 @@ impl Sim {
     }
 
     fn change_weather(&mut self) {
+        if !self.plan.faults {
+            return;
+        }
         let mut up_to = |most: u64| if self.draw.chance(1, 3) { 0 } else { self.draw.within(0..most) };
         // In 10,000: up to three of ten lost, as a bad mobile network has it, but as a rule far less.
         let lost = up_to(120);
         let (doubled, reordered, delayed) = (up_to(500), up_to(1_000), up_to(1_000));
+        self.disturb_updates(None);
         self.network.weather = Weather { lost, doubled, reordered, delayed };
         if self.draw.chance(1, 12) {
             self.network.weather.lost = 3_000;

@@ -49,8 +49,10 @@ pub(crate) fn choose(sim: &mut Sim, draw: &mut Draw) {
     let count = sim.nodes.len() * sim.plan.hostile / 100;
     let all =
         [Trick::Forks, Trick::Replays, Trick::Withholds, Trick::Floods, Trick::Receipts, Trick::KeySets];
-    let mut left: Vec<usize> = (0..sim.nodes.len()).collect();
-    for _ in 0..count {
+    // A member with two nodes is hostile with both or none, and it is none.
+    let single = |node: &usize| sim.units[sim.nodes[*node].unit].nodes.len() == 1;
+    let mut left: Vec<usize> = (0..sim.nodes.len()).filter(single).collect();
+    for _ in 0..count.min(left.len()) {
         let node = left.swap_remove(draw.below(left.len()));
         let tricks = all.into_iter().filter(|_| draw.chance(1, 2)).collect();
         sim.nodes[node].villain = Some(Villain { tricks, ..Villain::default() });

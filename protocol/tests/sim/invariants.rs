@@ -3,6 +3,7 @@
 //! Some are looked at when a node is about to say something, some every two minutes, and some when faults have
 //! stopped for long enough.
 
+pub(crate) mod custody;
 mod directory;
 mod messages;
 
@@ -13,7 +14,7 @@ use refpoint_protocol::{
     limits::{EVENTS_KEPT, PENDING_BEARERS_MAX, PENDING_PER_BEARER_MAX},
     machine::{Event, NumberedEvent},
     relay::{
-        event::RelayEvent,
+        event::{CustodyEnd, RelayEvent},
         receipt::{Receipt, ReceiptWord},
     },
     storage::Table,
@@ -30,6 +31,10 @@ pub(crate) const NOTHING_DISAPPEARS: &str =
     "no charter version, key set, fork proof or header below a fork disappears";
 pub(crate) const NO_REVOKED_KEY: &str = "no revoked key is accepted";
 pub(crate) const FORKS_KNOWN: &str = "every fork seen is known to all honest connected nodes";
+pub(crate) const KEPT_UNTIL_ANSWERED: &str =
+    "a custodian keeps a parcel until its recipient has answered or it expires";
+pub(crate) const KEY_NOT_LOST: &str =
+    "`undeliverable: key lost` is never said while an active node can open the message";
 pub(crate) const BOUNDED: &str = "queues and memory stay under their bounds";
 pub(crate) const NO_HONEST_BLAME: &str = "an honest peer is never blamed";
 pub(crate) const READS_BACK: &str = "what a node stored, it reads back";
@@ -55,6 +60,7 @@ pub(crate) fn once_faults_stopped(sim: &mut Sim) {
     directory::no_revoked_key_is_connected(sim);
     directory::common_evidence_remains(sim);
     messages::everything_arrived(sim);
+    custody::what_was_left_arrived(sim);
 }
 
 /// What a machine's restore says of its folder.
@@ -70,7 +76,7 @@ pub(crate) fn on_start(sim: &mut Sim, node: usize, problems: &[String]) {
 /// woken again at once, for ever.
 pub(crate) fn on_woken(sim: &mut Sim, node: usize) {
     let now = sim.nodes[node].clock.at(sim.now);
-    let wakeup = sim.nodes[node].machine.as_ref().and_then(|machine| machine.next_wakeup(now));
+    let wakeup = sim.nodes[node].machine.as_ref().and_then(|machine| machine.next_wakeup());
     let Some((_, why)) = wakeup.filter(|(at, _)| *at <= now) else {
         sim.nodes[node].woken_in_vain = 0;
         return;
@@ -89,6 +95,9 @@ pub(crate) fn on_event(sim: &mut Sim, at: usize, event: &NumberedEvent) {
             messages::signer_counted(sim, at, *message);
             sim.noticed(at, *message);
         }
+        Event::Relay(RelayEvent::CustodyEnded { message, node, why: CustodyEnd::KeyLost, .. }) => {
+            custody::on_key_lost(sim, at, *message, *node);
+        }
         Event::ForkSeen { .. } => sim.counts.add("fork-seen"),
         Event::TwinSeen => sim.counts.add("twin-seen"),
         Event::ClockJudged { right: false, .. } => sim.counts.add("clock-judged-wrong"),
@@ -98,6 +107,9 @@ pub(crate) fn on_event(sim: &mut Sim, at: usize, event: &NumberedEvent) {
 
 /// No receipt without the durable state that it states.
 pub(crate) fn on_receipt(sim: &mut Sim, at: usize, receipt: &Receipt) {
+    if matches!(receipt.word, ReceiptWord::Delivered | ReceiptWord::Refused) {
+        custody::on_answered(sim, at, receipt);
+    }
     if receipt.word == ReceiptWord::Delivered {
         let disk = &sim.nodes[at].disk;
         let key = receipt.message.as_bytes();

@@ -1,12 +1,12 @@
 //! What was promised to whom: kept beside the nodes, and believed by no machine.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
 use refpoint_protocol::{
-    ids::{DocumentId, MessageId},
+    ids::{DocumentId, MessageId, NodeKey},
     relay::exchange::CommandId,
 };
 
@@ -19,8 +19,25 @@ pub(crate) struct Ledger {
     pub(crate) common: BTreeSet<DocumentId>,
     /// Charter versions and key sets that a node has told of as held, by node, in this folder's life.
     pub(crate) kept: HashMap<usize, BTreeSet<DocumentId>>,
+    /// Messages that the node they are for has said `delivered` or `refused` of.
+    pub(crate) answered: HashSet<(MessageId, NodeKey)>,
+    /// What honest nodes keep for senders that are gone for good.
+    pub(crate) left: Vec<Left>,
     /// Chain headers by the node that signed them.
     headers: HashMap<DocumentId, usize>,
+}
+
+/// A parcel that one node keeps for another, and whose sender is gone for good.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Left {
+    pub(crate) message: MessageId,
+    pub(crate) custodian: usize,
+    pub(crate) recipient: usize,
+    /// The folders in which it was kept, and is to arrive: another one has promised nothing.
+    pub(crate) custodian_folder: u32,
+    pub(crate) recipient_folder: u32,
+    pub(crate) since: u64,
+    pub(crate) expires: u64,
 }
 
 /// What was asked of a node.

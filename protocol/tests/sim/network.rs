@@ -25,12 +25,14 @@ pub(crate) struct Cut {
     pub(crate) kind: &'static str,
     /// From these nodes…
     from: BTreeSet<usize>,
-    /// …nothing reaches others, and nothing comes back unless it is one-way.
+    /// …nothing reaches others, and nothing comes back unless it is one-way…
     one_way: bool,
+    /// …but for these, whom the cut leaves alone.
+    except: BTreeSet<usize>,
 }
 
 /// How often what is sent goes astray, in 10,000.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weather {
     pub(crate) lost: u64,
     pub(crate) doubled: u64,
@@ -115,16 +117,26 @@ impl Network {
 
     pub(crate) fn blocked(&self, from: usize, to: usize) -> bool {
         self.cuts.iter().any(|cut| {
+            if cut.except.contains(&from) || cut.except.contains(&to) {
+                return false;
+            }
             let (out, back) = (cut.from.contains(&from), cut.from.contains(&to));
             (out && !back) || (!cut.one_way && back && !out)
         })
     }
 
     /// Cuts the network; returns the pairs whose connection that breaks.
-    pub(crate) fn cut(&mut self, kind: &'static str, from: BTreeSet<usize>) -> Vec<(usize, usize)> {
-        let crossing = |(a, b): &&(usize, usize)| from.contains(a) != from.contains(b);
+    pub(crate) fn cut(
+        &mut self,
+        kind: &'static str,
+        from: BTreeSet<usize>,
+        except: BTreeSet<usize>,
+    ) -> Vec<(usize, usize)> {
+        let crossing = |(a, b): &&(usize, usize)| {
+            from.contains(a) != from.contains(b) && !except.contains(a) && !except.contains(b)
+        };
         let broken: Vec<_> = self.links.keys().filter(crossing).copied().collect();
-        self.cuts.push(Cut { kind, from, one_way: kind == "partition-one-way" });
+        self.cuts.push(Cut { kind, from, one_way: kind == "partition-one-way", except });
         broken
     }
 

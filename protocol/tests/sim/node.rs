@@ -23,6 +23,8 @@ use super::{clock::Clock, disk::Disk, hostile::Villain, memo::Memo};
 /// One node.
 pub(crate) struct Node {
     pub(crate) member: MemberCode,
+    /// Its member's place among the units.
+    pub(crate) unit: usize,
     pub(crate) signing: SigningKey,
     pub(crate) key: NodeKey,
     pub(crate) clock: Clock,
@@ -55,6 +57,8 @@ pub(crate) struct Node {
     pub(crate) down_until: u64,
     /// Messages told of in this folder's life.
     pub(crate) arrived: BTreeSet<MessageId>,
+    /// Parcels that it kept for others and dropped, with the key that they are sealed to.
+    pub(crate) dropped: HashMap<(MessageId, NodeKey), SealingKeyId>,
 }
 
 /// A batch on its way to the disk and out.
@@ -76,10 +80,11 @@ pub(crate) enum Outcome {
 }
 
 impl Node {
-    pub(crate) fn new(member: MemberCode, signing: SigningKey, disk: Disk) -> Self {
+    pub(crate) fn new(member: MemberCode, unit: usize, signing: SigningKey, disk: Disk) -> Self {
         let key = NodeKey::from_bytes(signing.verifying_key().to_bytes());
         Self {
             member,
+            unit,
             signing,
             key,
             clock: Clock::default(),
@@ -102,6 +107,7 @@ impl Node {
             retired: false,
             down_until: 0,
             arrived: BTreeSet::new(),
+            dropped: HashMap::new(),
         }
     }
 

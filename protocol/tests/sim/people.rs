@@ -10,12 +10,9 @@ use refpoint_protocol::{
     },
     document::Verified,
     evidence::AnyDocument,
-    ids::{HeaderId, MemberCode, MessageId},
+    ids::{HeaderId, MemberCode, MessageId, NodeKey},
     machine::{Batch, Carriage, Command, CommandRefused, Input, Reply},
-    membership::{
-        charter::{Charter, MemberStatus},
-        key_set::KeySet,
-    },
+    membership::key_set::KeySet,
     message::{
         body::{Body, Statement, Tlp, Word},
         draft::{Draft, StatementDraft},
@@ -27,7 +24,7 @@ use refpoint_protocol::{
     time::Timestamp,
 };
 
-use super::{Sim, event::Event, hostile::stolen_keys, invariants, ledger::Asked};
+use super::{Sim, event::Event, hostile::stolen_keys, invariants, ledger::Asked, rebuilding::carry_over};
 
 /// Something that a person does at a node.
 #[derive(Clone, Debug)]
@@ -46,7 +43,9 @@ pub(crate) enum Deed {
     KeySet,
     /// Some member's node is built anew with another key, since the old one was stolen.
     Replace,
-    /// The stewards suspend some member, or take one back.
+    /// Some node whose messages others keep is gone for good, and its member builds it anew.
+    Lose,
+    /// The stewards suspend some member, or take one back, or contradict themselves.
     Charter,
 }
 
@@ -59,6 +58,10 @@ impl Sim {
         self.agenda.plan(self.now + wait, Event::Deed(Deed::KeySet));
         let wait = self.draw.wait(BETWEEN_CHARTERS);
         self.agenda.plan(self.now + wait, Event::Deed(Deed::Charter));
+        if self.plan.faults {
+            let wait = self.draw.wait(BETWEEN_LOSSES);
+            self.agenda.plan(self.now + wait, Event::Deed(Deed::Lose));
+        }
     }
 
     pub(crate) fn plan_person(&mut self, node: usize) {
@@ -71,6 +74,10 @@ impl Sim {
     /// Once faults stop, people put in order what no machine may: they hand over what a folder has lost of the
     /// files that they signed, end forks by a new key set, and start anew a node that met its twin.
     pub(crate) fn take_care(&mut self) {
+        // As often as not they leave two versions of the charter side by side.
+        if self.tips.len() > 1 && self.draw.chance(1, 2) {
+            self.merge_charters();
+        }
         for charter in self.charters.clone() {
             let stewards = [self.units[0].nodes[0], self.units[1].nodes[0], self.units[2].nodes[0]];
             for node in stewards.into_iter().filter(|node| self.nodes[*node].is_up()).collect::<Vec<_>>() {
@@ -78,23 +85,28 @@ impl Sim {
             }
         }
         for unit in 0..self.units.len() {
-            let node = self.units[unit].nodes[0];
-            if !self.nodes[node].is_up() || !self.nodes[node].is_honest() {
-                continue;
+            for node in self.units[unit].nodes.clone() {
+                self.take_care_of(unit, node);
             }
-            for key_set in self.units[unit].key_sets.clone() {
-                self.import(node, AnyDocument::KeySet(key_set));
+        }
+    }
+
+    fn take_care_of(&mut self, unit: usize, node: usize) {
+        if !self.nodes[node].is_up() || !self.nodes[node].is_honest() {
+            return;
+        }
+        for key_set in self.units[unit].key_sets.clone() {
+            self.import(node, AnyDocument::KeySet(key_set));
+        }
+        let now = self.nodes[node].clock.at(self.now);
+        let standing = self.nodes[node].machine.as_ref().map(|machine| machine.standing(now));
+        match standing {
+            Some(Standing::Stopped(StopReason::Forked { .. })) => {
+                self.counts.add("honest-fork-ended");
+                self.renew_key_set(unit);
             }
-            let now = self.nodes[node].clock.at(self.now);
-            let standing = self.nodes[node].machine.as_ref().map(|machine| machine.standing(now));
-            match standing {
-                Some(Standing::Stopped(StopReason::Forked { .. })) => {
-                    self.counts.add("honest-fork-ended");
-                    self.renew_key_set(unit);
-                }
-                Some(Standing::Stopped(StopReason::Twin { .. })) => self.crash(node, "it met its twin"),
-                _ => {}
-            }
+            Some(Standing::Stopped(StopReason::Twin { .. })) => self.crash(node, "it met its twin"),
+            _ => {}
         }
     }
 
@@ -127,6 +139,11 @@ impl Sim {
                 self.renew_key_set(unit);
             }
             Deed::Replace => stolen_keys::replace(self),
+            Deed::Lose => {
+                let wait = self.draw.wait(BETWEEN_LOSSES);
+                self.agenda.plan(self.now + wait, Event::Deed(Deed::Lose));
+                self.lose_for_good();
+            }
             Deed::Charter => {
                 let wait = self.draw.wait(BETWEEN_CHARTERS);
                 self.agenda.plan(self.now + wait, Event::Deed(Deed::Charter));
@@ -227,17 +244,12 @@ impl Sim {
             return;
         }
         let last = Arc::clone(self.units[unit].key_sets.last().unwrap());
-        let (record, point) = (
-            self.last_header(node, &last, ChainKind::NodeRecord),
-            self.last_header(node, &last, ChainKind::ReferencePoint),
-        );
+        let carried = self.carried_over(node, &last);
         let root = self.founded.root(&self.units[unit].code, 0);
-        let (issued, key) = (self.clock_now(), self.nodes[node].key);
+        let issued = self.clock_now();
         let change = |set: &mut KeySet| {
             set.issued = issued;
-            for entry in set.nodes.iter_mut().filter(|entry| entry.key == key) {
-                (entry.node_record, entry.reference_point) = (record, point);
-            }
+            carry_over(set, &carried);
         };
         let next = self.founded.next_key_set(&[&last], change, &root);
         self.units[unit].key_sets.push(Arc::clone(&next));
@@ -246,46 +258,20 @@ impl Sim {
     }
 
     /// The last header that counts of a node's chain: the newest, or the one before a fork.
-    fn last_header(&self, node: usize, key_set: &Verified<KeySet>, kind: ChainKind) -> Option<HeaderId> {
-        let chains = self.nodes[node].machine.as_ref()?.evidence().chains();
-        let of_node = chains.of_node(self.nodes[node].key);
+    pub(crate) fn last_header(
+        &self,
+        at: usize,
+        of: NodeKey,
+        key_set: &Verified<KeySet>,
+        kind: ChainKind,
+    ) -> Option<HeaderId> {
+        let chains = self.nodes[at].machine.as_ref()?.evidence().chains();
+        let of_node = chains.of_node(of);
         let (_, chain) =
             of_node.into_iter().find(|(key, _)| key.kind == kind && key.key_set == key_set.id().into())?;
         let fork = chain.fork().map(|fork| fork.sequence);
         let mut counting = chain.newest_first().filter(|info| fork.is_none_or(|fork| info.sequence < fork));
         counting.next().map(|info| info.id)
-    }
-
-    /// All stewards sign that some member is suspended, or active again, and one of them hands it in.
-    fn change_charter(&mut self) {
-        let unit = self.draw.below(self.units.len());
-        let steward = self.units[0].nodes[0];
-        let sound = unit >= 3 && self.nodes[self.units[unit].nodes[0]].is_honest();
-        if self.calm || !sound || !self.nodes[steward].is_up() {
-            return;
-        }
-        let out: Vec<usize> = (0..self.units.len()).filter(|unit| self.units[*unit].suspended).collect();
-        let back = out.len() * 8 >= self.units.len() || (self.draw.chance(1, 2) && !out.is_empty());
-        let unit = if back { self.draw.pick(&out).unwrap() } else { unit };
-        let (code, status) = (
-            self.units[unit].code.clone(),
-            if back { MemberStatus::Active } else { MemberStatus::Suspended },
-        );
-        if self.units[unit].suspended != back {
-            return;
-        }
-        let roots: Vec<_> = (0..3).map(|steward| self.founded.units[steward].root.clone()).collect();
-        let last = Arc::clone(self.charters.last().unwrap());
-        let change = |charter: &mut Charter| {
-            let entry = charter.members.iter_mut().find(|entry| entry.code == code);
-            entry.unwrap().status = status;
-        };
-        let next = self.founded.successor(&[&last], change, &roots.iter().collect::<Vec<_>>());
-        self.say(|| format!("{code} is {status:?}"));
-        self.counts.add(if back { "member-back" } else { "member-suspended" });
-        self.units[unit].suspended = !back;
-        self.charters.push(Arc::clone(&next));
-        self.import(steward, AnyDocument::Charter(next));
     }
 
     pub(crate) fn clock_now(&self) -> Timestamp {
@@ -307,6 +293,9 @@ const BETWEEN_ENTRIES: Duration = Duration::from_secs(12 * 3_600);
 
 /// Between two key sets in the whole federation.
 const BETWEEN_KEY_SETS: Duration = Duration::from_secs(45 * 60);
+
+/// Between two nodes that are gone for good, in the whole federation.
+const BETWEEN_LOSSES: Duration = Duration::from_secs(15 * 60);
 
 /// Between two charter versions.
 const BETWEEN_CHARTERS: Duration = Duration::from_secs(70 * 60);

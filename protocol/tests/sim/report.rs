@@ -13,6 +13,8 @@ pub(crate) struct Counts {
     pub(crate) messages: u64,
     pub(crate) receipts: u64,
     pub(crate) settled: u64,
+    /// Milliseconds that each update took to each node.
+    pub(crate) updates: Vec<u64>,
 }
 
 impl Counts {
@@ -29,6 +31,14 @@ impl Counts {
         self.messages += other.messages;
         self.receipts += other.receipts;
         self.settled += other.settled;
+        self.updates.extend(&other.updates);
+    }
+
+    /// Milliseconds within which that many in a hundred updates reached a node, `None` without any.
+    fn update_percentile(&self, percent: usize) -> Option<u64> {
+        let mut updates = self.updates.clone();
+        updates.sort_unstable();
+        updates.get((updates.len() * percent).div_ceil(100).saturating_sub(1)).copied()
     }
 
     /// The fields of the one line.
@@ -42,6 +52,9 @@ impl Counts {
             "messages": self.messages,
             "receipts": self.receipts,
             "settled": self.settled,
+            "updates": self.updates.len(),
+            "update_p50_ms": self.update_percentile(50),
+            "update_p99_ms": self.update_percentile(99),
             "violations": violations,
         })
     }

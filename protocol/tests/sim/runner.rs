@@ -24,8 +24,9 @@ pub(crate) fn run(plan: &Plan) -> (Counts, Option<Violation>) {
 
 /// How to run a seed again.
 pub(crate) fn again(plan: &Plan) -> String {
-    let Plan { seed, members, hours, hostile } = plan;
-    format!("scripts/simulate --seed {seed} --members {members} --hours {hours} --hostile {hostile}")
+    let Plan { seed, members, hours, hostile, faults } = plan;
+    let faults = if *faults { "" } else { " --no-faults" };
+    format!("scripts/simulate --seed {seed} --members {members} --hours {hours} --hostile {hostile}{faults}")
 }
 
 /// Simulates and fails with the seeds that break something.
@@ -49,10 +50,11 @@ pub(crate) fn from_environment() {
     let hostile = number("REFPOINT_SIM_HOSTILE").unwrap_or(10) as usize;
     let seeds = number("REFPOINT_SIM_SEEDS").unwrap_or(10);
     let first = number("REFPOINT_SIM_SEED").unwrap_or(1);
+    let faults = number("REFPOINT_SIM_NO_FAULTS").is_none();
     let until_found = number("REFPOINT_SIM_UNTIL_FOUND").is_some();
     let (started, mut counts, mut failed) = (Instant::now(), Counts::default(), Vec::new());
     for (done, seed) in (first..first + seeds).enumerate() {
-        let plan = Plan { seed, members, hours, hostile };
+        let plan = Plan { seed, members, hours, hostile, faults };
         let (of_one, violation) = run(&plan);
         counts.merge(&of_one);
         if let Some(Violation { invariant, what }) = violation {
@@ -90,14 +92,14 @@ mod tests {
 
     #[test]
     fn federations_keep_their_promises_through_faults() {
-        let plan = |(seed, members)| Plan { seed, members, hours: 2, hostile: 10 };
+        let plan = |(seed, members)| Plan { seed, members, hours: 2, hostile: 10, faults: true };
         let counts = check([(1, 5), (2, 8), (3, 12), (4, 20)].map(plan));
         assert!(counts.settled >= 4 && counts.messages > 50 && counts.receipts > 50, "{counts:?}");
     }
 
     #[test]
     fn a_seed_replays_exactly() {
-        let plan = Plan { seed: 7, members: 6, hours: 1, hostile: 20 };
+        let plan = Plan { seed: 7, members: 6, hours: 1, hostile: 20, faults: true };
         let once = format!("{:?}", run(&plan));
         assert_eq!(once, format!("{:?}", run(&plan)));
     }

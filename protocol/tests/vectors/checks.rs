@@ -1,7 +1,12 @@
 //! The checked-in vectors are what this program makes, follow `wire.cddl` and use every rule of it; SPEC's bounds are
 //! those of the code.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    time::Duration,
+};
 
 use cddl_cat::validate_cbor_bytes;
 use refpoint_protocol::{
@@ -59,18 +64,45 @@ fn the_grammar_refuses_what_it_should() {
     }
 }
 
+/// The rules that vectors name: a bad one the rule that refuses it, a state those that it shows.
+fn named<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(fields) => {
+            found.extend(fields.get("rule").and_then(Value::as_str));
+            let rules = fields.get("rules").and_then(Value::as_array);
+            found.extend(rules.into_iter().flatten().filter_map(Value::as_str));
+            fields.values().for_each(|value| named(value, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| named(value, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn every_rule_has_a_vector_or_a_reason_why_not() {
+    let validation = fs::read_to_string(folder().join("VALIDATION.md")).unwrap();
+    let (rules, reasons) = validation.split_once("## Rules without a vector").unwrap();
+    let first = |line: &str| {
+        let cell = line.strip_prefix("| ")?.split(" |").next()?.trim().to_owned();
+        cell.split_once('-').is_some_and(|(letters, _)| letters.len() == 2 && letters != "id").then_some(cell)
+    };
+    let rules: BTreeSet<String> = rules.lines().filter_map(first).collect();
+    assert!(rules.len() > 100, "{} rules", rules.len());
+    let excused: BTreeSet<String> = reasons.lines().filter_map(first).collect();
+    let files = all();
+    let mut found = Vec::new();
+    files.iter().for_each(|(_, value)| named(value, &mut found));
+    let found: BTreeSet<String> = found.into_iter().map(str::to_owned).collect();
+    let missing: Vec<_> =
+        rules.iter().filter(|rule| !found.contains(*rule) && !excused.contains(*rule)).collect();
+    assert!(missing.is_empty(), "neither a vector nor a reason in VALIDATION.md: {missing:?}");
+    let needless: Vec<_> =
+        excused.iter().filter(|rule| found.contains(*rule) || !rules.contains(*rule)).collect();
+    assert!(needless.is_empty(), "excused in VALIDATION.md and not in need of it: {needless:?}");
+}
+
 #[test]
 fn bad_vectors_name_rules_that_are_written_down() {
-    fn named<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
-        match value {
-            Value::Object(fields) => {
-                found.extend(fields.get("rule").and_then(Value::as_str));
-                fields.values().for_each(|value| named(value, found));
-            }
-            Value::Array(values) => values.iter().for_each(|value| named(value, found)),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-        }
-    }
     let validation = fs::read_to_string(folder().join("VALIDATION.md")).unwrap();
     let files = all();
     let mut rules = Vec::new();
@@ -217,9 +249,9 @@ fn bounds() -> BTreeMap<&'static str, u64> {
                 IN_FLIGHT_PER_PEER_MAX IN_FLIGHT_BYTES_PER_PEER_MAX
                 CUSTODIANS_MAX CUSTODIANS_EVER_MAX CUSTODY_ROWS_PER_MEMBER_MAX CUSTODY_ROWS_MAX
                 SLOWEST_LINK_BYTES_PER_SECOND WITNESSES;
-            count: CUSTODY_BURST CUSTODY_BYTES_PER_MEMBER_MAX CUSTODY_BYTES_MAX INTAKE_BYTES_MAX INTAKE_BYTES_PER_MINUTE
+            count: INBOX_BURST CUSTODY_BURST CUSTODY_BYTES_PER_MEMBER_MAX CUSTODY_BYTES_MAX INTAKE_BYTES_MAX INTAKE_BYTES_PER_MINUTE
                 INTEGER_MAX CHAIN_LENGTH_MAX WIRE_VERSION PUSH_BURST;
-            time: CUSTODY_AFTER_URGENT CUSTODY_AFTER CUSTODIAN_SILENT CUSTODY_INTERVAL CUSTODY_ANSWER_KEPT ANSWER_ECHO_WAIT
+            time: INBOX_INTERVAL CUSTODY_AFTER_URGENT CUSTODY_AFTER CUSTODIAN_SILENT CUSTODY_INTERVAL CUSTODY_ANSWER_KEPT ANSWER_ECHO_WAIT
                 KEY_SET_REVIEW_DEFAULT FRESHNESS RENEWAL_INTERVAL SEALING_KEY_VALIDITY
                 SEALING_KEY_LEAD SEALING_SEED_GRACE INTRODUCTION_FRAME_TIMEOUT INTRODUCTION_TIMEOUT
                 REFUSAL_LINGER PUSH_INTERVAL REPAIR_INTERVAL EXPIRY_DEFAULT EXPIRY_MAX EXPIRY_GRACE

@@ -24,7 +24,8 @@ use super::{
 pub(super) fn vectors() -> Value {
     let cast = Cast::new();
     let documents = documents(&cast);
-    let shown: Vec<Value> = STATES.iter().map(|(name, held)| state(&cast, &documents, name, held)).collect();
+    let shown: Vec<Value> =
+        STATES.iter().map(|(name, rules, held)| state(&cast, &documents, name, rules, held)).collect();
     json!({
         "about": "Documents by name, and what a node shows that holds some of them and every body, in whatever order \
                   they came, two days after the founding. A root is SHA-256 of `positions`. A bad body is unreadable for the rule that it \
@@ -45,15 +46,23 @@ type Documents = Vec<(&'static str, AnyDocument)>;
 
 const BASE: [&str; 2] = ["charter", "key set"];
 
-const STATES: [(&str, &[&str]); 7] = [
-    ("nothing is published", &[]),
-    ("a record and an entry", &["record 0", "point 0"]),
-    ("a gap hides nothing", &["record 0", "point 0", "point 2"]),
-    ("renewed without a change: the same body", &["record 0", "point 0", "point 1"]),
-    ("a fork at sequence 1, by two headers there", &["record 0", "point 0", "point 1", "point 1 b"]),
-    ("a fork at sequence 1, by a predecessor", &["record 0", "point 0", "point 1 b", "point 2"]),
+/// A state's name, the rules that it shows, and what is held beside the base.
+type State = (&'static str, &'static [&'static str], &'static [&'static str]);
+
+const STATES: [State; 7] = [
+    ("nothing is published", &["EV-05"], &[]),
+    ("a record and an entry", &["EV-05", "HD-13"], &["record 0", "point 0"]),
+    ("a gap hides nothing", &["HD-11"], &["record 0", "point 0", "point 2"]),
+    ("renewed without a change: the same body", &["EV-05"], &["record 0", "point 0", "point 1"]),
+    (
+        "a fork at sequence 1, by two headers there",
+        &["HD-09"],
+        &["record 0", "point 0", "point 1", "point 1 b"],
+    ),
+    ("a fork at sequence 1, by a predecessor", &["HD-09"], &["record 0", "point 0", "point 1 b", "point 2"]),
     (
         "the same fork, whatever proves it; above it nothing counts",
+        &["HD-09", "HD-10", "EV-01"],
         &["record 0", "point 0", "point 1", "point 1 b", "point 2", "point 3"],
     ),
 ];
@@ -89,7 +98,7 @@ fn other_point() -> ReferencePoint {
     ReferencePoint { salt: [0xB6; 16], agency: None, sample: false, on_duty: None, ..reference_point() }
 }
 
-fn state(cast: &Cast, documents: &Documents, name: &str, held: &[&str]) -> Value {
+fn state(cast: &Cast, documents: &Documents, name: &str, rules: &[&str], held: &[&str]) -> Value {
     let held: Vec<&str> = BASE.iter().chain(held).copied().collect();
     let mut evidence = Evidence::new(cast.federation);
     let taken = held.iter().map(|name| documents.iter().find(|(other, _)| other == name).unwrap().1.clone());
@@ -119,6 +128,7 @@ fn state(cast: &Cast, documents: &Documents, name: &str, held: &[&str]) -> Value
         .collect();
     json!({
         "name": name,
+        "rules": rules,
         "held": held,
         "now": now,
         "reference_point": view.as_ref().and_then(|view| view.reference_point.as_ref()).map(|point| json!({

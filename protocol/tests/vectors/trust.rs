@@ -23,9 +23,9 @@ pub(super) fn vectors() -> Value {
     let documents = documents(&cast);
     let states: Vec<Value> = STATES
         .iter()
-        .map(|(name, held)| {
+        .map(|(name, rules, held)| {
             let trust = holding(&cast, &documents, held);
-            state(name, held, &trust)
+            state(name, rules, held, &trust)
         })
         .collect();
     json!({
@@ -35,25 +35,71 @@ pub(super) fn vectors() -> Value {
         "federation": cast.federation,
         "documents": documents.iter().map(|(name, document)| named(name, document.id(), document.envelope())).collect::<Vec<_>>(),
         "states": states,
+        "refused": [refused(&cast, &documents)],
     })
 }
 
 type Documents = Vec<(&'static str, AnyDocument)>;
 
-const STATES: [(&str, &[&str]); 8] = [
-    ("a founding", &["version 1"]),
-    ("a founding with a key set", &["version 1", "KE 0"]),
-    ("an admission", &["version 1", "version 2", "KE 0"]),
+/// A state's name, the rules that it shows, and what is held.
+type State = (&'static str, &'static [&'static str], &'static [&'static str]);
+
+const STATES: [State; 12] = [
+    ("a founding", &[], &["version 1"]),
+    ("a founding with a key set", &[], &["version 1", "KE 0"]),
+    ("an admission", &[], &["version 1", "version 2", "KE 0"]),
     (
         "two tips: KE is suspended by one, JO admitted and FR's root replaced by the other",
-        &["version 1", "version 2", "version 3 a", "version 3 b", "KE 0"],
+        &["CH-20", "CH-21"],
+        &["version 1", "version 2", "version 3 a", "version 3 b", "KE 0", "FR 0"],
     ),
-    ("a merge ends it", &["version 1", "version 2", "version 3 a", "version 3 b", "version 4", "KE 0"]),
-    ("node 0 retired, node 1 in its place", &["version 1", "KE 0", "KE 1 a"]),
-    ("two key-set tips: only what both list alike is valid", &["version 1", "KE 0", "KE 1 a", "KE 1 b"]),
+    (
+        "a merge ends it: FR's first key set counts no more",
+        &["KS-14"],
+        &["version 1", "version 2", "version 3 a", "version 3 b", "version 4", "KE 0", "FR 0"],
+    ),
+    ("node 0 retired, node 1 in its place", &[], &["version 1", "KE 0", "KE 1 a"]),
+    (
+        "two key-set tips: only what both list alike is valid",
+        &["KS-12"],
+        &["version 1", "KE 0", "KE 1 a", "KE 1 b"],
+    ),
     (
         "a key set that names both ends it; node 2 is left out",
+        &["KS-13"],
         &["version 1", "KE 0", "KE 1 a", "KE 1 b", "KE 2"],
+    ),
+    (
+        "eight key sets of which none names another: not broken, and node 0 is in all of them",
+        &["KS-12"],
+        &["version 1", "KE 0", "KE x0", "KE x1", "KE x2", "KE x3", "KE x4", "KE x5", "KE x6", "KE x7"],
+    ),
+    (
+        "nine of them: the generation is broken and none of its keys valid",
+        &["KS-11"],
+        &[
+            "version 1",
+            "KE 0",
+            "KE x0",
+            "KE x1",
+            "KE x2",
+            "KE x3",
+            "KE x4",
+            "KE x5",
+            "KE x6",
+            "KE x7",
+            "KE x8",
+        ],
+    ),
+    (
+        "broken by a key set that names another and not all that the other names",
+        &["KS-11"],
+        &["version 1", "KE 0", "KE 1 a", "KE forgetful"],
+    ),
+    (
+        "broken by a key set with no higher epoch than one that it names",
+        &["KS-11"],
+        &["version 1", "KE 0", "KE 1 a", "KE level"],
     ),
 ];
 
@@ -97,7 +143,18 @@ fn documents(cast: &Cast) -> Documents {
     });
     let charter = |document: &Arc<Verified<Charter>>| AnyDocument::Charter(Arc::clone(document));
     let key_set = |document: &Arc<Verified<KeySet>>| AnyDocument::KeySet(Arc::clone(document));
-    vec![
+    // Side by side: each names the first alone.
+    let beside = (0..9).map(|number| {
+        let next = cast.next_key_set(&[&zero], |set| set.issued = at(90_000 + number));
+        (BESIDE[number as usize], key_set(&next))
+    });
+    // Two names, as its epoch asks for, and neither of them is the first key set's.
+    let forgetful = cast.next_key_set(&[&one_a], |set| {
+        set.ancestors = vec![one_a.id().into(), KeySetId::from_bytes([7; 32])];
+        set.ancestors.sort_unstable();
+    });
+    let level = cast.next_key_set(&[&zero, &one_a], |set| set.epoch = one_a.payload().epoch);
+    let mut documents = vec![
         ("version 1", charter(&first)),
         ("version 2", charter(&second)),
         ("version 3 a", charter(&third_a)),
@@ -107,8 +164,37 @@ fn documents(cast: &Cast) -> Documents {
         ("KE 1 a", key_set(&one_a)),
         ("KE 1 b", key_set(&one_b)),
         ("KE 2", key_set(&two)),
-    ]
+        ("KE forgetful", key_set(&forgetful)),
+        ("KE level", key_set(&level)),
+        ("FR 0", key_set(&cast.verified(&cast.key_set("FR", &first), &[&root("FR")]))),
+    ];
+    documents.extend(beside);
+    documents
 }
+
+/// A version that names two parents of which one descends from the other.
+fn refused(cast: &Cast, documents: &Documents) -> Value {
+    let held = ["version 1", "version 2"];
+    let mut trust = holding(cast, documents, &held);
+    let parents = held.map(|name| match &documents.iter().find(|(other, _)| *other == name).unwrap().1 {
+        AnyDocument::Charter(charter) => Arc::clone(charter),
+        _ => panic!("{name} is no charter version"),
+    });
+    let [br, fr, lo] = ["BR", "FR", "X-LO"].map(root);
+    let version = cast.successor(&[&parents[0], &parents[1]], &[&br, &fr, &lo], |charter| {
+        charter.members.push(listing("X-LO"));
+    });
+    let name = "a version that names version 2 and, beside it, version 1";
+    let error = trust.accept_charter(Arc::clone(&version)).unwrap_err();
+    assert_eq!(error.rule(), "CH-13");
+    json!({
+        "rule": "CH-13",
+        "held": held,
+        "document": named(name, version.id(), version.envelope()),
+    })
+}
+
+const BESIDE: [&str; 9] = ["KE x0", "KE x1", "KE x2", "KE x3", "KE x4", "KE x5", "KE x6", "KE x7", "KE x8"];
 
 fn entry_of<'a>(
     charter: &'a mut Charter,
@@ -130,7 +216,7 @@ fn holding(cast: &Cast, documents: &Documents, held: &[&str]) -> Trust {
     trust
 }
 
-fn state(name: &str, held: &[&str], trust: &Trust) -> Value {
+fn state(name: &str, rules: &[&str], held: &[&str], trust: &Trust) -> Value {
     let view = trust.membership();
     let members: Vec<Value> = view
         .members()
@@ -146,7 +232,9 @@ fn state(name: &str, held: &[&str], trust: &Trust) -> Value {
         .collect();
     json!({
         "name": name,
+        "rules": rules,
         "held": held,
+        "broken": trust.broken_generations().map(|(code, ..)| code.as_str().to_owned()).collect::<Vec<_>>(),
         "version": view.version(),
         "tips": view.tips(),
         "base": view.base(),

@@ -1,8 +1,7 @@
 //! Frames of the introduction, push, repair and relay, files, padding buckets, message bodies, parcels.
 
-use ed25519_dalek::SigningKey;
 use refpoint_protocol::{
-    crypto::{OpenedSeed, SealingSeed, bucket},
+    crypto::bucket,
     directory::header::{ChainKind, NodeRecordHeader},
     document::{check_canonical, decode, encode},
     evidence::{
@@ -15,17 +14,11 @@ use refpoint_protocol::{
     ids::{DocumentId, Generation, HeaderId, Incarnation, MessageId, Sequence},
     introduction::FrameReader,
     membership::request::JoiningRequest,
-    message::{
-        body::{Attachment, Body, Form, Statement, Tlp, Word},
-        draft::Draft,
-        header::Precedence,
-    },
+    message::body::{Attachment, Body, Form, Statement, Tlp, Word},
     redact::Redacted,
     relay::{
         frame::{Lacking, Offer, OfferIds, RelayFrame},
-        parcel::Parcel,
         receipt::{Receipt, ReceiptWord, RefusalReason},
-        sealing::{Sealable, compose, label, open, seal},
     },
 };
 use serde::Serialize;
@@ -36,7 +29,7 @@ use sha2::{Digest, Sha256};
 use super::{
     bytes_of,
     cast::{Cast, at, chain, hash, header, listing, member, node, node_record, public, root},
-    hexadecimal, introductions, item,
+    hexadecimal, introductions, item, parcels,
 };
 
 /// Everything that travels, by its protocol.
@@ -54,6 +47,7 @@ pub(super) fn vectors() -> Value {
         ),
         ("a renewal", Pushed { document: record.clone(), body: None }),
     ];
+    let pushed_charter = pushed[0].1.clone();
     let pushed: Vec<Value> = pushed
         .iter()
         .map(|(name, pushed)| {
@@ -77,6 +71,7 @@ pub(super) fn vectors() -> Value {
         "files": [ceremony(&cast)],
         "introductions": introductions::vectors(&cast),
         "bad_introduction_bytes": bad_introduction_bytes(),
+        "bad_introduction_frames": introductions::bad_frames(&cast),
         "charter_slice": item("the joined data of `versions`", "charter-slice", &vec![cast.founding.envelope().as_ref()]),
         "pushed": pushed,
         "repair_requests": requests(set.id(), &envelopes, &body),
@@ -93,7 +88,8 @@ pub(super) fn vectors() -> Value {
         }),
         "message_bodies": bodies().iter().map(|(name, body)| item(name, "message-body", body)).collect::<Vec<_>>(),
         "bad_message_bodies": bad_bodies(),
-        "bad_parcels": bad_parcels(&cast),
+        "bad_parcels": parcels::vectors(&cast),
+        "bad_pushed": bad_pushed(&pushed_charter),
     })
 }
 
@@ -125,12 +121,6 @@ struct Ceremony {
     requests: Vec<refpoint_protocol::document::Envelope>,
 }
 
-#[derive(Serialize)]
-struct SealedContent {
-    header: ByteBuf,
-    key: ByteBuf,
-}
-
 fn ceremony(cast: &Cast) -> Value {
     let request = |code: &&str| {
         let listed = listing(code);
@@ -154,6 +144,21 @@ fn ceremony(cast: &Cast) -> Value {
     value["label"] = json!("FEDERATION");
     value["checksum"] = json!(hexadecimal(&digest[..6]));
     value
+}
+
+fn bad_pushed(good: &Pushed) -> Vec<Value> {
+    let with = |name: &str, change: &dyn Fn(&mut Pushed)| {
+        let mut pushed = good.clone();
+        change(&mut pushed);
+        let bytes = encode(&pushed).unwrap();
+        let refused = Pushed::from_bytes(&bytes).map_err(|error| error.to_string());
+        assert!(refused.is_err_and(|error| error.starts_with("PU-01")), "{name}");
+        json!({ "name": name, "rule": "PU-01", "bytes": hexadecimal(&bytes) })
+    };
+    vec![
+        with("a kind's name of 33 bytes", &|pushed| pushed.document.kind = "k".repeat(33)),
+        with("a body of 16,385 bytes", &|pushed| pushed.body = Some(ByteBuf::from(vec![0; 16_385]))),
+    ]
 }
 
 fn bad_introduction_bytes() -> Vec<Value> {
@@ -271,7 +276,7 @@ fn offer(ids: &[MessageId]) -> Offer {
 }
 
 fn relay(cast: &Cast, ids: &[MessageId]) -> Vec<Value> {
-    let (content, seed) = content(cast);
+    let (content, seed) = parcels::content(cast);
     let receipt = Receipt {
         message: content.id(),
         member: member("KE"),
@@ -286,7 +291,7 @@ fn relay(cast: &Cast, ids: &[MessageId]) -> Vec<Value> {
         RelayFrame::Receipt(cast.signed(&receipt, &[&node("BR", 0)]))
     };
     [
-        ("a parcel", RelayFrame::Parcel(Box::new(parcel(&content, &seed)))),
+        ("a parcel", RelayFrame::Parcel(Box::new(parcels::parcel(&content, &seed)))),
         ("a receipt", RelayFrame::Receipt(cast.signed(&receipt, &[&node("KE", 0)]))),
         ("custody of a parcel for KE at BR", custodian(ReceiptWord::Custody, None)),
         (
@@ -303,70 +308,7 @@ fn relay(cast: &Cast, ids: &[MessageId]) -> Vec<Value> {
     .collect()
 }
 
-fn content(cast: &Cast) -> (std::sync::Arc<Sealable>, OpenedSeed) {
-    let draft = Draft {
-        recipients: vec![member("KE")],
-        precedence: Precedence::Immediate,
-        lifetime: None,
-        body: bodies().remove(0).1,
-    };
-    let random: [u8; 56] = [0x11; 56];
-    let composed = compose(&draft, &member("BR"), cast.federation, &node("BR", 0), at(0), &random).unwrap();
-    (composed.content, SealingSeed::from_bytes([1; 32]).expand())
-}
-
-fn parcel(content: &Sealable, seed: &OpenedSeed) -> Parcel {
-    let label = label(content, member("KE"), public(&node("KE", 0)));
-    seal(content, label, &seed.entry(at(0), at(86_400)), &[0x22; 64]).unwrap()
-}
-
-fn bad_parcels(cast: &Cast) -> Value {
-    let (content, seed) = content(cast);
-    let ke: SigningKey = node("KE", 0);
-    let good = parcel(&content, &seed);
-    let refused = |parcel: &Parcel| {
-        let opened = open(parcel, Some(&seed), cast.federation, &member("KE"), &public(&ke));
-        opened.err().map(|error| error.rule())
-    };
-    assert_eq!(refused(&good), None);
-    let with = |rule: &str, name: &str, change: &dyn Fn(&mut Parcel)| {
-        let mut parcel = good.clone();
-        change(&mut parcel);
-        assert_eq!(refused(&parcel), Some(rule), "{name}");
-        // The ciphertext is that of the good parcel unless it is named here.
-        let changed = (parcel.ciphertext != good.ciphertext).then(|| hexadecimal(&parcel.ciphertext));
-        json!({
-            "name": name,
-            "rule": rule,
-            "label": hexadecimal(&encode(&parcel.label).unwrap()),
-            "sealing_key": parcel.sealing_key,
-            "sealed": hexadecimal(&parcel.sealed),
-            "ciphertext": changed,
-        })
-    };
-    let opened =
-        open(&good, Some(&seed), cast.federation, &member("KE"), &public(&ke)).map_err(|error| error.rule());
-    let envelope =
-        encode(opened.map(|opened| opened.header.envelope().as_ref().clone()).as_ref().unwrap()).unwrap();
-    let inside = SealedContent { header: ByteBuf::from(envelope), key: ByteBuf::from([0x11; 32]) };
-    json!({
-        "good": item("the parcel that the others were made from", "parcel", &good),
-        "sealed_content": item("what is sealed in it", "sealed-content", &inside),
-        "sealing_seed": hexadecimal(&[1; 32]),
-        "bad": [
-            with("PA-01", "for another node", &|p| p.label.node = public(&node("KE", 1))),
-            with("PA-01", "for another member", &|p| p.label.member = member("FR")),
-            with("PA-02", "a ciphertext of another length", &|p| p.ciphertext.truncate(100)),
-            with("PA-03", "a sealing key that is not held", &|p| p.sealing_key = node_record().sealing_keys[1].id()),
-            with("PA-03", "another expiry in the label", &|p| p.label.expires = at(1)),
-            with("PA-03", "another message in the label", &|p| p.label.message = MessageId::from_bytes([9; 32])),
-            with("PA-03", "a bit of the sealed part flipped", &|p| p.sealed[1_200] ^= 1),
-            with("PA-07", "a bit of the ciphertext flipped", &|p| p.ciphertext[0] ^= 1),
-        ],
-    })
-}
-
-fn bodies() -> Vec<(&'static str, Body)> {
+pub(super) fn bodies() -> Vec<(&'static str, Body)> {
     let text = |text: &str| Some(Redacted(text.to_owned()));
     let empty = Body {
         tlp: Tlp::Amber,

@@ -154,12 +154,12 @@ impl Gate {
 
     /// Whether headers may be signed, if so many other members are asked ([`crate::membership::Membership::witnesses_asked`]).
     pub(super) fn is_open(&self, now: Timestamp, asked: usize) -> bool {
-        let enough = self.told().count() >= asked.max(1);
+        let enough = || self.told().take(asked.max(1)).count() >= asked.max(1);
         match self.state {
             State::Open => true,
             State::Twin { .. } | State::TwinMet => false,
-            State::First => enough || self.all_connected(),
-            State::Waiting => enough || (now >= self.fewer_suffice_at() && self.all_connected()),
+            State::First => enough() || self.all_connected(),
+            State::Waiting => enough() || (now >= self.fewer_suffice_at() && self.all_connected()),
         }
     }
 

@@ -3,7 +3,9 @@
 use super::{Inbox, confirm, refuse, reseal};
 use crate::{
     ids::{MessageId, NodeKey},
-    limits::{EXPIRY_GRACE, OPENING_BYTES_MAX, OPENING_PER_PEER_MAX, URGENT_RESERVE},
+    limits::{
+        EXPIRY_GRACE, INBOX_BURST, INBOX_INTERVAL, OPENING_BYTES_MAX, OPENING_PER_PEER_MAX, URGENT_RESERVE,
+    },
     relay::{
         exchange::{Job, RelayEffect, RelayFault, Ticket},
         parcel::{Class, Parcel},
@@ -57,7 +59,7 @@ impl Inbox {
             return refuse(turn, from, class, message, RefusalReason::Expired);
         }
         let bytes = parcel.ciphertext.len() + parcel.sealed.len();
-        if !self.has_pool_room(from, class, bytes) {
+        if !self.has_pool_room(from, class, bytes) || !self.is_in_time(turn, from, class) {
             return refuse(turn, from, class, message, RefusalReason::TooFast);
         }
         let ticket = turn.tickets.draw();
@@ -95,6 +97,14 @@ impl Inbox {
     /// Whether a parcel of this peer's is being opened: not here yet, and not lacking either.
     pub(in crate::relay) fn is_opening(&self, from: NodeKey, message: MessageId) -> bool {
         self.opening_from.contains(&(from, message))
+    }
+
+    /// Whether one more parcel is within the handing member's allowance, which it uses up.
+    fn is_in_time(&mut self, turn: &Turn<'_>, from: NodeKey, class: Class) -> bool {
+        let [normal, urgent] = &mut self.rates;
+        let rates = if class == Class::Urgent { urgent } else { normal };
+        let allow = |member| rates.allow(member, INBOX_BURST, INBOX_INTERVAL, turn.now);
+        turn.member_of(&from).is_none_or(allow)
     }
 
     /// Each peer has its share, all together have theirs, and normal parcels leave a reserve to urgent ones.

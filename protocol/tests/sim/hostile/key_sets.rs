@@ -9,7 +9,7 @@ use crate::sim::Sim;
 
 /// Shows an old key set as if it were news, or signs one beside the current.
 pub(super) fn act(sim: &mut Sim, node: usize) {
-    let unit = sim.unit_of(&sim.nodes[node].member);
+    let unit = sim.nodes[node].unit;
     let first = Arc::clone(&sim.founded.units[unit].key_set);
     let peers = sim.network.peers(node, sim.nodes.len());
     sim.counts.add("old-key-set");

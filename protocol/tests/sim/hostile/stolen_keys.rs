@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use refpoint_protocol::{
-    directory::header::ChainKind, evidence::AnyDocument, membership::key_set::NodeState, testing,
+    directory::header::ChainKind, evidence::AnyDocument, membership::key_set::NodeState,
 };
 
 use super::{Villain, forks};
-use crate::sim::{Sim, disk::Disk, event::Event, node::Node, people::Deed};
+use crate::sim::{Sim, event::Event, people::Deed};
 
 /// Plans the first theft, if anybody is hostile.
 pub(super) fn plan(sim: &mut Sim) {
@@ -28,37 +28,12 @@ pub(crate) fn replace(sim: &mut Sim) {
     if sim.calm || !sound || thieves * 10 >= sim.units.len() {
         return;
     }
-    let code = sim.units[unit].code.clone();
-    let signing = sim.founded.node(&code, sim.units[unit].keys);
-    sim.units[unit].keys += 1;
-    let last = Arc::clone(sim.units[unit].key_sets.last().unwrap());
-    let (root, now, old_key) = (sim.founded.root(&code, 0), sim.clock_now(), sim.nodes[old].key);
-    let next = sim.founded.next_key_set(
-        &[&last],
-        |set| {
-            set.issued = now;
-            for entry in set.nodes.iter_mut().filter(|entry| entry.key == old_key) {
-                (entry.state, entry.since) = (NodeState::Compromised, Some(now));
-            }
-            set.nodes.retain(|entry| entry.key == old_key);
-            set.nodes.push(testing::entry(0, &signing));
-        },
-        &root,
-    );
     sim.say(|| format!("the key of {} is stolen", sim.name(old)));
     sim.counts.add("stolen-key");
+    sim.rebuild(old, NodeState::Compromised);
     sim.nodes[old].villain = Some(Villain { thief: true, ..Villain::default() });
     sim.ledger.forget_node(old);
     super::plan(sim, old);
-    let held: Vec<_> = sim.units[unit].key_sets.iter().chain([&next]).cloned().collect();
-    let disk = Disk::new(sim.founding_rows(&held.iter().collect::<Vec<_>>()));
-    let node = sim.nodes.len();
-    sim.nodes.push(Node::new(code, signing, disk));
-    sim.index.insert(sim.nodes[node].key, node);
-    sim.units[unit].nodes = vec![node];
-    sim.units[unit].key_sets.push(next);
-    sim.agenda.plan(sim.now + 1_000, Event::Start { node });
-    sim.plan_person(node);
 }
 
 /// The thief signs headers with the old key, and shows the world that it still knows.
@@ -77,7 +52,7 @@ pub(super) fn act(sim: &mut Sim, node: usize) {
     }
     sim.send_message(node);
     // Its own key set, as others may still know it.
-    let unit = sim.unit_of(&sim.nodes[node].member);
+    let unit = sim.nodes[node].unit;
     let first = AnyDocument::KeySet(Arc::clone(&sim.founded.units[unit].key_set));
     sim.import(node, first);
 }

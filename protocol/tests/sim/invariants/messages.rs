@@ -108,7 +108,7 @@ fn is_alive(sim: &Sim, promised: &Promised) -> bool {
 
 fn is_sound(sim: &Sim, node: usize) -> bool {
     let node = &sim.nodes[node];
-    node.is_up() && node.is_honest() && !sim.units[sim.unit_of(&node.member)].suspended
+    node.is_up() && node.is_honest() && !sim.units[node.unit].suspended
 }
 
 /// The honest nodes of a message's recipients that have not got it.
