@@ -5,6 +5,8 @@ use refpoint::{
     store::Fullness,
 };
 
+use refpoint_protocol::relay::event::SubmitRefusal;
+
 use super::*;
 
 #[tokio::test]
@@ -33,6 +35,26 @@ async fn a_receipt_that_finds_no_room_stops_no_node_and_counts_once_there_is_roo
     br.until_delivered(message).await;
     let message = br.send(&sg, Precedence::Flash, "after").await.unwrap();
     br.until_delivered(message).await;
+    assert!(br.stop().await.is_ok() && sg.stop().await.is_ok());
+}
+
+#[tokio::test]
+async fn what_was_refused_to_the_officer_is_sent_to_nobody() {
+    let federation = Federation::new(73, &CODES, 1);
+    let sg = Running::start(&federation, "SG", &[]).await;
+    let br = Running::start(&federation, "BR", &[&sg]).await;
+    br.until_knows(&sg).await;
+    // Sealed while the disk is still being asked: what is ready first must not go out.
+    br.store.fill_disk(Fullness::Low);
+    for _ in 0..20 {
+        let refused = br.send(&sg, Precedence::Flash, "refused").await.unwrap_err();
+        assert_eq!(refused, CommandRefused::Submit(SubmitRefusal::NoRoom));
+    }
+    br.store.fill_disk(Fullness::Space);
+    let message = br.send(&sg, Precedence::Flash, "after").await.unwrap();
+    br.until_delivered(message).await;
+    let came = sg.until(|machine, _| Some(machine.messages().inbox_page(true, 100).len())).await;
+    assert_eq!(came, 1, "only the last was accepted");
     assert!(br.stop().await.is_ok() && sg.stop().await.is_ok());
 }
 

@@ -49,7 +49,12 @@ impl Turn<'_> {
     }
 
     pub(super) fn send(&mut self, to: NodeKey, class: Class, frame: Outgoing) {
-        self.effects.push(RelayEffect::Send { to, frame, class, after: None });
+        self.send_after(to, class, frame, None);
+    }
+
+    /// Sends a frame whose truth rests on a write, if there is one that may still be refused.
+    pub(super) fn send_after(&mut self, to: NodeKey, class: Class, frame: Outgoing, after: Option<Ticket>) {
+        self.effects.push(RelayEffect::Send { to, frame, class, after });
     }
 
     /// The member that a connected node speaks for.

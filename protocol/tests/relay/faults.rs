@@ -259,7 +259,10 @@ fn a_full_disk_refuses_and_the_message_stays_with_its_sender() {
     world.run(Duration::from_secs(600));
     assert_eq!((world.has("KE", message), world.arrivals("KE", message)), (true, 1));
     world.nodes.get_mut("BR").unwrap().disk_is_full = true;
+    let sent = world.nodes["BR"].parcels_sent;
     assert_eq!(world.submit("BR", &["KE"], Precedence::Flash), None);
+    world.settle();
+    assert_eq!(world.nodes["BR"].parcels_sent, sent, "what was refused to the officer goes to nobody");
     let last = world.nodes["BR"].events.last().unwrap();
     assert!(format!("{last:?}").contains("NoRoom"), "{last:?}");
     assert_eq!(world.relay("BR").outbox().len(), 1, "nothing of it remains");

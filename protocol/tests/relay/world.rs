@@ -71,6 +71,7 @@ pub(super) struct Node {
 enum Arrival {
     Frame { from: &'static str, frame: Outgoing, link: u64 },
     Job(Job),
+    Refused(Ticket),
 }
 
 /// All nodes, the links between them and what is on its way.
@@ -262,7 +263,12 @@ impl World {
     }
 
     fn carry_out(&mut self, name: &'static str, effects: Vec<RelayEffect>) {
+        let mut is_refused = false;
         for effect in effects {
+            // Of a batch that finds no room only the work is done: it began at once.
+            if is_refused && !matches!(effect, RelayEffect::Work(_)) {
+                continue;
+            }
             let node = self.nodes.get_mut(name).unwrap();
             if let Some(left) = &mut node.dies_after {
                 if *left == 0 {
@@ -274,7 +280,11 @@ impl World {
                 RelayEffect::Persist { changes, ticket, .. } => {
                     if let Some(ticket) = ticket.filter(|_| node.disk_is_full) {
                         node.refused.insert(ticket);
-                        return self.input(name, RelayInput::StorageRefused { ticket });
+                        is_refused = true;
+                        let run = node.run;
+                        // The machine hears of it after the work is done.
+                        self.schedule(WORK * 2, name, run, Arrival::Refused(ticket));
+                        continue;
                     }
                     node.persists += 1;
                     for Change { table, key, value } in changes {
@@ -390,6 +400,7 @@ impl World {
 
     fn arrive(&mut self, name: &'static str, arrival: Arrival) {
         match arrival {
+            Arrival::Refused(ticket) => self.input(name, RelayInput::StorageRefused { ticket }),
             Arrival::Job(job) => {
                 let input = self.work(name, job);
                 self.input(name, input);

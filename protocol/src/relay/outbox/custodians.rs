@@ -164,6 +164,7 @@ impl Outbox {
             return false;
         };
         let open = self.entries.get(&message).is_some_and(|it| it.is_open() && it.answer(&node).is_none());
+        let write = self.entries.get(&message).and_then(|it| it.write);
         for custodian in custodians {
             let still =
                 self.progress_of(&message, &node, &custodian).is_some() && self.is_connected(&custodian);
@@ -177,7 +178,7 @@ impl Outbox {
                         target.resealed &= target.custody_key == Some(parcel.sealing_key);
                         target.custody_key = Some(parcel.sealing_key);
                     }
-                    turn.send(custodian, parcel.label.class, Outgoing::Parcel(parcel.clone()));
+                    turn.send_after(custodian, parcel.label.class, Outgoing::Parcel(parcel.clone()), write);
                 }
                 Ok(_) | Err(_) => self.unask(message, node, custodian),
             }

@@ -28,6 +28,8 @@ pub(in crate::relay) struct Entry {
     pub(in crate::relay) targets: BTreeMap<NodeKey, Target>,
     /// The command that it came from, in this run.
     pub(super) command: Option<CommandId>,
+    /// The write that stores it, in this run: parcels rest on it, for who was refused has sent nothing.
+    pub(super) write: Option<Ticket>,
     /// The content, until the first parcels are sealed.
     pub(super) at_hand: Option<Arc<Sealable>>,
     /// When its content is to be dropped because every recipient acknowledged it.
@@ -94,7 +96,7 @@ impl Target {
 
 impl Entry {
     pub(super) fn from_row(row: OutboxRow) -> Self {
-        Self { row, targets: BTreeMap::new(), command: None, at_hand: None, drop_at: None }
+        Self { row, targets: BTreeMap::new(), command: None, write: None, at_hand: None, drop_at: None }
     }
 
     pub(super) fn answer(&self, node: &NodeKey) -> Option<&AnswerRow> {

@@ -122,7 +122,7 @@ impl Outbox {
         if let Some(label) = label {
             self.on_own_statement(turn, label);
         }
-        turn.persist_refusable(changes, Write::Composed(message));
+        entry.write = Some(turn.persist_refusable(changes, Write::Composed(message)));
         if self.at_hand_bytes + content.size() <= CONTENT_AT_HAND_BYTES_MAX {
             self.at_hand_bytes += content.size();
             entry.at_hand = Some(content);

@@ -201,7 +201,7 @@ impl Outbox {
         target.key = Some(parcel.sealing_key);
         let wait = receipt_wait(parcel.ciphertext.len());
         let class = parcel.label.class;
-        turn.send(node, class, Outgoing::Parcel(parcel));
+        turn.send_after(node, class, Outgoing::Parcel(parcel), entry.write);
         entry.set_progress(turn, message, node, Progress::Sent(turn.now.after(wait)));
     }
 
