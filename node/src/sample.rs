@@ -22,7 +22,7 @@ use refpoint_protocol::{
 };
 use sha2::{Digest, Sha256};
 
-pub use folder::{FolderError, RunningMember};
+pub use folder::{FolderError, Placement, RunningMember};
 
 use crate::{
     countries::Country,

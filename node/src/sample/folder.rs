@@ -42,6 +42,17 @@ pub struct RunningMember {
     pub socket: PathBuf,
 }
 
+/// Where a running member's node is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The member.
+    pub member: MemberCode,
+    /// Where its node listens.
+    pub listen: SocketAddr,
+    /// Where the others dial it: the same, unless something stands before it.
+    pub announce: SocketAddr,
+}
+
 /// Why a folder was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
@@ -81,7 +92,7 @@ pub enum FolderError {
 
 impl Sample {
     /// Makes a folder in `directory` for each of these members, in their order, filled with the whole
-    /// federation's evidence. `told` hears of each that is done.
+    /// federation's evidence, on free ports of loopback. `told` hears of each that is done.
     ///
     /// # Errors
     /// [`FolderError`]; a folder with something in it is left alone.
@@ -89,6 +100,28 @@ impl Sample {
         &self,
         directory: &Path,
         running: &[MemberCode],
+        told: impl FnMut(),
+    ) -> Result<Vec<RunningMember>, FolderError> {
+        // All are held until every folder is made, so that no port is given twice.
+        let mut held = Vec::new();
+        let mut placements = Vec::new();
+        for member in running {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(FolderError::Port)?;
+            let listen = listener.local_addr().map_err(FolderError::Port)?;
+            held.push(listener);
+            placements.push(Placement { member: member.clone(), listen, announce: listen });
+        }
+        self.write_folders_at(directory, &placements, told)
+    }
+
+    /// The same with each node at a place that the caller chose.
+    ///
+    /// # Errors
+    /// [`FolderError`]; a folder with something in it is left alone.
+    pub fn write_folders_at(
+        &self,
+        directory: &Path,
+        placements: &[Placement],
         mut told: impl FnMut(),
     ) -> Result<Vec<RunningMember>, FolderError> {
         let io = |path: &Path, source| FolderError::Io { path: path.to_owned(), source };
@@ -97,38 +130,33 @@ impl Sample {
         }
         make_owner_folder(directory).map_err(|error| io(directory, error))?;
         let directory = fs::canonicalize(directory).map_err(|error| io(directory, error))?;
-        // All are held until every folder is made, so that no port is given twice.
-        let mut held = Vec::new();
         let mut made = Vec::new();
-        for member in running.iter().filter_map(|code| self.member(code)) {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(FolderError::Port)?;
-            let listen = listener.local_addr().map_err(FolderError::Port)?;
-            held.push(listener);
+        for place in placements {
+            let Some(member) = self.member(&place.member) else { continue };
             let folder = directory.join(member.country.code.as_str());
             let socket = folder.join("data/refpoint.sock");
             if socket.as_os_str().len() > SOCKET_BYTES_MAX {
                 return Err(FolderError::SocketPath(socket));
             }
             let config = folder.join("refpoint.toml");
-            made.push((
-                member,
-                RunningMember { member: member.country.code.clone(), folder, config, listen, socket },
-            ));
+            let running =
+                RunningMember { member: place.member.clone(), folder, config, listen: place.listen, socket };
+            made.push((member, running, place.announce));
         }
         let hints: Vec<Hint> = made
             .iter()
-            .map(|(member, place)| Hint {
+            .map(|(member, place, announce)| Hint {
                 member: place.member.clone(),
                 node: member.node.key(),
-                addresses: vec![place.listen.to_string()],
+                addresses: vec![announce.to_string()],
             })
             .collect();
         let changes = self.changes(&hints)?;
-        for (member, place) in &made {
-            write_folder(member, place, &changes)?;
+        for (member, place, announce) in &made {
+            write_folder(member, place, *announce, &changes)?;
             told();
         }
-        Ok(made.into_iter().map(|(_, place)| place).collect())
+        Ok(made.into_iter().map(|(_, place, _)| place).collect())
     }
 
     /// What every running member holds from the start: the evidence of all, and where the running ones are.
@@ -169,7 +197,12 @@ impl Sample {
     }
 }
 
-fn write_folder(member: &SampleMember, place: &RunningMember, changes: &[Change]) -> Result<(), FolderError> {
+fn write_folder(
+    member: &SampleMember,
+    place: &RunningMember,
+    announce: SocketAddr,
+    changes: &[Change],
+) -> Result<(), FolderError> {
     let (code, folder) = (&place.member, &place.folder);
     let storage = StorageKey::generate()?;
     write_key(&folder.join(NODE_KEY), code, &member.node, None)?;
@@ -177,7 +210,7 @@ fn write_folder(member: &SampleMember, place: &RunningMember, changes: &[Change]
     let passphrase = passphrase_from(SAMPLE_PASSPHRASE);
     write_key(&folder.join(ROOT_KEY), code, &member.root, Some((&passphrase, WorkFactor::SAMPLE)))?;
     let config = format!(
-        "# A sample member on loopback.\nmember = \"{code}\"\nlisten = \"{0}\"\nannounce = [\"{0}\"]\n\
+        "# A sample member on this machine.\nmember = \"{code}\"\nlisten = \"{}\"\nannounce = [\"{announce}\"]\n\
          allow_private_addresses = true\n",
         place.listen
     );

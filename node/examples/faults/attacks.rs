@@ -1,0 +1,374 @@
+//! Attacks on a running node, each within its bound: the node lives, its memory and processor time stay bounded,
+//! honest messages arrive, and a member that breaks rules is named.
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use ed25519_dalek::SigningKey;
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use refpoint::network::names;
+use refpoint_protocol::{
+    directory::header::{Header, ReferencePointHeader},
+    document::{Envelope, encode, sign},
+    evidence::repair::{Documents, Fetch, RepairRequest},
+    ids::{ContentHash, DocumentId, Sequence},
+    introduction::{Introduction, encode_frame},
+    limits::{FRESHNESS, PARCEL_BYTES_MAX, RELAY_FRAME_BYTES_MAX, REPAIR_BYTES_MAX},
+    relay::parcel::Class,
+};
+use sha2::{Digest as _, Sha256};
+use tokio::task::JoinSet;
+
+use super::{
+    arena::{Arena, Measured},
+    peer::{GOSSIP, call, data, field, varint},
+    replays::Replay,
+    say,
+};
+
+/// One attack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attack {
+    /// Connections that never say a word.
+    HalfOpen,
+    /// Callers whom nobody certified, who know the federation.
+    Strangers,
+    /// A member that asks and never reads.
+    SlowReader,
+    /// Frames past every bound, garbage, frames never finished.
+    BrokenFrames,
+    /// Gossip that is no document, as fast as it goes.
+    GossipFlood,
+    /// Records that are invalid, and such as once broke readers.
+    RecordStorm,
+    /// A chain and a fork at each of its headers, from the highest down.
+    ForksDownAChain,
+}
+
+impl Attack {
+    /// All of them.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::HalfOpen,
+        Self::Strangers,
+        Self::SlowReader,
+        Self::BrokenFrames,
+        Self::GossipFlood,
+        Self::RecordStorm,
+        Self::ForksDownAChain,
+    ];
+
+    /// Its name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::HalfOpen => "half-open connections",
+            Self::Strangers => "uncertified callers",
+            Self::SlowReader => "a member that never reads",
+            Self::BrokenFrames => "broken frames",
+            Self::GossipFlood => "gossip flood",
+            Self::RecordStorm => "invalid and poison records",
+            Self::ForksDownAChain => "forks down a chain",
+        }
+    }
+
+    /// What must be seen of it afterwards: a member that broke rules is named, in `peers` and in the log; its forks
+    /// are shown.
+    pub(crate) async fn look(self, arena: &Arena, before: &BTreeMap<String, u64>) -> anyhow::Result<()> {
+        match self {
+            Self::HalfOpen | Self::Strangers | Self::SlowReader => {}
+            Self::BrokenFrames | Self::GossipFlood | Self::RecordStorm => {
+                say(&format!("  named for {:?}", arena.named(before).await?));
+                let attacker = arena.attacker()?.node.key().short();
+                arena.logged("a peer broke a rule", &attacker).await?;
+            }
+            Self::ForksDownAChain => arena.disputed(1).await?,
+        }
+        Ok(())
+    }
+
+    /// Does it for about so long.
+    pub(crate) async fn run(self, arena: &Arena, time: Duration) -> anyhow::Result<()> {
+        let attack = async {
+            match self {
+                Self::HalfOpen => half_open(arena).await,
+                Self::Strangers => strangers(arena).await,
+                Self::SlowReader => slow_reader(arena).await,
+                Self::BrokenFrames => broken_frames(arena).await,
+                Self::GossipFlood => gossip_flood(arena).await,
+                Self::RecordStorm => record_storm(arena).await,
+                Self::ForksDownAChain => forks_down_a_chain(arena).await,
+            }
+        };
+        // Most go on until they are stopped.
+        tokio::time::timeout(time, attack).await.unwrap_or(Ok(()))
+    }
+}
+
+/// Runs all, prints the table, and says whether every bound was kept.
+pub(crate) async fn all(program: &Path, folder: &Path, time: Duration) -> anyhow::Result<bool> {
+    let mut arena = Arena::open(program, folder).await?;
+    let mut rows = Vec::new();
+    for attack in Attack::ALL {
+        say(&format!("{} ...", attack.name()));
+        let before = arena.faults().await?;
+        let ((), measured) = arena.during(attack.run(&arena, time)).await?;
+        attack.look(&arena, &before).await?;
+        rows.push((attack.name(), measured));
+    }
+    for replay in Replay::ALL {
+        say(&format!("{} ...", replay.name()));
+        let ((), measured) = arena.during(replay.play(&arena)).await?;
+        rows.push((replay.name(), measured));
+    }
+    let alive = arena.fleet.members_mut().iter_mut().all(|member| !member.has_ended().unwrap_or(true));
+    arena.fleet.stop_all().await?;
+    Ok(table(&rows) && alive)
+}
+
+#[expect(clippy::print_stdout, reason = "the table is what this program is for")]
+fn table(rows: &[(&str, Measured)]) -> bool {
+    println!(
+        "{:<28} {:>9} {:>12} {:>8} {:>6}  kept",
+        "attack", "delivered", "slowest ms", "RSS +MB", "cores"
+    );
+    let mut all = true;
+    for (name, Measured { delivered, slowest, grown_megabytes, busy }) in rows {
+        let kept = *grown_megabytes <= GROWTH_MEGABYTES_MAX
+            && *slowest <= SLOWEST_MAX
+            && *busy <= BUSY_MAX
+            && *delivered > 1;
+        all &= kept;
+        println!(
+            "{name:<28} {delivered:>9} {:>12.0} {grown_megabytes:>8.1} {busy:>6.2}  {}",
+            slowest.as_secs_f64() * 1e3,
+            if kept { "yes" } else { "NO" },
+        );
+    }
+    let json: Vec<_> = rows
+        .iter()
+        .map(|(name, it)| {
+            serde_json::json!({
+                "attack": name, "delivered": it.delivered, "slowest_ms": it.slowest.as_millis(),
+                "grown_mb": it.grown_megabytes, "cores": it.busy,
+            })
+        })
+        .collect();
+    println!("{}", serde_json::json!({ "kept": all, "attacks": json }));
+    all
+}
+
+async fn half_open(arena: &Arena) -> anyhow::Result<()> {
+    let address = arena.address()?;
+    let mut held = std::collections::VecDeque::new();
+    loop {
+        if let Ok(Ok(stream)) =
+            tokio::time::timeout(Duration::from_millis(200), tokio::net::TcpStream::connect(address)).await
+        {
+            held.push_back(stream);
+        }
+        if held.len() > HELD_CONNECTIONS {
+            held.pop_front();
+        }
+    }
+}
+
+async fn strangers(arena: &Arena) -> anyhow::Result<()> {
+    let mut callers = JoinSet::new();
+    let (address, listener) = (arena.address()?, arena.victim()?);
+    for caller in 0..16_u8 {
+        let now = arena.now();
+        let claims: Vec<_> = (0..8_u8)
+            .map(|number| {
+                let signing = SigningKey::from_bytes(&[caller.wrapping_mul(8).wrapping_add(number); 32]);
+                let node = refpoint_protocol::ids::NodeKey::from_bytes(signing.verifying_key().to_bytes());
+                (signing, arena.claim(node))
+            })
+            .collect();
+        callers.spawn(async move {
+            for (signing, claim) in claims.iter().cycle() {
+                let Ok(mut caller) = call(address, signing).await else {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                };
+                let (_, hello) = Introduction::dial(claim.clone(), listener, now);
+                let Ok(bytes) = encode_frame(&hello) else { return };
+                if caller.write_all(&bytes).await.is_ok() && caller.flush().await.is_ok() {
+                    // It is told nothing, and closed.
+                    let _end = caller.read(&mut [0; 64]).await;
+                }
+            }
+        });
+    }
+    while callers.join_next().await.is_some() {}
+    Ok(())
+}
+
+async fn slow_reader(arena: &Arena) -> anyhow::Result<()> {
+    let mut peer = arena.enter().await?;
+    let repair = names::repair(arena.sample.federation);
+    let ids: Vec<DocumentId> =
+        arena.sample.members.iter().map(|member| member.key_set.id(Some(arena.sample.federation))).collect();
+    let fetch = RepairRequest::Fetch(Fetch { documents: ids, bodies: Vec::new(), broken: Vec::new() });
+    let fetch = encode(&fetch)?;
+    let request = [varint(fetch.len() as u64), fetch].concat();
+    for stream in (1..).step_by(2) {
+        if !peer.ask(stream, repair.as_ref(), &request).await {
+            break;
+        }
+    }
+    // What it was sent stands in its way for as long as it likes.
+    std::future::pending::<()>().await;
+    Ok(())
+}
+
+async fn broken_frames(arena: &Arena) -> anyhow::Result<()> {
+    let federation = arena.sample.federation;
+    let (repair, urgent) = (names::repair(federation), names::relay(federation, Class::Urgent));
+    let long = |length: usize| varint(length as u64 + 1);
+    let broken: [(&str, Vec<u8>); 7] = [
+        (urgent.as_ref(), b"\x80\x00".to_vec()),
+        (urgent.as_ref(), long(PARCEL_BYTES_MAX)),
+        (urgent.as_ref(), [long(RELAY_FRAME_BYTES_MAX), b"\xA1\x67receipt".to_vec()].concat()),
+        (urgent.as_ref(), [varint(PARCEL_BYTES_MAX as u64), b"\xA1\x66parcel".to_vec()].concat()),
+        (repair.as_ref(), long(REPAIR_BYTES_MAX)),
+        (repair.as_ref(), b"\x01\xF6\x00".to_vec()),
+        (repair.as_ref(), [varint(2_000), vec![0x81; 2_000]].concat()),
+    ];
+    loop {
+        let Ok(mut peer) = arena.enter().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        peer.drain();
+        for (stream, (protocol, bytes)) in (1..).step_by(2).zip(broken.iter().cycle()) {
+            if !peer.say(stream, protocol, bytes).await {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+async fn gossip_flood(arena: &Arena) -> anyhow::Result<()> {
+    let topic = names::evidence_topic(arena.sample.federation).hash().into_string();
+    let joined = field(1, &[vec![8, 1], field(2, topic.as_bytes())].concat());
+    let joined = [varint(joined.len() as u64), joined].concat();
+    let mut number = 0_u64;
+    loop {
+        let Ok(mut peer) = arena.enter().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        peer.drain();
+        peer.say(1, GOSSIP, &joined).await;
+        loop {
+            let mut pieces = Vec::new();
+            for _ in 0..64 {
+                number += 1;
+                let junk = format!("no document {number}");
+                let rpc = field(2, &[field(2, junk.as_bytes()), field(4, topic.as_bytes())].concat());
+                pieces.extend([varint(rpc.len() as u64), rpc].concat());
+            }
+            if !peer.write(&data(1, 0, &pieces)).await {
+                break;
+            }
+            // About ten thousand a second.
+            tokio::time::sleep(Duration::from_millis(6)).await;
+        }
+    }
+}
+
+async fn record_storm(arena: &Arena) -> anyhow::Result<()> {
+    let empty = |kind: &str, payload: Vec<u8>| Envelope {
+        kind: kind.to_owned(),
+        version: 1,
+        payload,
+        signatures: Vec::new(),
+    };
+    let invalid = Documents { envelopes: vec![empty("charter", vec![0xA0]); 4_000], bodies: Vec::new() };
+    let poison = Documents {
+        envelopes: vec![
+            empty("key-set", vec![0x81; 12_000]),
+            empty("node-record", vec![0x9B, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]),
+            empty("reference-point", vec![0x5B, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]),
+            empty("charter", [vec![0xBF], [0x61, 0x61, 0xA0].repeat(4_000)].concat()),
+        ],
+        bodies: vec![serde_bytes::ByteBuf::from(vec![0x81; 16_000])],
+    };
+    let mut requests = Vec::new();
+    for documents in [invalid, poison] {
+        let give = encode(&RepairRequest::Give(documents))?;
+        requests.push([varint(give.len() as u64), give].concat());
+    }
+    give_for_ever(arena, &requests).await
+}
+
+async fn forks_down_a_chain(arena: &Arena) -> anyhow::Result<()> {
+    let attacker = arena.attacker()?;
+    let federation = arena.sample.federation;
+    let (key, now) = (attacker.node.signing_key().clone(), arena.now());
+    let key_set = attacker.key_set.id(Some(federation)).into();
+    let signed = |sequence: u64, predecessor: DocumentId, salt: u8| -> anyhow::Result<Envelope> {
+        let header = Header {
+            member: attacker.country.code.clone(),
+            node: attacker.node.key(),
+            key_set,
+            sequence: Sequence(sequence),
+            predecessor,
+            issued: now,
+            fresh_until: now.after(FRESHNESS),
+            body: ContentHash::from_bytes(Sha256::digest([salt]).into()),
+            length: 100,
+        };
+        Ok(sign(&ReferencePointHeader(header), Some(federation), &[&key])?)
+    };
+    let mut chain = vec![attacker.reference_point.header.clone()];
+    let mut forks = Vec::new();
+    for sequence in 1..=CHAIN {
+        let last = chain.last().map(|header| header.id(Some(federation)));
+        let last = last.unwrap_or(attacker.key_set.id(Some(federation)));
+        chain.push(signed(sequence, last, 0)?);
+        forks.push(signed(sequence, last, 1)?);
+    }
+    forks.reverse();
+    let whole = Documents { envelopes: chain, bodies: Vec::new() };
+    let mut requests = Vec::new();
+    for documents in std::iter::once(whole)
+        .chain(forks.into_iter().map(|fork| Documents { envelopes: vec![fork], bodies: Vec::new() }))
+    {
+        let give = encode(&RepairRequest::Give(documents))?;
+        requests.push([varint(give.len() as u64), give].concat());
+    }
+    give_for_ever(arena, &requests).await
+}
+
+/// Hands documents over by repair, again and again, and comes back whenever it is cut off.
+async fn give_for_ever(arena: &Arena, requests: &[Vec<u8>]) -> anyhow::Result<()> {
+    let repair = names::repair(arena.sample.federation);
+    loop {
+        let Ok(mut peer) = arena.enter().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        peer.drain();
+        for (stream, request) in (1..).step_by(2).zip(requests.iter().cycle()) {
+            if !peer.ask(stream, repair.as_ref(), request).await {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// Headers of the chain that is forked.
+const CHAIN: u64 = 64;
+
+/// Connections that a caller holds open without a word.
+const HELD_CONNECTIONS: usize = 400;
+
+/// What an attacked node may take beyond what it had (THREATS.md).
+const GROWTH_MEGABYTES_MAX: f64 = 64.0;
+
+/// How long an honest flash message may take while the node is attacked (THREATS.md).
+const SLOWEST_MAX: Duration = Duration::from_secs(10);
+
+/// Cores that an attacked node may keep busy (THREATS.md): one for introductions, and the rest of its work.
+const BUSY_MAX: f64 = 1.5;
