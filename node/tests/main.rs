@@ -8,6 +8,7 @@
 )]
 
 mod api;
+mod attacks;
 mod backup;
 mod cli;
 mod demo;
