@@ -87,6 +87,7 @@ fn router<B: Backend>(request_timeout: Duration, backend: Arc<B>, stop: Cancella
         .route("/messages/{id}/statements", post(messages::state::<B>))
         .route("/messages/{id}/attachments/{number}", get(messages::attachment::<B>))
         .route("/documents", get(documents::own::<B>).post(documents::import::<B>))
+        .route("/dial-back", post(dial_back::<B>))
         .route("/snapshot", post(documents::snapshot::<B>))
         .route("/events", get(events::stream::<B>))
         .layer(middleware::from_fn_with_state(shared.clone(), bounded::<B>))
@@ -126,6 +127,10 @@ async fn status<B: Backend>(State(shared): State<Shared<B>>) -> Result<Response,
 
 async fn peers<B: Backend>(State(shared): State<Shared<B>>) -> Result<Response, ApiError> {
     Ok(Json(shared.backend.peers().await?).into_response())
+}
+
+async fn dial_back<B: Backend>(State(shared): State<Shared<B>>) -> Result<Response, ApiError> {
+    Ok(Json(shared.backend.dial_back().await?).into_response())
 }
 
 /// Bounds how many requests run at once and how long each may take to its answer's head; a stream of events

@@ -8,6 +8,7 @@ mod charter;
 mod config;
 mod demo;
 mod directory;
+mod doctor;
 pub mod failure;
 mod folder;
 mod human;
@@ -70,6 +71,7 @@ enum Command {
     Message(message::Command),
     #[command(subcommand)]
     Backup(backup::Command),
+    Doctor(doctor::Arguments),
 }
 
 impl Command {
@@ -88,6 +90,7 @@ impl Command {
             Self::Directory(command) => directory::run(command, output),
             Self::Message(command) => message::run(command, output),
             Self::Backup(command) => backup::run(command, output),
+            Self::Doctor(arguments) => doctor::run(arguments, output),
         }
     }
 }

@@ -20,6 +20,7 @@ use tokio::net::UnixStream;
 use crate::api::{
     backend::IdPrefix,
     views::{
+        dial_back::DialBackReply,
         directory::{
             DirectoryEntryView, DirectoryRow, PublishReply, PublishRequest, PublishedReferencePoint,
             ResumeReply,
@@ -168,6 +169,14 @@ impl Client {
     /// [`ClientError`].
     pub async fn documents_of(&self, member: &MemberCode) -> Result<OwnDocuments, ClientError> {
         self.read(&format!("/v1/documents?member={member}")).await
+    }
+
+    /// Has another member's node dial this one back.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn dial_back(&self) -> Result<DialBackReply, ClientError> {
+        self.write("/v1/dial-back", &()).await
     }
 
     /// Has the node make a copy of all rows for a backup.

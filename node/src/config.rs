@@ -17,7 +17,7 @@ use std::{
 
 use refpoint_protocol::{ids::MemberCode, limits::CONNECTED_NODES_MAX};
 
-pub use address::{AddressError, HostPort};
+pub use address::{AddressError, Host, HostPort};
 use reader::Reader;
 
 use crate::text_file::without_mark;

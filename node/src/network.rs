@@ -10,6 +10,7 @@ pub mod behaviour;
 mod connections;
 mod copies;
 pub mod dial;
+pub mod dial_back;
 pub mod event;
 pub mod framing;
 mod identity;
@@ -41,6 +42,7 @@ use self::{actor::Actor, relay_stream::Lanes};
 pub use self::{
     address::{Address, AddressError},
     dial::{DialLimits, Target},
+    dial_back::DialBackAnswer,
     event::{
         Connected, Direction, Fault, GossipToken, InboundFrame, KeyExchange, NetworkEvent, NetworkEvents,
         RequestFailed, ResponseToken, Room, SendFailure, Ticket, Verdict,
@@ -140,6 +142,7 @@ pub(crate) enum Request {
     Respond(ResponseToken, RepairResponse),
     Aim { targets: Vec<Target>, hints: Vec<Address> },
     Disconnect { node: NodeKey, why: String },
+    DialBack { by: NodeKey, reply: oneshot::Sender<Result<DialBackAnswer, RequestFailed>> },
     Peers(oneshot::Sender<Vec<PeerRow>>),
     Hints(oneshot::Sender<Vec<HintRow>>),
     Summary(oneshot::Sender<Summary>),
@@ -233,6 +236,16 @@ impl Network {
     /// [`Stopped`].
     pub async fn disconnect(&self, node: NodeKey, why: String) -> Result<(), Stopped> {
         self.ask(Request::Disconnect { node, why }).await
+    }
+
+    /// Has a connected node dial the addresses that this one's record announces.
+    ///
+    /// # Errors
+    /// [`Stopped`]; the inner error says why there is no answer.
+    pub async fn dial_back(&self, by: NodeKey) -> Result<Result<DialBackAnswer, RequestFailed>, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::DialBack { by, reply }).await?;
+        answer.await.map_err(|_| Stopped)
     }
 
     /// Every node that is a target or connected, ordered by member and node.

@@ -377,6 +377,32 @@ fn a_running_node_takes_its_next_key_set_and_goes_on() {
 }
 
 #[test]
+fn the_doctor_has_another_node_dial_back_and_names_what_it_saw() {
+    let mut federation = Federation::running();
+    let check = |federation: &Federation, check: &str| {
+        let output = federation.unit(0).run(&["doctor"]);
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let lines = told["checks"].as_array().unwrap().clone();
+        lines.into_iter().find(|line| line["check"] == check).unwrap_or_else(|| panic!("{check}: {told}"))
+    };
+    // Its record has reached the others by then.
+    federation.send(0, "BR,SG", &["--wait", "delivered", "--timeout", "30s"]);
+    let seen = check(&federation, "reached from outside");
+    assert_eq!(seen["verdict"], "OK", "{seen}");
+    assert!(seen["what"].as_str().unwrap().contains("was introduced"), "{seen}");
+    for name in ["key set", "listening", "open files", "announced address"] {
+        let line = check(&federation, name);
+        assert_eq!(line["verdict"], "OK", "{line}");
+    }
+    // The dial back was no connection: the mesh is as it was.
+    federation.until(0, "the same mesh", |status| status["peers"]["connected"] == 2);
+    federation.kill(0);
+    let line = check(&federation, "key set");
+    assert_eq!(line["verdict"], "OK", "{line}");
+    assert_eq!(check(&federation, "storage")["verdict"], "OK");
+}
+
+#[test]
 fn garbage_at_the_door_stops_nobody() {
     use std::io::{Read as _, Write as _};
     let federation = Federation::running();

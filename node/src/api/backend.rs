@@ -6,6 +6,7 @@ use futures::stream::BoxStream;
 use refpoint_protocol::ids::{MemberCode, MessageId, Sequence};
 
 use super::views::{
+    dial_back::DialBackReply,
     directory::{
         DirectoryEntryView, DirectoryRow, PublishReply, PublishRequest, PublishedReferencePoint, ResumeReply,
     },
@@ -57,6 +58,9 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         member: Option<&MemberCode>,
     ) -> impl Future<Output = Result<OwnDocuments, BackendError>> + Send;
+
+    /// Has another member's node dial the announced addresses.
+    fn dial_back(&self) -> impl Future<Output = Result<DialBackReply, BackendError>> + Send;
 
     /// Makes a copy of all rows between two batches, for a backup.
     fn snapshot(&self) -> impl Future<Output = Result<SnapshotReply, BackendError>> + Send;

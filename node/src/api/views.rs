@@ -6,6 +6,7 @@
 //! word (`acknowledged`) are separate fields everywhere.
 
 pub mod bytes;
+pub mod dial_back;
 pub mod directory;
 pub mod document;
 pub mod event;

@@ -92,6 +92,12 @@ impl Failure {
         self.exit
     }
 
+    /// Why, and what to do.
+    #[must_use]
+    pub fn into_why_and_remedy(self) -> (String, String) {
+        (self.why, self.remedy)
+    }
+
     /// Names what was being done, instead of the part's own words.
     #[must_use]
     pub fn during(mut self, what: impl Into<String>) -> Self {

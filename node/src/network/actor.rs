@@ -1,6 +1,8 @@
 //! The task that owns the swarm: it turns requests into libp2p's calls and libp2p's events into ours.
 
+mod dialling_back;
 mod outgoing;
+mod rows;
 mod swarm_events;
 
 use std::{
@@ -26,15 +28,16 @@ use refpoint_protocol::{
     introduction::Presence,
     relay::parcel::Class,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use self::outgoing::Outgoing;
 use super::{
-    Address, Clock, NetworkConfig, PeerConnection, PeerRow, Request, StartError, Summary, TransportKind,
+    Address, Clock, NetworkConfig, Request, StartError, Summary, TransportKind,
     behaviour::{Behaviour, GOSSIP_BYTES_MAX},
     connections::Connections,
     copies::Copies,
     dial::{AttemptId, Dialler},
+    dial_back::{self, DialBackAnswer, DialBacks},
     event::{NetworkEvent, NetworkEvents, RequestFailed, Ticket, Verdict},
     identity::{keypair, node_key, peer_id},
     names,
@@ -66,6 +69,9 @@ pub(super) struct Actor {
     dialler: Dialler,
     attempts: HashMap<ConnectionId, Attempt>,
     requests: HashMap<OutboundRequestId, (NodeKey, Ticket)>,
+    dial_backs: DialBacks,
+    dialled_back: mpsc::Receiver<dial_back::Progress>,
+    asked_back: HashMap<OutboundRequestId, oneshot::Sender<Result<DialBackAnswer, RequestFailed>>>,
     publishing: VecDeque<Vec<u8>>,
     targets: BTreeMap<NodeKey, MemberCode>,
     /// Faults of connected nodes, on the connections that they have now.
@@ -109,7 +115,10 @@ impl Actor {
             admissions: admissions.clone(),
             desk: CheckingDesk::default(),
         };
-        let transport = transport::build(config.transport, config.allow_private, Arc::new(upgrade));
+        let upgrade = Arc::new(upgrade);
+        let transport = transport::build(config.transport, config.allow_private, Arc::clone(&upgrade));
+        let prober = transport::build_prober(config.transport, config.allow_private, upgrade);
+        let (dial_backs, dialled_back) = DialBacks::new(prober);
         let copies = Copies::default();
         let behaviour = Behaviour::new(&config, copies.clone()).map_err(StartError::Setup)?;
         let settings = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
@@ -159,6 +168,9 @@ impl Actor {
             dialler: Dialler::new(me, config.dial, config.reachable),
             attempts: HashMap::new(),
             requests: HashMap::new(),
+            dial_backs,
+            dialled_back,
+            asked_back: HashMap::new(),
             publishing: VecDeque::new(),
             targets: BTreeMap::new(),
             faults: BTreeMap::new(),
@@ -195,6 +207,7 @@ impl Actor {
                 }
                 Some((peer, stream)) = self.urgent.next() => self.on_stream(&peer, Class::Urgent, stream),
                 Some((peer, stream)) = self.normal.next() => self.on_stream(&peer, Class::Normal, stream),
+                Some(progress) = self.dialled_back.recv() => self.on_dialled_back(progress),
                 () = sleep_until(wakeup), if wakeup.is_some() => {}
                 _ = tick.tick() => self.on_tick(),
             }
@@ -269,6 +282,7 @@ impl Actor {
                 self.dialler.aim(&targets, &hints, Instant::now(), draw);
             }
             Request::Disconnect { node, why } => self.disconnect(node, why),
+            Request::DialBack { by, reply } => self.ask_dial_back(by, reply),
             // A requester that went away is nobody's loss.
             Request::Peers(reply) => drop(reply.send(self.rows())),
             Request::Hints(reply) => drop(reply.send(self.dialler.hints(Instant::now()))),
@@ -381,60 +395,6 @@ impl Actor {
                 Excess::Fault
             };
             self.lanes.read(node, class, stream, excess);
-        }
-    }
-
-    fn rows(&self) -> Vec<PeerRow> {
-        let mut nodes = self.targets.clone();
-        nodes.extend(self.connections.iter().map(|(node, peer)| (*node, peer.member.clone())));
-        let now = (self.clock)();
-        let mut rows: Vec<PeerRow> =
-            nodes.into_iter().map(|(node, member)| self.row(node, member, now)).collect();
-        rows.sort_by(|a, b| (&a.member, a.node).cmp(&(&b.member, b.node)));
-        rows
-    }
-
-    fn row(&self, node: NodeKey, member: MemberCode, now: refpoint_protocol::time::Timestamp) -> PeerRow {
-        let subscribed = self.connections.get(node).is_some_and(|peer| peer.subscribed);
-        let connection = self.connections.kept(node).map(|kept| PeerConnection {
-            direction: kept.facts.direction,
-            address: kept.facts.address.clone(),
-            transport: self.transport,
-            group: kept.facts.group,
-            latency: kept.latency,
-            since: kept.facts.local_time,
-            subscribed,
-        });
-        if connection.is_some() {
-            return PeerRow {
-                node,
-                member,
-                connection,
-                last_contact: Some(now),
-                reason: None,
-                next_dial_in: None,
-            };
-        }
-        let (due, reason) = self.dialler.outlook(node);
-        PeerRow {
-            node,
-            member,
-            connection,
-            last_contact: self.connections.last_contact(node),
-            reason: Some(reason.unwrap_or("not dialled yet").to_owned()),
-            next_dial_in: due.map(|due| due.saturating_duration_since(Instant::now())),
-        }
-    }
-
-    fn summarise(&self) -> Summary {
-        Summary {
-            listening: self.swarm.listeners().filter_map(Address::from_multiaddr).collect(),
-            connected: self.connections.len(),
-            connections: self.swarm.network_info().connection_counters().num_established(),
-            dialling: self.dialler.under_way(),
-            admitted: self.admissions.passed(),
-            gossip_received: self.copies.count(),
-            ..self.summary.clone()
         }
     }
 }

@@ -126,7 +126,7 @@ impl FromStr for Address {
 /// Whether an address lies in the public internet (IANA's special-purpose registries, multicast left out):
 /// anything else is dialled only where the operator allows it, so that no published address makes a node
 /// knock on doors inside its own network.
-pub(super) fn is_public(ip: IpAddr) -> bool {
+pub(crate) fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_public_v4(ip),
         IpAddr::V6(ip) => match ip.to_ipv4_mapped() {

@@ -17,8 +17,8 @@ use refpoint_protocol::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    NetworkConfig, copies::Copies, names, one_dial::OneDialPerNode, pending::PendingPerPrefix,
-    repair::RepairCodec,
+    NetworkConfig, copies::Copies, dial_back::DialBackCodec, names, one_dial::OneDialPerNode,
+    pending::PendingPerPrefix, repair::RepairCodec,
 };
 
 /// The swarm's behaviour. The limits come first: what they deny costs the others nothing.
@@ -30,6 +30,7 @@ pub(super) struct Behaviour {
     one_dial: OneDialPerNode,
     pub(super) gossip: gossipsub::Behaviour<Copies>,
     pub(super) repair: request_response::Behaviour<RepairCodec>,
+    pub(super) dial_back: request_response::Behaviour<DialBackCodec>,
     pub(super) relay: libp2p_stream::Behaviour,
     ping: ping::Behaviour,
 }
@@ -59,6 +60,13 @@ impl Behaviour {
                 request_response::Config::default()
                     .with_request_timeout(REPAIR_TIMEOUT)
                     .with_max_concurrent_streams(REPAIR_STREAMS_MAX),
+            ),
+            dial_back: request_response::Behaviour::with_codec(
+                DialBackCodec,
+                [(names::dial_back(config.federation), ProtocolSupport::Full)],
+                request_response::Config::default()
+                    .with_request_timeout(DIAL_BACK_TIMEOUT)
+                    .with_max_concurrent_streams(DIAL_BACK_STREAMS_MAX),
             ),
             relay: libp2p_stream::Behaviour::new(),
             ping: ping::Behaviour::new(ping),
@@ -120,6 +128,12 @@ pub const GOSSIP_BYTES_MAX: usize = Envelope::BYTES_MAX + BODY_BYTES_MAX + 1_024
 
 /// How long a repair request may take: a megabyte at 400 kbit/s and the responder's thought.
 pub const REPAIR_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a request to be dialled back may take: a dial's own time, and the way there and back.
+const DIAL_BACK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Requests to dial back on one connection at once: one a minute is answered.
+const DIAL_BACK_STREAMS_MAX: usize = 2;
 
 /// How often a connection is pinged.
 pub const PING_INTERVAL: Duration = Duration::from_secs(15);

@@ -349,6 +349,12 @@ impl Dialler {
         self.routes.contains_key(&Route::Node(node))
     }
 
+    /// Where a node announces itself; none if it is not looked for.
+    #[must_use]
+    pub fn addresses(&self, node: NodeKey) -> &[Address] {
+        self.routes.get(&Route::Node(node)).map_or(&[], |state| state.addresses.as_slice())
+    }
+
     /// When a node is dialled next, and why the last dial or connection ended.
     #[must_use]
     pub fn outlook(&self, node: NodeKey) -> (Option<Instant>, Option<&str>) {

@@ -12,6 +12,12 @@ pub fn repair(federation: FederationId) -> StreamProtocol {
     owned(format!("/refpoint/{federation}/repair/1"))
 }
 
+/// The request-response protocol by which a node is dialled back: `/refpoint/<federation id>/dial-back/1`.
+#[must_use]
+pub fn dial_back(federation: FederationId) -> StreamProtocol {
+    owned(format!("/refpoint/{federation}/dial-back/1"))
+}
+
 /// The kept streams of the relay, one name a class: `/refpoint/<federation id>/relay/urgent/1` and
 /// `…/relay/normal/1`.
 #[must_use]

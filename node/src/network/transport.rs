@@ -31,6 +31,7 @@ use libp2p::{
     multiaddr::Protocol,
     tcp,
 };
+use refpoint_protocol::ids::NodeKey;
 
 use super::{
     TransportKind,
@@ -92,17 +93,49 @@ pub(super) fn build(
 ) -> Boxed<(PeerId, StreamMuxerBox)> {
     match kind {
         TransportKind::Memory => assemble(MemoryTransport::default(), upgrade),
-        TransportKind::Tcp => {
-            let filtered =
-                || Filtered { inner: tcp::tokio::Transport::new(tcp::Config::default()), allow_private };
-            let named = dns::tokio::Transport::system(filtered()).unwrap_or_else(|error| {
-                tracing::warn!(%error, "no resolver: node addresses that are names cannot be dialled");
-                let nobody = dns::ResolverConfig::default();
-                dns::tokio::Transport::custom(filtered(), nobody, dns::ResolverOpts::default())
-            });
-            assemble(named, upgrade)
-        }
+        TransportKind::Tcp => assemble(named(allow_private), upgrade),
     }
+}
+
+/// Builds what dials as far as the introduction, and drops the line there.
+pub(super) fn build_prober(
+    kind: TransportKind,
+    allow_private: bool,
+    upgrade: Arc<Upgrade>,
+) -> Boxed<NodeKey> {
+    match kind {
+        TransportKind::Memory => assemble_prober(MemoryTransport::default(), upgrade),
+        TransportKind::Tcp => assemble_prober(named(allow_private), upgrade),
+    }
+}
+
+/// TCP behind the filter of private ranges, behind the resolver.
+fn named(allow_private: bool) -> dns::tokio::Transport<Filtered<tcp::tokio::Transport>> {
+    let filtered = || Filtered { inner: tcp::tokio::Transport::new(tcp::Config::default()), allow_private };
+    dns::tokio::Transport::system(filtered()).unwrap_or_else(|error| {
+        tracing::warn!(%error, "no resolver: node addresses that are names cannot be dialled");
+        let nobody = dns::ResolverConfig::default();
+        dns::tokio::Transport::custom(filtered(), nobody, dns::ResolverOpts::default())
+    })
+}
+
+fn assemble_prober<T, C>(base: T, upgrade: Arc<Upgrade>) -> Boxed<NodeKey>
+where
+    T: Transport<Output = C> + Send + Unpin + 'static,
+    T::Error: Error + Send + Sync + Into<LineError>,
+    T::Dial: Send,
+    T::ListenerUpgrade: Send,
+    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let probed = base.and_then(move |io, endpoint| upgrade.probe(io, endpoint).boxed());
+    probed.map_err(|either| either.either(|line| LinkError::Line(line.into()), LinkError::Establish)).boxed()
+}
+
+/// A prober that reaches nobody, for tests.
+#[cfg(test)]
+pub(super) fn nobody() -> Boxed<NodeKey> {
+    let none = libp2p::core::transport::dummy::DummyTransport::<NodeKey>::new();
+    none.boxed()
 }
 
 fn assemble<T, C>(base: T, upgrade: Arc<Upgrade>) -> Boxed<(PeerId, StreamMuxerBox)>

@@ -24,7 +24,7 @@ use libp2p::{
     },
     yamux,
 };
-use multistream_select::{NegotiationError, Version, dialer_select_proto, listener_select_proto};
+use multistream_select::{Negotiated, NegotiationError, Version, dialer_select_proto, listener_select_proto};
 use refpoint_protocol::{
     ids::NodeKey,
     introduction::{
@@ -187,6 +187,39 @@ impl Upgrade {
     where
         C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let (peer, stream, facts) = self.secure(io, &endpoint).await?;
+        self.admissions.enter(peer, &endpoint, facts);
+        let muxer = multiplex(stream, &endpoint).await;
+        if muxer.is_err() {
+            self.admissions.take(peer, &endpoint);
+        }
+        Ok((peer, muxer?))
+    }
+
+    /// Takes a stream of bytes as far as the introduction, and ends it there: who answered.
+    pub(super) async fn probe<C>(
+        self: Arc<Self>,
+        io: C,
+        endpoint: ConnectedPoint,
+    ) -> Result<NodeKey, EstablishError>
+    where
+        C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (_, mut stream, facts) = self.secure(io, &endpoint).await?;
+        // The other side has been introduced; how it takes the end is its matter.
+        let _ended = stream.close().await;
+        Ok(facts.node)
+    }
+
+    /// TLS and the introduction.
+    async fn secure<C>(
+        &self,
+        io: C,
+        endpoint: &ConnectedPoint,
+    ) -> Result<(PeerId, libp2p::tls::TlsStream<Negotiated<C>>, Connected), EstablishError>
+    where
+        C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let (peer, mut stream) = if endpoint.is_dialer() {
             let (_, io) = dialer_select_proto(io, [TLS], Version::V1).await?;
             self.tls.call(io).await?
@@ -202,26 +235,18 @@ impl Upgrade {
         }
         let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
         let admitted = self.introduce(&mut stream, node, direction).await?;
-        self.admissions.enter(
-            peer,
-            &endpoint,
-            Connected {
-                node,
-                member: admitted.member,
-                direction,
-                remote_time: admitted.remote_time,
-                local_time: (self.clock)(),
-                wire: admitted.wire,
-                group,
-                address: Address::from_multiaddr(endpoint.get_remote_address())
-                    .unwrap_or_else(|| Address::memory(0)),
-            },
-        );
-        let muxer = multiplex(stream, &endpoint).await;
-        if muxer.is_err() {
-            self.admissions.take(peer, &endpoint);
-        }
-        Ok((peer, muxer?))
+        let facts = Connected {
+            node,
+            member: admitted.member,
+            direction,
+            remote_time: admitted.remote_time,
+            local_time: (self.clock)(),
+            wire: admitted.wire,
+            group,
+            address: Address::from_multiaddr(endpoint.get_remote_address())
+                .unwrap_or_else(|| Address::memory(0)),
+        };
+        Ok((peer, stream, facts))
     }
 
     /// Introduces both sides to each other, and hands on what was learned whatever came of it.

@@ -3,6 +3,7 @@
 //! It decides nothing; what the machine refuses is put into words here.
 
 mod content;
+mod dial_back;
 mod directory;
 mod events;
 mod messages;
@@ -36,6 +37,7 @@ use crate::{
         backend::{Backend, BackendError, EventSubscription, IdPrefix},
         views::{
             bytes::Base64,
+            dial_back::DialBackReply,
             directory::{
                 DirectoryEntryView, DirectoryRow, PublishReply, PublishRequest, PublishedReferencePoint,
                 ResumeReply,
@@ -266,6 +268,10 @@ impl Backend for NodeBackend {
             envelopes.push(Base64::from(bytes));
         }
         Ok(OwnDocuments { federation, envelopes })
+    }
+
+    async fn dial_back(&self) -> Result<DialBackReply, BackendError> {
+        dial_back::by_others(&self.handle.network, &self.own.member).await
     }
 
     async fn snapshot(&self) -> Result<SnapshotReply, BackendError> {

@@ -13,6 +13,7 @@ use refpoint::{
         backend::{Backend, BackendError, EventSubscription, IdPrefix, Lagged},
         socket::Socket,
         views::{
+            dial_back::DialBackReply,
             directory::{
                 DirectoryEntryView, DirectoryRow, PublishReply, PublishRequest, PublishedReferencePoint,
                 ResumeReply,
@@ -42,6 +43,7 @@ pub(crate) struct State {
     pub(crate) entries: Vec<DirectoryEntryView>,
     pub(crate) messages: Vec<MessageView>,
     pub(crate) published: PublishedReferencePoint,
+    pub(crate) dialled_back: DialBackReply,
     pub(crate) events: Vec<EventView>,
     /// Said by every method while it is set.
     pub(crate) failure: Option<BackendError>,
@@ -77,6 +79,7 @@ impl Fake {
                 sequence: Some(Sequence(3)),
                 reference_point: Some(samples::unit("Cyber Unit")),
             },
+            dialled_back: samples::reached(),
             events: Vec::new(),
             failure: None,
             hangs: false,
@@ -181,6 +184,10 @@ impl Backend for Fake {
             Ok(OwnDocuments { federation, envelopes: Vec::new() })
         })
         .await
+    }
+
+    async fn dial_back(&self) -> Result<DialBackReply, BackendError> {
+        self.guard(|state| Ok(state.dialled_back.clone())).await
     }
 
     async fn snapshot(&self) -> Result<SnapshotReply, BackendError> {

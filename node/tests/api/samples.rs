@@ -1,6 +1,7 @@
 //! Views of a small federation: KE is this node, FR and BR are others.
 
 use refpoint::api::views::{
+    dial_back::{DialBackReply, Outcome, Seen},
     directory::{DirectoryEntryView, DirectoryNodeView, DirectoryRow, Freshness, ReferencePointView},
     instant::Instant,
     message::{AttachmentView, MessageBox, MessageRow, MessageView, PersonWord, RecipientState},
@@ -94,6 +95,12 @@ pub(crate) fn facts() -> StatusFacts {
         newer_documents: 0,
         bugs: 0,
     }
+}
+
+/// France dialled this node's address and was introduced.
+pub(crate) fn reached() -> DialBackReply {
+    let seen = Seen { address: "node.ke.example:4001".into(), outcome: Outcome::Reached };
+    DialBackReply { asked: Some(member("FR")), why: None, seen: vec![seen] }
 }
 
 pub(crate) fn unacknowledged() -> Unacknowledged {
