@@ -17,16 +17,26 @@ pub enum Label {
     JoiningRequest,
     /// A charter with the requests that it was made from: unsigned, partly or fully signed.
     CharterDraft,
-    /// A charter signed by one member.
+    /// A later charter version with those that it builds on, unsigned.
+    CharterProposal,
+    /// A charter signed by one member, or by some.
     SignedCharter,
     /// A complete charter with the hints that a member needs to join.
     Federation,
+    /// Charter versions and key sets, to be imported on anybody's behalf.
+    SignedDocuments,
 }
 
 impl Label {
     /// Every label.
-    pub const ALL: [Self; 4] =
-        [Self::JoiningRequest, Self::CharterDraft, Self::SignedCharter, Self::Federation];
+    pub const ALL: [Self; 6] = [
+        Self::JoiningRequest,
+        Self::CharterDraft,
+        Self::CharterProposal,
+        Self::SignedCharter,
+        Self::Federation,
+        Self::SignedDocuments,
+    ];
 
     /// The text after `BEGIN REFPOINT`.
     #[must_use]
@@ -34,8 +44,10 @@ impl Label {
         match self {
             Self::JoiningRequest => "JOINING REQUEST",
             Self::CharterDraft => "CHARTER DRAFT",
+            Self::CharterProposal => "CHARTER PROPOSAL",
             Self::SignedCharter => "SIGNED CHARTER",
             Self::Federation => "FEDERATION",
+            Self::SignedDocuments => "SIGNED DOCUMENTS",
         }
     }
 
@@ -44,7 +56,11 @@ impl Label {
     pub const fn bytes_max(self) -> usize {
         match self {
             Self::JoiningRequest => REQUEST_BYTES_MAX,
-            Self::CharterDraft | Self::SignedCharter | Self::Federation => CEREMONY_BYTES_MAX,
+            Self::CharterDraft
+            | Self::CharterProposal
+            | Self::SignedCharter
+            | Self::Federation
+            | Self::SignedDocuments => CEREMONY_BYTES_MAX,
         }
     }
 }
@@ -160,13 +176,14 @@ fn checksum(bytes: &[u8]) -> String {
 }
 
 /// Bytes of any ceremony file as text: [`CEREMONY_BYTES_MAX`] in base64 with line ends, and a mail around it.
-pub const FILE_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub const FILE_BYTES_MAX: usize = 12 * 1024 * 1024;
 
 /// Bytes of a joining request: its fields need about 500, eight addresses of 255 characters 2,100.
 pub const REQUEST_BYTES_MAX: usize = 8 * 1024;
 
-/// Bytes of a charter at its bound with its signatures and 256 joining requests of ordinary size.
-pub const CEREMONY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a charter with its requests and all versions before it: one of 196 members has about 45 KiB, so that
+/// there is room for some 170 versions.
+pub const CEREMONY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 const BEGIN: &str = "-----BEGIN REFPOINT ";
 const END: &str = "-----END REFPOINT ";

@@ -5,6 +5,14 @@
 //! is not exactly such a file: other labels, documents out of form, requests that the charter does not follow,
 //! signatures that do not verify or that no listed root made.
 
+mod difference;
+mod documents;
+mod proposal;
+#[cfg(test)]
+mod proposal_tests;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -23,6 +31,11 @@ use refpoint_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    difference::{Difference, differences, status_name},
+    documents::{documents_text, read_documents},
+    proposal::Proposal,
+};
 use crate::armor::{
     ArmorError, CEREMONY_BYTES_MAX, FILE_BYTES_MAX, Label, REQUEST_BYTES_MAX, armor, dearmor,
 };
@@ -112,6 +125,20 @@ pub enum Fault {
     /// A signature by a key that the charter does not list.
     #[error("it is signed by a key that is no listed member's root")]
     Stranger,
+    /// A later version that breaks a rule, or whose versions before it do.
+    #[error("its {document} breaks {reason}")]
+    Rule {
+        /// Which.
+        document: &'static str,
+        /// The rule in VALIDATION.md, and how.
+        reason: String,
+    },
+    /// A later version that carries too few or too many of the versions before it.
+    #[error("it does not carry exactly the charter versions that it builds on")]
+    Versions,
+    /// A key set beside a charter that is not the first one of a member that the charter admits.
+    #[error("the key set of {0} is not its first one under this charter, with the node that it asked for")]
+    KeySet(MemberCode),
     /// Two files of different charters.
     #[error("it is another charter than the first file's: {} instead of {}", got.short(), expected.short())]
     OtherCharter {
@@ -129,7 +156,7 @@ impl Ceremony {
     /// [`Fault`] with the broken rule.
     pub fn draft(charter: &Charter, requests: Vec<Envelope>) -> Result<Self, Fault> {
         let envelope = refpoint_protocol::document::sign(charter, None, &[])?;
-        Self::check(Content { charter: envelope, requests })
+        Self::check(Content::founding(envelope, requests))
     }
 
     /// Reads a file that holds one of the labels.
@@ -149,7 +176,7 @@ impl Ceremony {
     /// [`Fault::Encode`]: an invariant of ours is broken.
     pub fn to_text(&self, label: Label, comment: &[String]) -> Result<String, Fault> {
         let requests = self.requests.values().map(|request| request.envelope().as_ref().clone()).collect();
-        let content = Content { charter: self.envelope.clone(), requests };
+        let content = Content::founding(self.envelope.clone(), requests);
         Ok(armor(label, comment, &encode(&content)?))
     }
 
@@ -177,7 +204,7 @@ impl Ceremony {
     /// [`Fault`] if they are not of this charter or do not verify.
     pub fn with_signatures_of(&self, signed: Envelope) -> Result<Self, Fault> {
         let requests = self.requests.values().map(|request| request.envelope().as_ref().clone()).collect();
-        let copy = Self::check(Content { charter: signed, requests })?;
+        let copy = Self::check(Content::founding(signed, requests))?;
         if copy.id() == self.id() {
             Ok(copy)
         } else {
@@ -229,21 +256,11 @@ impl Ceremony {
     /// Where each member's first node said that it is: hints for the first dial, not evidence.
     #[must_use]
     pub fn hints(&self) -> Vec<Hint> {
-        self.requests
-            .values()
-            .map(|request| {
-                let request = request.payload();
-                Hint {
-                    member: request.member.clone(),
-                    node: request.node,
-                    addresses: request.addresses.clone(),
-                }
-            })
-            .collect()
+        hints_of(&self.requests)
     }
 
     fn check(content: Content) -> Result<Self, Fault> {
-        let Content { charter: envelope, requests: envelopes } = content;
+        let Content { charter: envelope, requests: envelopes, .. } = content;
         envelope.check_bounds()?;
         let refused = |error| Fault::Verify { document: "charter".to_owned(), error };
         let opened = Unverified::<Charter>::open(envelope.clone()).map_err(refused)?;
@@ -305,10 +322,82 @@ pub fn label_of(file: &Path) -> Result<Label, CeremonyError> {
     Ok(read_block(file, &Label::ALL)?.0)
 }
 
+/// A ceremony file of either sort.
+#[derive(Clone, Debug)]
+pub enum AnyCeremony {
+    /// Charter version 1.
+    Founding(Ceremony),
+    /// A later version.
+    Later(Proposal),
+}
+
+impl AnyCeremony {
+    /// Reads a file that holds one of the labels.
+    ///
+    /// # Errors
+    /// [`CeremonyError`]; nothing of a file that is refused is used.
+    pub fn read(file: &Path, wanted: &'static [Label]) -> Result<(Label, Self), CeremonyError> {
+        let content = |fault| CeremonyError::Content { file: file.to_owned(), fault };
+        let (label, bytes) = read_block(file, wanted)?;
+        let parsed: Content = decode(&bytes, CEREMONY_BYTES_MAX).map_err(|error| content(error.into()))?;
+        let read = if parsed.versions.is_empty() {
+            Ceremony::check(parsed).map(Self::Founding)
+        } else {
+            Proposal::check(parsed).map(Self::Later)
+        };
+        Ok((label, read.map_err(content)?))
+    }
+}
+
+impl AnyCeremony {
+    /// Takes over the signatures of another copy.
+    ///
+    /// # Errors
+    /// [`Fault::OtherCharter`]; what [`Proposal::merge`] says.
+    pub fn merge(&mut self, other: Self) -> Result<(), Fault> {
+        match (&mut *self, other) {
+            (Self::Founding(whole), Self::Founding(copy)) => whole.merge(copy),
+            (Self::Later(whole), Self::Later(copy)) => whole.merge(copy),
+            (_, other) => Err(Fault::OtherCharter { expected: self.id(), got: other.id() }),
+        }
+    }
+
+    fn id(&self) -> CharterId {
+        match self {
+            Self::Founding(ceremony) => ceremony.id(),
+            Self::Later(proposal) => proposal.id(),
+        }
+    }
+}
+
+/// What a ceremony file holds; the last three in later versions alone.
 #[derive(Serialize, Deserialize)]
 struct Content {
     charter: Envelope,
     requests: Vec<Envelope>,
+    /// Every version that the charter builds on, ancestors first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    versions: Vec<Envelope>,
+    /// The first key sets of the members that it admits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    key_sets: Vec<Envelope>,
+    /// Where members' nodes were when it was proposed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<Hint>,
+}
+
+impl Content {
+    const fn founding(charter: Envelope, requests: Vec<Envelope>) -> Self {
+        Self { charter, requests, versions: Vec::new(), key_sets: Vec::new(), hints: Vec::new() }
+    }
+}
+
+fn hints_of(requests: &BTreeMap<MemberCode, Verified<JoiningRequest>>) -> Vec<Hint> {
+    let hint = |request: &Verified<JoiningRequest>| {
+        let request = request.payload();
+        Hint { member: request.member.clone(), node: request.node, addresses: request.addresses.clone() }
+    };
+    requests.values().map(hint).collect()
 }
 
 fn read_block(file: &Path, wanted: &'static [Label]) -> Result<(Label, Vec<u8>), CeremonyError> {
@@ -370,124 +459,4 @@ fn signers(opened: Unverified<Charter>, charter: &Charter) -> Result<BTreeSet<Me
         .iter()
         .map(|key| member(key).map(|entry| entry.code.clone()).ok_or(Fault::Stranger))
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-    use refpoint_protocol::{
-        document::{Signature, sign},
-        ids::{ContentHash, Incarnation},
-        membership::charter::{MemberKind, MemberStatus, WorkingGroup},
-        time::Timestamp,
-    };
-
-    use super::*;
-    use crate::keyfile::{NodeSecret, RootSecret};
-
-    /// A founding of three, signed by all, and its bytes.
-    fn founded() -> (Ceremony, Vec<u8>) {
-        let secrets = [1, 2, 3].map(|byte| RootSecret::from_seed(&[byte; 32]));
-        let codes = ["BR", "FR", "SG"].map(|code| code.parse::<MemberCode>().unwrap());
-        let mut requests = Vec::new();
-        let mut members = Vec::new();
-        for (code, root) in codes.iter().zip(&secrets) {
-            let node = NodeSecret::from_seed(&[root.key().as_bytes()[0]; 32]);
-            let next = ContentHash::from_bytes(*root.key().as_bytes());
-            let (kind, group, alg) = (MemberKind::of(code), WorkingGroup::Eurasia, Signature::ED25519);
-            let request = JoiningRequest {
-                member: code.clone(),
-                kind,
-                group,
-                alg,
-                root: root.key(),
-                next,
-                node: node.key(),
-                addresses: vec!["node.example:4001".to_owned()],
-                created: Timestamp::from_millis(1_800_000_000_000),
-            };
-            requests.push(sign(&request, None, &[root.signing_key(), node.signing_key()]).unwrap());
-            members.push(MemberEntry {
-                code: code.clone(),
-                kind,
-                incarnation: Incarnation(0),
-                alg,
-                root: root.key(),
-                next,
-                status: MemberStatus::Active,
-                group,
-            });
-        }
-        let charter = Charter {
-            version: CharterVersion(1),
-            nonce: Some(ContentHash::from_bytes([9; 32])),
-            parents: Vec::new(),
-            threshold: 2,
-            stewards: codes.to_vec(),
-            members,
-        };
-        let draft = Ceremony::draft(&charter, requests.clone()).unwrap();
-        let roots: Vec<_> = secrets.iter().map(RootSecret::signing_key).collect();
-        let whole = draft.with_signatures_of(sign(&charter, None, &roots).unwrap()).unwrap();
-        let bytes = encode(&Content { charter: whole.envelope.clone(), requests }).unwrap();
-        (whole, bytes)
-    }
-
-    fn parse(bytes: &[u8]) -> Result<Ceremony, Fault> {
-        Ceremony::check(decode(bytes, CEREMONY_BYTES_MAX)?)
-    }
-
-    #[test]
-    fn no_flipped_byte_says_anything_else() {
-        let (whole, bytes) = founded();
-        assert_eq!(parse(&bytes).unwrap().signed().len(), 3);
-        for index in 0..bytes.len() {
-            let mut flipped = bytes.clone();
-            flipped[index] ^= 1;
-            // A signature of another algorithm is carried along and does not count; everything else is refused.
-            if let Ok(accepted) = parse(&flipped) {
-                assert_eq!(accepted.id(), whole.id(), "byte {index}");
-                assert!(accepted.signed().len() < 3, "byte {index}");
-            }
-        }
-    }
-
-    #[test]
-    fn signatures_are_gathered_from_copies_in_any_order() {
-        let (whole, _) = founded();
-        let alone = |index: usize| {
-            let mut envelope = whole.envelope.clone();
-            envelope.signatures = vec![envelope.signatures[index].clone()];
-            whole.with_signatures_of(envelope).unwrap()
-        };
-        let gathered = |order: [usize; 4]| {
-            let mut copies = order.into_iter().map(alone);
-            let mut first = copies.next().unwrap();
-            copies.for_each(|copy| first.merge(copy).unwrap());
-            first.to_text(Label::Federation, &[]).unwrap()
-        };
-        assert_eq!(gathered([0, 1, 2, 0]), gathered([2, 2, 1, 0]));
-    }
-
-    #[test]
-    fn a_charter_follows_its_requests_and_its_signers_are_listed() {
-        let (whole, _) = founded();
-        let requests: Vec<Envelope> =
-            whole.requests.values().map(|it| it.envelope().as_ref().clone()).collect();
-        let check = |charter: Envelope, requests: Vec<Envelope>| {
-            Ceremony::check(Content { charter, requests }).map(|accepted| accepted.id())
-        };
-        let code = |text: &str| text.parse::<MemberCode>().unwrap();
-        let envelope = || whole.envelope.clone();
-        assert_eq!(check(envelope(), requests[1..].to_vec()), Err(Fault::Unmatched(code("BR"))));
-        let doubled = [&requests[..], &requests[..1]].concat();
-        assert_eq!(check(envelope(), doubled), Err(Fault::Twice(code("BR"))));
-        let mut other = whole.charter.clone();
-        other.members[1].next = ContentHash::from_bytes([7; 32]);
-        let unsigned = sign(&other, None, &[]).unwrap();
-        assert_eq!(check(unsigned, requests.clone()), Err(Fault::Differs(code("FR"))));
-        let stranger = RootSecret::from_seed(&[8; 32]);
-        let signed = sign(&whole.charter, None, &[stranger.signing_key()]).unwrap();
-        assert_eq!(check(signed, requests), Err(Fault::Stranger));
-    }
 }

@@ -20,6 +20,7 @@ mod node;
 pub mod output;
 mod owner;
 mod peers;
+mod qr;
 mod run;
 mod safe_text;
 mod sample;

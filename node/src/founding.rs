@@ -4,13 +4,11 @@
 //! nothing by itself and talks to nobody: commands bring the root key, and the store or the running node takes
 //! the changes.
 
-use std::collections::BTreeSet;
+mod succession;
 
 use refpoint_protocol::{
-    directory::header::ChainKind,
     document::{
-        DecodeError, EncodeError, Envelope, EnvelopeError, Payload as _, Signature, VerifyError, decode,
-        encode, sign,
+        DecodeError, EncodeError, Envelope, EnvelopeError, Signature, VerifyError, decode, encode, sign,
     },
     evidence::{AnyDocument, Evidence, Rejection, verify_any},
     ids::{CharterId, DocumentId, Epoch, FederationId, Generation, KeySetId, MemberCode, NodeKey},
@@ -23,8 +21,9 @@ use refpoint_protocol::{
     time::Timestamp,
 };
 
+pub use self::succession::{Ending, Revealed, Succession, next_key_set, rotated_key_set};
 use crate::{
-    ceremony::{Ceremony, Hint},
+    ceremony::Hint,
     keyfile::RootSecret,
     store::{Keys, Store, StoreError},
 };
@@ -65,6 +64,17 @@ pub enum EvidenceError {
     /// The member is not in the charter, or has no valid root now.
     #[error("the charter lists no valid root key of {0}")]
     NoRoot(MemberCode),
+    /// No key of the member is valid, and no key set changes that.
+    #[error("the key sets of {0} contradict each other beyond repair")]
+    Broken(MemberCode),
+    /// Several key sets are the newest, and none was named to build on.
+    #[error("several key sets of {member} are the newest: {}", tips.iter().map(|tip| tip.short()).collect::<Vec<_>>().join(", "))]
+    Disputed {
+        /// The member.
+        member: MemberCode,
+        /// They.
+        tips: Vec<KeySetId>,
+    },
     /// The next key set would break a rule.
     #[error("the key set would break a rule: {0}")]
     KeySet(String),
@@ -86,6 +96,7 @@ pub fn first_key_set(entry: &MemberEntry, charter: CharterId, node: NodeKey, iss
         issued,
         review: issued.after(KEY_SET_REVIEW_DEFAULT),
         nodes: vec![new_node(node, 0)],
+        rotation: None,
     }
 }
 
@@ -120,18 +131,38 @@ pub fn sign_key_set(
     sign(set, Some(federation), &[root.signing_key()])
 }
 
-/// All that joining stores: the charter, the first key set, the federation's id and the hints, in one batch.
+/// What a member joins with, verified.
+#[derive(Clone, Debug)]
+pub struct Joining {
+    /// The federation.
+    pub federation: FederationId,
+    /// Every charter version, ancestors first.
+    pub charters: Vec<Envelope>,
+    /// First key sets: the own one among them.
+    pub key_sets: Vec<Envelope>,
+    /// Where nodes said that they are.
+    pub hints: Vec<Hint>,
+}
+
+/// All that joining stores: the charter versions, the first key sets, the federation's id and the hints, in one
+/// batch.
 ///
 /// # Errors
 /// [`EncodeError`]: an invariant of ours is broken.
-pub fn joining_changes(federation: &Ceremony, key_set: &Envelope) -> Result<Vec<Change>, EncodeError> {
-    let id = federation.federation();
-    Ok(vec![
-        Change::put(Table::Charters, *DocumentId::from(id).as_bytes(), encode(federation.envelope())?),
-        key_set_change(id, key_set)?,
+pub fn joining_changes(joining: &Joining) -> Result<Vec<Change>, EncodeError> {
+    let id = joining.federation;
+    let mut changes = vec![
         Change::put(Table::OwnState, FEDERATION_KEY, *id.as_bytes()),
-        Change::put(Table::OwnState, HINTS_KEY, encode(&federation.hints())?),
-    ])
+        Change::put(Table::OwnState, HINTS_KEY, encode(&joining.hints)?),
+    ];
+    for (at, charter) in joining.charters.iter().enumerate() {
+        let document = charter.id((at > 0).then_some(id));
+        changes.push(Change::put(Table::Charters, *document.as_bytes(), encode(charter)?));
+    }
+    for key_set in &joining.key_sets {
+        changes.push(key_set_change(id, key_set)?);
+    }
+    Ok(changes)
 }
 
 /// What storing one key set changes.
@@ -201,83 +232,6 @@ pub fn evidence_of(federation: FederationId, documents: Vec<AnyDocument>) -> Res
     }
 }
 
-/// How the next key set differs from those before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Succession {
-    /// This node's key, listed if it is not yet.
-    pub node: NodeKey,
-    /// A node that is retired now.
-    pub replaced: Option<NodeKey>,
-    /// When the set is issued.
-    pub issued: Timestamp,
-}
-
-/// The member's next key set: names all earlier ones, keeps their nodes, and makes the change.
-///
-/// # Errors
-/// [`EvidenceError`] if there is no valid root, or a rule would be broken.
-pub fn next_key_set(
-    evidence: &Evidence,
-    member: &MemberCode,
-    change: &Succession,
-) -> Result<KeySet, EvidenceError> {
-    let trust = evidence.trust();
-    let tips = evidence.membership().tips().to_vec();
-    let found =
-        tips.iter().find_map(|tip| Some((*tip, trust.charter(tip)?.payload().member(member)?.clone())));
-    let (charter, entry) = found.ok_or_else(|| EvidenceError::NoRoot(member.clone()))?;
-    let of_this_line = |set: &KeySet| set.member == *member && set.incarnation == entry.incarnation;
-    let earlier: Vec<_> = trust.key_sets().filter(|held| of_this_line(held.payload())).collect();
-    let mut ancestors: BTreeSet<KeySetId> =
-        earlier.iter().flat_map(|held| held.payload().ancestors.clone()).collect();
-    let tips: Vec<&KeySet> = earlier
-        .iter()
-        .filter(|held| !ancestors.contains(&held.id().into()))
-        .map(|held| held.payload())
-        .collect();
-    let mut nodes: Vec<NodeEntry> = Vec::new();
-    for node in tips.iter().flat_map(|set| &set.nodes) {
-        if nodes.iter().all(|kept| kept.key != node.key) {
-            nodes.push(node.clone());
-        }
-    }
-    for node in &mut nodes {
-        carry_over(evidence, member, node, change.issued);
-        if Some(node.key) == change.replaced && node.state == NodeState::Active {
-            (node.state, node.since) = (NodeState::Retired, Some(change.issued));
-        }
-    }
-    if nodes.iter().all(|node| node.key != change.node) {
-        let rank = nodes.iter().map(|node| node.rank + 1).max().unwrap_or_default();
-        nodes.push(new_node(change.node, rank));
-    }
-    nodes.sort_by_key(|node| node.key);
-    ancestors.extend(earlier.iter().map(|held| KeySetId::from(held.id())));
-    let set = KeySet {
-        member: member.clone(),
-        charter,
-        incarnation: entry.incarnation,
-        generation: Generation(0),
-        epoch: earlier.iter().filter_map(|held| held.payload().epoch.next()).max().unwrap_or_default(),
-        ancestors: ancestors.into_iter().collect(),
-        issued: change.issued,
-        review: change.issued.after(KEY_SET_REVIEW_DEFAULT),
-        nodes,
-    };
-    set.check_form().map_err(|error| EvidenceError::KeySet(error.to_string()))?;
-    Ok(set)
-}
-
-/// Names the last headers of a node's chains, so that they are shown until the new chains have one.
-fn carry_over(evidence: &Evidence, member: &MemberCode, node: &mut NodeEntry, now: Timestamp) {
-    // A node that does not count now keeps what the key set before named.
-    let Some(listing) = evidence.listing(member, node.key) else { return };
-    let directory = evidence.directory();
-    let last = |kind| directory.header(listing, kind, now).map(|header| header.id);
-    node.node_record = last(ChainKind::NodeRecord);
-    node.reference_point = last(ChainKind::ReferencePoint);
-}
-
 /// The name in [`Table::OwnState`] under which the joined federation's id lies.
 pub const FEDERATION_KEY: &[u8] = b"federation";
 
@@ -288,6 +242,7 @@ pub const HINTS_KEY: &[u8] = b"hints";
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use refpoint_protocol::{
+        directory::header::ChainKind,
         evidence::Bearer,
         testing::{
             self, FOUNDED, Federation,
@@ -309,7 +264,7 @@ mod tests {
         let mut evidence = evidence_of(federation.id, documents.to_vec()).unwrap();
         drop(evidence.accept(Bearer::Local, record.clone()));
         let node = testing::node_key(&ke.nodes[0]);
-        let change = Succession { node, replaced: None, issued: FOUNDED };
+        let change = Succession { node, ended: Vec::new(), issued: FOUNDED };
         let next = next_key_set(&evidence, &ke.code, &change).unwrap();
         assert_eq!(next.nodes[0].node_record, Some(record.id().into()));
     }

@@ -154,7 +154,7 @@ fn requests_that_are_not_whole_are_refused() {
         ("garbage".to_owned(), "BEGIN REFPOINT"),
         (good.chars().take(good.len() / 2).collect(), "cut short"),
         (format!("{good}{good}"), "more than one block"),
-        ("x".repeat(3_000_000), "at most"),
+        ("x".repeat(13_000_000), "at most"),
         (tampered(&good), "does not verify"),
         (good.replace("JOINING REQUEST", "CHARTER DRAFT"), "CHARTER DRAFT"),
         (key, "BEGIN REFPOINT"),
@@ -334,7 +334,7 @@ fn a_missing_configuration_says_what_to_do() {
 
 impl Founding {
     /// Three folders after `init`, with the requests handed over.
-    fn prepared() -> Self {
+    pub(crate) fn prepared() -> Self {
         Self::prepared_at([None; 3])
     }
 
@@ -389,12 +389,20 @@ impl Founding {
         combined["charter"]["fingerprint"].as_str().unwrap().to_owned()
     }
 
-    fn on_desk(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn on_desk(&self, arguments: &[&str]) -> Output {
         run_in(&self.desk, None, arguments)
     }
 }
 
 impl Unit {
+    /// A further unit with a folder of its own, before `init`.
+    pub(crate) fn new(code: &'static str, folder: PathBuf, port: Option<u16>) -> Self {
+        fs::create_dir(&folder).unwrap();
+        let unit = Self { code, folder, port };
+        unit.write_passphrase(&unit.secret());
+        unit
+    }
+
     pub(crate) fn init(&self, more: &[&str]) -> Output {
         let loopback = self.port.map(|port| format!("127.0.0.1:{port}"));
         let named = format!("node.{}.example:4001", self.code.to_lowercase());
@@ -411,7 +419,7 @@ impl Unit {
         self.run(&arguments)
     }
 
-    fn secret(&self) -> String {
+    pub(crate) fn secret(&self) -> String {
         format!("the passphrase of {}", self.code)
     }
 
@@ -473,7 +481,7 @@ pub(crate) fn assert_failed(output: &Output, code: i32, told: &str) {
 }
 
 /// The same block with one bit of its content flipped and the checksum made right again, as a forger would.
-fn tampered(file: &str) -> String {
+pub(crate) fn tampered(file: &str) -> String {
     let (label, mut bytes) = refpoint::armor::dearmor(file).unwrap();
     let middle = bytes.len() * 2 / 3;
     bytes[middle] ^= 1;

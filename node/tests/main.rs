@@ -10,9 +10,11 @@
 mod api;
 mod attacks;
 mod backup;
+mod ceremonies;
 mod cli;
 mod demo;
 mod founding;
+mod keys;
 mod network;
 mod processes;
 mod runtime;

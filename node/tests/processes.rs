@@ -23,7 +23,10 @@ const MARKERS: [&str; 5] = ["ZEBRA-TEXT", "ZEBRA-REFERENCE", "ZEBRA-ROLE", "ZEBR
 /// Three members that founded a federation, ready to run.
 pub(crate) struct Federation {
     pub(crate) founding: Founding,
+    /// Units that came later.
+    more: Vec<Unit>,
     nodes: Vec<Option<Child>>,
+    fingerprint: String,
 }
 
 impl Federation {
@@ -42,20 +45,48 @@ impl Federation {
             fs::write(config, format!("{settings}\nallow_private_addresses = true\n")).unwrap();
         }
         drop(held);
-        Self { founding, nodes: vec![None, None, None] }
+        Self { founding, more: Vec::new(), nodes: vec![None, None, None], fingerprint }
     }
 
     pub(crate) fn running() -> Self {
         let mut federation = Self::founded();
-        (0..3).for_each(|at| federation.start(at));
-        for at in 0..3 {
-            federation.until(at, "a mesh of three", |status| status["peers"]["connected"] == 2);
-        }
+        federation.run_all();
         federation
     }
 
+    pub(crate) fn run_all(&mut self) {
+        (0..3).for_each(|at| self.start(at));
+        for at in 0..3 {
+            self.until(at, "a mesh of three", |status| status["peers"]["connected"] == 2);
+        }
+    }
+
+    /// The federation's fingerprint, as it is read aloud.
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
     pub(crate) fn unit(&self, at: usize) -> &Unit {
-        &self.founding.units[at]
+        self.founding.units.iter().chain(&self.more).nth(at).unwrap()
+    }
+
+    /// A further unit after `init`, not yet a member; gives its place.
+    pub(crate) fn newcomer(&mut self, code: &'static str) -> usize {
+        self.further(code, code)
+    }
+
+    /// A further folder of a member after `init`; gives its place.
+    pub(crate) fn further(&mut self, code: &'static str, name: &str) -> usize {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = self.founding.desk.parent().unwrap().join(name);
+        let unit = Unit::new(code, folder, Some(port));
+        parsed(&unit.init(&[]));
+        let config = unit.folder.join("refpoint.toml");
+        let settings = fs::read_to_string(&config).unwrap();
+        fs::write(config, format!("{settings}\nallow_private_addresses = true\n")).unwrap();
+        self.more.push(unit);
+        self.nodes.push(None);
+        self.nodes.len() - 1
     }
 
     fn log(&self, at: usize) -> PathBuf {

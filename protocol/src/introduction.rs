@@ -25,6 +25,7 @@ use self::{
 use crate::{
     document::{EncodeError, Envelope, EnvelopeError, VerifyError},
     ids::{CharterId, MemberCode, NodeKey},
+    limits::GENERATION_MAX,
     membership::{KeyState, NodeStanding, Trust, TrustError},
     time::Timestamp,
 };
@@ -271,9 +272,17 @@ impl Introduction {
             return Err(IntroductionError::Order { expected: self.expected(), got: "versions" });
         };
         let mut claims = Vec::new();
-        for envelope in std::mem::take(&mut hello.key_sets) {
-            let accepted = self.overlay.take_key_set(envelope)?;
-            claims.extend(accepted.map(|set| set.payload().member.clone()));
+        let mut open = std::mem::take(&mut hello.key_sets);
+        // One that builds on a rotation waits for it, wherever in the list that stands.
+        for _ in 0..=GENERATION_MAX {
+            let mut waiting = Vec::new();
+            for envelope in open {
+                match self.overlay.take_key_set(envelope.clone())? {
+                    Some(set) => claims.push(set.payload().member.clone()),
+                    None => waiting.push(envelope),
+                }
+            }
+            open = waiting;
         }
         let view = self.overlay.trust.membership();
         let claimed = claims.iter().filter_map(|member| view.node_of(member, &self.remote));

@@ -81,6 +81,9 @@ pub const KEY_SET_ANCESTORS_MAX: usize = 384;
 /// Charter tips that a version may name as parents.
 pub const CHARTER_PARENTS_MAX: usize = 16;
 
+/// Rotations of a root key within one incarnation: one in several years; a charter version begins a new incarnation.
+pub const GENERATION_MAX: u64 = 6;
+
 /// Key-set tips kept of one member and generation: nine prove that something is broken, no more are kept.
 pub const KEY_SET_TIPS_MAX: usize = 8;
 

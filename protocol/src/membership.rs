@@ -6,12 +6,13 @@
 pub mod charter;
 mod error;
 pub mod key_set;
+pub mod proposal;
 pub mod request;
 mod trust;
 mod view;
 
 pub use error::TrustError;
-pub use trust::{Acceptance, Trust};
+pub use trust::{Acceptance, Trust, check_key_set};
 pub use view::{
     KeyState, MemberView, Membership, NodeStanding, RejectedSigner, SignerStanding, UnprovenSigner,
 };
@@ -27,6 +28,10 @@ fn require(holds: bool, rule: &'static str, what: impl FnOnce() -> String) -> Re
 mod form_tests;
 #[cfg(test)]
 mod order_tests;
+#[cfg(test)]
+mod proposal_tests;
+#[cfg(test)]
+mod rotation_tests;
 #[cfg(test)]
 mod succession_tests;
 #[cfg(test)]

@@ -166,8 +166,13 @@ impl PushKey {
             AnyDocument::KeySet(document) => {
                 let set = document.payload();
                 let charter = trust.charter(&set.charter);
-                let root = charter.and_then(|charter| charter.payload().member(&set.member));
-                let root = root.map(|entry| *entry.root.as_bytes());
+                let entry = charter.and_then(|charter| charter.payload().member(&set.member));
+                // After a rotation it is the revealed root's: the one before must not silence it.
+                let opening = set.named_opening().and_then(|opening| trust.key_set(&opening));
+                let opening =
+                    set.opening().or_else(|| opening.and_then(|opening| opening.payload().opening()));
+                let root = opening.map(|opening| opening.root).or_else(|| entry.map(|entry| entry.root));
+                let root = root.map(|root| *root.as_bytes());
                 let signed = root.filter(|root| document.signers().contains(root));
                 // What its root did not sign uses up another's allowance: that of whoever did.
                 signed.or_else(|| document.signers().first().copied()).map(Self::Root)

@@ -187,6 +187,7 @@ impl Federation {
             issued: FOUNDED,
             review: FOUNDED.after(KEY_SET_REVIEW_DEFAULT),
             nodes: nodes.iter().enumerate().map(|(rank, node)| entry(rank as u64, node)).collect(),
+            rotation: None,
         };
         set.nodes.sort_unstable_by_key(|entry| entry.key);
         verified(&set, self.id, &[root])

@@ -1,14 +1,23 @@
-//! `refpoint charter new|sign|combine|show`: the founding ceremony, one step on each machine.
+//! `refpoint charter`: the founding, and every later change of who is a member, one step on each machine.
 
 mod combine;
+mod countersign;
+mod gather;
+mod import;
 mod new;
+mod newest;
+mod propose;
+mod publish;
+mod review;
 mod show;
 mod sign;
+mod version;
 
 use std::path::Path;
 
 use clap::Subcommand;
 pub(super) use combine::check_founded;
+pub(super) use import::hand_in;
 use serde_json::{Value, json};
 
 use super::{failure::Failure, init::group_name, output::Output};
@@ -19,22 +28,34 @@ use crate::{
     keyfile::{PUBLIC_FILE, write_new},
 };
 
-/// Found a federation: draft its charter, sign it on each machine, combine the signatures.
+/// Found a federation, and change who is a member: each step is a file, shown in full before it is signed.
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Draft the first charter from joining requests.
     New(new::Arguments),
-    /// Show a draft in full and sign it with this member's root key.
+    /// Propose the next version: admit, suspend, reinstate, withdraw, other stewards, another root key.
+    Propose(propose::Arguments),
+    /// Show how a proposal differs from the version before it, and whose signatures it has and lacks.
+    Review(review::Arguments),
+    /// Show a draft or proposal in full and sign it with this member's root key.
     Sign(sign::Arguments),
-    /// Combine the signed copies into federation.join.
+    /// Combine the signed copies: a founding's into federation.join, a later version's into charter-N.join.
     Combine(combine::Arguments),
-    /// Show a request, a draft, a signed copy or federation.join.
+    /// Hand a complete version to the running node, which passes it on to all.
+    Publish(publish::Arguments),
+    /// Hand signed documents to the running node on anybody's behalf: charter versions, key sets.
+    Import(import::Arguments),
+    /// Show a request, a draft, a proposal, a signed copy or a complete charter.
     Show(show::Arguments),
 }
 
 pub(super) fn run(command: &Command, output: &Output) -> Result<(), Failure> {
     match command {
         Command::New(arguments) => new::run(arguments, output),
+        Command::Propose(arguments) => propose::run(arguments, output),
+        Command::Review(arguments) => review::run(arguments, output),
+        Command::Publish(arguments) => publish::run(arguments, output),
+        Command::Import(arguments) => import::run(arguments, output),
         Command::Sign(arguments) => sign::run(arguments, output),
         Command::Combine(arguments) => combine::run(arguments, output),
         Command::Show(arguments) => show::run(arguments, output),

@@ -6,6 +6,7 @@ mod backup;
 
 use std::fmt;
 
+use refpoint_protocol::membership::proposal::ProposalError;
 use serde::Serialize;
 
 use crate::{
@@ -220,6 +221,13 @@ impl From<RecordError> for Failure {
                 format!("check that {} and its folder are yours and not full", file.display())
             }
             RecordError::Damaged { file, .. } => format!("restore {} from its copy", file.display()),
+            RecordError::Other { place, earlier, .. } if place.starts_with("charter") => format!(
+                "sign the earlier one; or, if nobody uses that signature any more, give it up: --give-up {}",
+                earlier.short()
+            ),
+            RecordError::NotSigned { .. } => {
+                "give the first digits of the document that the refusal without --give-up names".to_owned()
+            }
             RecordError::Other { file, place, .. } => format!(
                 "sign the earlier one; or, if every member has agreed to give it up, remove the line \
                  '{place} …' from {} and sign again",
@@ -265,12 +273,34 @@ const fn remedy_of(fault: &Fault) -> &'static str {
         Fault::Verify { .. }
         | Fault::RequestSigners(_)
         | Fault::Stranger
+        | Fault::Rule { .. }
+        | Fault::Versions
+        | Fault::KeySet(_)
         | Fault::Differs(_)
         | Fault::Unmatched(_) => {
             "do not use it: somebody changed it; call whoever sent it, and ask for the original"
         }
         Fault::Twice(_) => "ask the unit which of its requests counts, and make the draft anew",
         Fault::OtherCharter { .. } => "combine copies of one draft; ask the member to sign the right one",
+    }
+}
+
+impl From<ProposalError> for Failure {
+    fn from(error: ProposalError) -> Self {
+        let remedy = match &error {
+            ProposalError::NoParent => "let the node catch up, or name a charter with --charter FILE",
+            ProposalError::NotListed(_) | ProposalError::Status { .. } => {
+                "look at the members: refpoint directory list; a withdrawn one comes back by `propose admit REQUEST`"
+            }
+            ProposalError::SameRoot(_) => "ask the unit for a request with its new root key",
+            ProposalError::RootsDiffer(_) => "propose replace-root with a request for a third root key first",
+            ProposalError::Nothing => "propose a change",
+            ProposalError::Form(_) => {
+                "correct what is named; where a steward leaves, name the others: --stewards FR,SG,KE --threshold 2"
+            }
+            ProposalError::Rule(_) => "correct what is named; protocol/VALIDATION.md explains the rule",
+        };
+        Self::unverified("nothing was proposed", error, remedy)
     }
 }
 
@@ -309,6 +339,16 @@ impl From<EvidenceError> for Failure {
                 what,
                 error,
                 "join one first: refpoint join federation.join --fingerprint … --root-key …",
+            ),
+            EvidenceError::Broken(_) => Self::unverified(
+                what,
+                error,
+                "make new root keys with `refpoint keys new-root`, and ask the stewards to replace the root",
+            ),
+            EvidenceError::Disputed { .. } => Self::unverified(
+                what,
+                error,
+                "look at both with `refpoint keys status`, and name the last one that is yours: --base DIGITS",
             ),
             EvidenceError::NoRoot(_) => {
                 Self::error(what, error, "ask the stewards for a charter version that settles it")

@@ -18,7 +18,7 @@ use refpoint_protocol::{
 };
 use serde_json::json;
 
-use super::{RootPassphrase, Work, failure::Failure, output::Output, owner};
+use super::{RootPassphrase, Work, failure::Failure, output::Output, owner, qr};
 use crate::{
     armor::{Label, armor},
     clock::Clock,
@@ -151,10 +151,11 @@ fn report(
     let width = files.iter().map(|(path, _)| path.len()).max().unwrap_or_default();
     let listed: String = files.iter().map(|(path, about)| format!("  {path:<width$}  {about}\n")).collect();
     let human = format!(
-        "{} is ready to join.\n\nfingerprint of the root key, to read aloud to the stewards:\n\n    {print}\n\n\
+        "{} is ready to join.\n\nfingerprint of the root key, to read aloud to the stewards:\n\n    {print}\n\n{}\n\
          {listed}\n{}\n\nNext: send {send}, then, when the draft comes back:\n  \
          refpoint charter sign charter.draft --root-key {root}",
         request.member,
+        qr::root(request.member.as_str(), &print),
         arguments.reached(),
     );
     output.result(human, &machine)

@@ -50,6 +50,14 @@ pub enum RecordError {
         /// What was signed.
         earlier: DocumentId,
     },
+    /// What is to be given up was never signed for this place.
+    #[error("{} names no document {beginning}… that was signed for this place", file.display())]
+    NotSigned {
+        /// The record.
+        file: PathBuf,
+        /// What the person named.
+        beginning: String,
+    },
 }
 
 impl SignedRecord {
@@ -117,6 +125,36 @@ impl SignedRecord {
             .map_err(|source| RecordError::Io { file: self.file.clone(), source })
     }
 
+    /// Gives up what was signed for a place, so that another may be signed; the record keeps both. The beginning of
+    /// the earlier document's id says that a person means that one.
+    ///
+    /// # Errors
+    /// [`RecordError::NotSigned`] if no such document was signed there.
+    pub fn give_up(&mut self, places: &[String], beginning: &str) -> Result<(), RecordError> {
+        let wanted = beginning.to_lowercase();
+        let is_it = |place: &String, id: &DocumentId| {
+            places.contains(place) && wanted.len() >= PREFIX_LEAST && id.to_string().starts_with(&wanted)
+        };
+        let mut given_up = 0;
+        for (place, id) in &mut self.lines {
+            if is_it(place, id) {
+                *place = format!("{GIVEN_UP}{place}");
+                given_up += 1;
+            }
+        }
+        if given_up == 0 {
+            let (file, beginning) = (self.file.clone(), beginning.to_owned());
+            return Err(RecordError::NotSigned { file, beginning });
+        }
+        Ok(())
+    }
+
+    /// The document that was signed for a place.
+    #[must_use]
+    pub fn signed(&self, place: &str) -> Option<DocumentId> {
+        self.lines.iter().find(|(signed, _)| signed == place).map(|(_, id)| *id)
+    }
+
     fn replace(&self, text: &str) -> io::Result<()> {
         let mut name = self.file.as_os_str().to_owned();
         name.push(format!(".{}", std::process::id()));
@@ -137,6 +175,12 @@ const HEAD: &str = "\
 # What this root key has signed, so that it never signs two different things for one place, which every member
 # would see as a fork. Keep it with the key, on every medium; not secret. One line each: place, document.
 ";
+
+/// Digits of an id that tell what a key signed apart: those that the refusal shows.
+const PREFIX_LEAST: usize = 8;
+
+/// Stands before a place whose document was given up.
+const GIVEN_UP: &str = "given-up ";
 
 #[cfg(test)]
 mod tests {
@@ -177,6 +221,29 @@ mod tests {
         let id = DocumentId::from_bytes([1; 32]);
         SignedRecord::beside(&key).unwrap().enter(&["charter founding".to_owned()], id).unwrap();
         assert_eq!(fs::metadata(folder.path().join("root.key.signed")).unwrap().uid(), owner);
+    }
+
+    #[test]
+    fn what_is_given_up_makes_room_and_stays_on_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("root.key");
+        let [one, two] = [1, 2].map(|byte| DocumentId::from_bytes([byte; 32]));
+        let places = ["charter after 00".to_owned()];
+        let mut record = SignedRecord::beside(&key).unwrap();
+        record.enter(&places, one).unwrap();
+        for wrong in ["", "0101", "02020202"] {
+            assert!(matches!(record.give_up(&places, wrong), Err(RecordError::NotSigned { .. })), "{wrong}");
+        }
+        record.give_up(&places, "01010101").unwrap();
+        record.enter(&places, two).unwrap();
+        let mut read = SignedRecord::beside(&key).unwrap();
+        assert_eq!(
+            (read.signed("charter after 00"), read.signed("given-up charter after 00")),
+            (Some(two), Some(one))
+        );
+        assert!(
+            matches!(read.enter(&places, one), Err(RecordError::Other { earlier, .. }) if earlier == two)
+        );
     }
 
     #[test]

@@ -257,9 +257,9 @@ impl Backend for NodeBackend {
             let headers = chains.filter_map(|(_, chain)| chain.newest()).map(|header| header.id.into());
             let ids: Vec<DocumentId> =
                 charters.chain(sets.iter().map(|set| set.id())).chain(headers).collect();
-            (evidence.federation(), ids)
+            (evidence.federation(), ids, directory::hints(machine))
         });
-        let (federation, ids) = ids.await?;
+        let (federation, ids, hints) = ids.await?;
         let mut envelopes = Vec::with_capacity(ids.len());
         for id in ids {
             let held = super::load::envelope(self.handle.store.as_ref(), &id);
@@ -267,7 +267,7 @@ impl Backend for NodeBackend {
             let bytes = held.and_then(|envelope| encode(&envelope).ok()).ok_or_else(why)?;
             envelopes.push(Base64::from(bytes));
         }
-        Ok(OwnDocuments { federation, envelopes })
+        Ok(OwnDocuments { federation, envelopes, hints })
     }
 
     async fn dial_back(&self) -> Result<DialBackReply, BackendError> {

@@ -181,7 +181,7 @@ impl Backend for Fake {
     async fn own_documents(&self, _member: Option<&MemberCode>) -> Result<OwnDocuments, BackendError> {
         self.guard(|_| {
             let federation = refpoint_protocol::ids::FederationId::from_bytes([7; 32]);
-            Ok(OwnDocuments { federation, envelopes: Vec::new() })
+            Ok(OwnDocuments { federation, envelopes: Vec::new(), hints: Vec::new() })
         })
         .await
     }

@@ -95,10 +95,11 @@ impl AnyDocument {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RestoreOrder {
     rank: u8,
-    /// A charter's version, a key set's epoch, nothing for headers.
+    /// A charter's version, a key set's generation, nothing for headers.
     count: u64,
     /// A header's chain: node, key set.
     chain: Option<([u8; 32], [u8; 32])>,
+    /// A key set's epoch, a header's sequence.
     sequence: u64,
 }
 
@@ -115,7 +116,8 @@ impl RestoreOrder {
                 Self { rank: 0, count: charter.payload().version.0, chain: None, sequence: 0 }
             }
             AnyDocument::KeySet(key_set) => {
-                Self { rank: 1, count: key_set.payload().epoch.0, chain: None, sequence: 0 }
+                let set = key_set.payload();
+                Self { rank: 1, count: set.generation.0, chain: None, sequence: set.epoch.0 }
             }
             AnyDocument::NodeRecord(document) => header(2, &document.payload().0),
             AnyDocument::ReferencePoint(document) => header(3, &document.payload().0),

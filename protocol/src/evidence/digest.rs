@@ -101,8 +101,7 @@ impl Evidence {
     }
 
     fn is_broken(&self, set: &KeySet) -> bool {
-        let of = (&set.member, set.incarnation, set.generation);
-        self.trust.broken_generations().any(|broken| broken == of)
+        self.trust.is_lost_generation(&set.member, set.incarnation, set.generation)
     }
 }
 

@@ -98,7 +98,7 @@ fn a_hello_out_of_form_is_a_violation() {
         |hello| hello.tips.push(hello.tips[0]),
         |hello| hello.wire.clear(),
         |hello| hello.wire = vec![2, 1],
-        |hello| hello.key_sets = vec![hello.key_sets[0].clone(); 9],
+        |hello| hello.key_sets = vec![hello.key_sets[0].clone(); 15],
         |hello| hello.record = Some(hello.key_sets[0].clone()),
         |hello| hello.body = Some(serde_bytes::ByteBuf::new()),
         |hello| {

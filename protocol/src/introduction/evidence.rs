@@ -83,7 +83,9 @@ impl Overlay {
         if let Some(held) = self.trust.key_set(&unverified.claimed_id(self.trust.federation()).into()) {
             return Ok(Some(Arc::clone(held)));
         }
-        if self.trust.charter(&unverified.claimed().charter).is_none() {
+        let claimed = unverified.claimed();
+        let lacks = |opening| self.trust.key_set(&opening).is_none();
+        if self.trust.charter(&claimed.charter).is_none() || claimed.named_opening().is_some_and(lacks) {
             return Ok(None);
         }
         let document = Arc::new(unverified.verify(self.trust.federation())?);

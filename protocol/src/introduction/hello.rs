@@ -8,8 +8,8 @@ use crate::{
     document::{EncodeError, Envelope, encode},
     ids::{CharterId, DocumentId, KeySetId},
     limits::{
-        BODY_BYTES_MAX, HEADER_BYTES_MAX, HEADER_SIGNATURES_BYTES_MAX, INTRODUCTION_FRAME_BYTES_MAX,
-        KEY_SET_BYTES_MAX, KEY_SET_SIGNATURES_BYTES_MAX, KEY_SET_TIPS_MAX,
+        BODY_BYTES_MAX, GENERATION_MAX, HEADER_BYTES_MAX, HEADER_SIGNATURES_BYTES_MAX,
+        INTRODUCTION_FRAME_BYTES_MAX, KEY_SET_BYTES_MAX, KEY_SET_SIGNATURES_BYTES_MAX, KEY_SET_TIPS_MAX,
     },
     membership::Trust,
     time::Timestamp,
@@ -41,8 +41,8 @@ pub(super) fn check_hello(hello: &Hello) -> Result<(), &'static str> {
     if hello.wire.is_empty() || !hello.wire.is_sorted_by(|a, b| a < b) {
         return Err("wire versions are missing or not ascending");
     }
-    if hello.key_sets.len() > KEY_SET_TIPS_MAX {
-        return Err("more key sets than are kept as tips");
+    if hello.key_sets.len() > HELLO_KEY_SETS_MAX {
+        return Err("more key sets than are kept as tips and rotations");
     }
     if hello.record.is_some() != hello.body.is_some() {
         return Err("a record without its body, or a body without its record");
@@ -91,8 +91,9 @@ fn take(taken: &mut Vec<Envelope>, envelope: &Envelope, room: &mut usize) -> Res
     Ok(true)
 }
 
-/// The member's key sets that no other names, those that list this node first, as many as fit; for a
-/// member that the charter gave a new root, the one that listed this node last.
+/// The member's key sets that no other names, those that list this node first, and the rotations without which they
+/// cannot be verified, as many as fit; for a member that the charter gave a new root, the one that listed this node
+/// last.
 fn own_key_sets(presence: &Presence, trust: &Trust) -> Vec<Envelope> {
     let view = trust.membership();
     let tips = view.member(&presence.member).map(|member| member.key_sets.clone()).unwrap_or_default();
@@ -100,6 +101,15 @@ fn own_key_sets(presence: &Presence, trust: &Trust) -> Vec<Envelope> {
     let ids = if tips.is_empty() { last().into_iter().collect() } else { tips };
     let mut sets = ids.iter().filter_map(|id| trust.key_set(id)).collect::<Vec<_>>();
     sets.sort_by_key(|set| (set.payload().node(&presence.node).is_none(), set.id()));
+    let openings = sets.first().map_or_else(Vec::new, |set| {
+        let (first, set) = (set.id(), set.payload());
+        let mut openings = trust.openings(&set.member, set.incarnation, set.generation);
+        openings.retain(|opening| opening.id() != first);
+        openings
+    });
+    let listed = sets.len().min(1);
+    sets.splice(listed..listed, openings.iter());
+    sets.truncate(HELLO_KEY_SETS_MAX);
     let mut room = HELLO_KEY_SETS_BYTES_MAX;
     let mut chosen = Vec::new();
     for set in sets {
@@ -117,6 +127,10 @@ fn size_of(envelope: &Envelope) -> Result<usize, EncodeError> {
 
 /// Tips named in a `hello`: a fork takes stewards who signed twice, so one as a rule.
 const HELLO_TIPS_MAX: usize = 64;
+
+/// Key sets in a `hello`: the tips, and the rotations that lead to them.
+#[expect(clippy::cast_possible_truncation, reason = "a single digit")]
+const HELLO_KEY_SETS_MAX: usize = KEY_SET_TIPS_MAX + GENERATION_MAX as usize;
 
 /// Bytes of key sets in a `hello`: two of the largest, and dozens of the usual ones.
 const HELLO_KEY_SETS_BYTES_MAX: usize = 2 * KEY_SET_BYTES_MAX + 1024;

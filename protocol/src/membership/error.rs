@@ -80,6 +80,12 @@ pub enum TrustError {
         /// The root that the named charter version lists.
         root: RootKey,
     },
+    /// A rotation that reveals another root key than was announced.
+    #[error("the rotation of {0} reveals another root key than was announced")]
+    RotationNotCommitted(MemberCode),
+    /// A key set that names another key set as its rotation than one of its own line.
+    #[error("the key set of {0} names as its rotation what is none of its own line")]
+    RotationMisplaced(MemberCode),
     /// A key set that lists its own root as a node key.
     #[error("the key set of {0} lists the root key as a node's")]
     RootAsNode(MemberCode),
@@ -103,6 +109,8 @@ impl TrustError {
             Self::NotListed { .. } => "KS-08",
             Self::NotSignedByRoot { .. } => "KS-09",
             Self::RootAsNode(_) => "KS-10",
+            Self::RotationNotCommitted(_) => "KS-15",
+            Self::RotationMisplaced(_) => "KS-16",
         }
     }
 }

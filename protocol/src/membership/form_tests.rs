@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{
     charter::{Charter, MemberEntry, MemberKind, MemberStatus, WorkingGroup, root_hash},
-    key_set::{KeySet, NodeEntry, NodeState},
+    key_set::{KeySet, NodeEntry, NodeState, Opening, Rotation},
     request::JoiningRequest,
 };
 use crate::{
@@ -94,7 +94,10 @@ fn key_sets_out_of_form_are_refused() {
     let federation = Federation::new(1, &["BR", "FR", "JO"], 2);
     let first = federation.unit("BR").key_set.payload().clone();
     assert_eq!(first.check_form(), Ok(()));
-    let breaks: [Break<KeySet>; 16] = [
+    let breaks: [Break<KeySet>; 19] = [
+        ("KS-07", |s| s.generation = Generation(7)),
+        ("KS-07", |s| s.rotation = Some(Rotation::Follows(KeySetId::from_bytes([1; 32])))),
+        ("KS-07", |s| s.rotation = Some(Rotation::Opens(opening()))),
         ("KS-01", |s| s.nodes.swap(0, 1)),
         ("KS-01", |s| s.nodes[1] = s.nodes[0].clone()),
         ("KS-01", |s| s.nodes = vec![s.nodes[0].clone(); 9]),
@@ -115,9 +118,41 @@ fn key_sets_out_of_form_are_refused() {
     for (rule, breaks) in breaks {
         broken(&first, rule, breaks);
     }
+    let mut rotated = first.clone();
+    (rotated.generation, rotated.rotation) = (Generation(1), Some(Rotation::Opens(opening())));
+    assert_eq!(rotated.check_form(), Ok(()));
+    let rotation_breaks: [Break<KeySet>; 6] = [
+        ("KS-07", |s| s.generation = Generation(2)),
+        ("KS-07", |s| (s.epoch, s.ancestors) = (Epoch(1), ids(1))),
+        ("KS-07", |s| s.rotation = Some(Rotation::Follows(KeySetId::from_bytes([0; 32])))),
+        ("KS-07", |s| {
+            s.rotation = Some(Rotation::Opens(Opening {
+                after: s.ancestors.first().copied().or(Some(KeySetId::from_bytes([1; 32]))),
+                ..opening()
+            }))
+        }),
+        ("KS-07", |s| {
+            s.rotation = Some(Rotation::Opens(Opening { next: root_hash(&opening().root), ..opening() }))
+        }),
+        ("KS-02", |s| s.rotation = Some(Rotation::Opens(Opening { alg: 9, ..opening() }))),
+    ];
+    for (rule, breaks) in rotation_breaks {
+        broken(&rotated, rule, breaks);
+    }
+    (rotated.epoch, rotated.ancestors) = (Epoch(1), ids(1));
+    rotated.rotation = Some(Rotation::Follows(ids(1)[0]));
+    assert_eq!(rotated.check_form(), Ok(()));
+    rotated.rotation = Some(Rotation::Follows(KeySetId::from_bytes([9; 32])));
+    assert_eq!(rotated.check_form().unwrap_err().rule, "KS-07", "a rotation is a named ancestor");
     let mut later = first;
     (later.epoch, later.ancestors) = (Epoch(2), ids(3));
     assert_eq!(later.check_form(), Ok(()), "more than one key set of an epoch may be named");
+}
+
+fn opening() -> Opening {
+    let (alg, root, next) =
+        (1, crate::ids::RootKey::from_bytes([3; 32]), crate::ids::ContentHash::from_bytes([4; 32]));
+    Opening { alg, root, next, after: None, base: None }
 }
 
 #[test]
@@ -262,6 +297,7 @@ prop_compose! {
             issued: Timestamp::from_millis(numbers.3),
             review: Timestamp::from_millis(numbers.4),
             nodes: nodes.into_iter().map(entry).collect(),
+            rotation: None,
         }
     }
 }

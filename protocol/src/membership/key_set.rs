@@ -2,13 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::require;
+use super::{charter::root_hash, require};
 use crate::{
     document::{FormError, Kind, Payload, Signature, SignatureBounds},
-    ids::{CharterId, Epoch, Generation, HeaderId, Incarnation, KeySetId, MemberCode, NodeKey},
+    ids::{
+        CharterId, ContentHash, Epoch, Generation, HeaderId, Incarnation, KeySetId, MemberCode, NodeKey,
+        RootKey,
+    },
     limits::{
-        KEY_SET_ANCESTORS_MAX, KEY_SET_BYTES_MAX, KEY_SET_SIGNATURES_BYTES_MAX, KEY_SET_SIGNATURES_MAX,
-        NODES_PER_MEMBER_MAX,
+        GENERATION_MAX, KEY_SET_ANCESTORS_MAX, KEY_SET_BYTES_MAX, KEY_SET_SIGNATURES_BYTES_MAX,
+        KEY_SET_SIGNATURES_MAX, NODES_PER_MEMBER_MAX,
     },
     time::Timestamp,
 };
@@ -22,7 +25,7 @@ pub struct KeySet {
     pub charter: CharterId,
     /// The incarnation in that version.
     pub incarnation: Incarnation,
-    /// Rotations of the root so far; 0 until root rotation exists.
+    /// How often the root was rotated to its pre-committed successor in this incarnation.
     pub generation: Generation,
     /// Its place in the generation, from 0: one more than the highest it names.
     pub epoch: Epoch,
@@ -34,6 +37,37 @@ pub struct KeySet {
     pub review: Timestamp,
     /// The node keys, by ascending key.
     pub nodes: Vec<NodeEntry>,
+    /// In generations above 0: which root key signs, instead of the one that the charter lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
+}
+
+/// How a key set stands to the rotation that began its generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rotation {
+    /// It is the rotation: the generation's first key set, which reveals the root key that was announced.
+    Opens(Opening),
+    /// It follows this one, a named ancestor whose revealed root signs.
+    Follows(KeySetId),
+}
+
+/// A root's rotation to its pre-committed successor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// The revealed root key's algorithm: [`crate::document::Signature::ED25519`].
+    pub alg: u64,
+    /// The revealed root key, whose hash was announced before.
+    pub root: RootKey,
+    /// SHA-256 of the next root key's 32 bytes: what the next rotation will reveal.
+    pub next: ContentHash,
+    /// In generations above 1: the opening of the generation before, a named ancestor, which announced the root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<KeySetId>,
+    /// The newest key set of the generation before that its owner signed: what is neither it nor named by it is
+    /// void. It need not be held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<KeySetId>,
 }
 
 /// One node key in a key set.
@@ -118,10 +152,57 @@ impl Payload for KeySet {
         require(self.review >= self.issued, "KS-06", || {
             format!("review at {} before its issue at {}", self.review, self.issued)
         })?;
-        // Rotation comes with a later payload version, which this one's readers then count as newer.
-        require(self.generation == Generation(0), "KS-07", || {
-            format!("generation {}, expected 0 in this version", self.generation)
+        require(self.generation <= Generation(GENERATION_MAX), "KS-07", || {
+            format!("generation {}, at most {GENERATION_MAX} are allowed", self.generation)
+        })?;
+        self.check_rotation()
+    }
+}
+
+impl KeySet {
+    fn check_rotation(&self) -> Result<(), FormError> {
+        let (generation, epoch) = (self.generation, self.epoch);
+        let fits = match &self.rotation {
+            None => generation == Generation(0),
+            Some(Rotation::Opens(opening)) => {
+                generation > Generation(0)
+                    && epoch == Epoch(0)
+                    && opening.after.is_some() == (generation > Generation(1))
+            }
+            Some(Rotation::Follows(opening)) => {
+                generation > Generation(0) && epoch > Epoch(0) && self.names(opening)
+            }
+        };
+        require(fits, "KS-07", || {
+            format!("its rotation does not fit generation {generation}, epoch {epoch}")
+        })?;
+        let Some(Rotation::Opens(opening)) = &self.rotation else { return Ok(()) };
+        require(opening.alg == Signature::ED25519, "KS-02", || {
+            format!("the revealed root key has algorithm {}, expected {}", opening.alg, Signature::ED25519)
+        })?;
+        require(opening.next != root_hash(&opening.root), "KS-07", || {
+            "the next root key is the revealed one".into()
         })
+    }
+
+    /// The rotation that it is, if it is one.
+    #[must_use]
+    pub const fn opening(&self) -> Option<&Opening> {
+        match &self.rotation {
+            Some(Rotation::Opens(opening)) => Some(opening),
+            Some(Rotation::Follows(_)) | None => None,
+        }
+    }
+
+    /// The opening that must be held to say whose signature counts: its own generation's, or for an opening the
+    /// one before.
+    #[must_use]
+    pub const fn named_opening(&self) -> Option<KeySetId> {
+        match &self.rotation {
+            Some(Rotation::Opens(opening)) => opening.after,
+            Some(Rotation::Follows(opening)) => Some(*opening),
+            None => None,
+        }
     }
 }
 

@@ -13,11 +13,16 @@ use std::{
 };
 
 pub(super) use history::CharterHistory;
+pub(super) use succession::{check_draft, expected_incarnation, new_roots, stewardship_changes};
 
-use super::{Membership, TrustError, charter::Charter, key_set::KeySet};
+use super::{
+    Membership, TrustError,
+    charter::{Charter, MemberEntry, root_hash},
+    key_set::{KeySet, Rotation},
+};
 use crate::{
     document::Verified,
-    ids::{CharterId, DocumentId, FederationId, Generation, Incarnation, KeySetId, MemberCode},
+    ids::{CharterId, DocumentId, FederationId, Generation, Incarnation, KeySetId, MemberCode, RootKey},
 };
 
 /// The evidence of who is a member and which keys are whose. Cheap to clone: documents are shared.
@@ -99,12 +104,22 @@ impl Trust {
         let Some(charter) = self.charters.get(&set.charter) else {
             return Ok(Acceptance::Pending(BTreeSet::from([set.charter.into()])));
         };
-        check_key_set(charter.payload(), &document)?;
+        let generation = generation_of(set);
+        // Nothing of a line with a broken rotation can count, and what it names may not be kept.
+        let is_surplus = self.is_lost(&generation) && !self.key_sets.contains_key(&id);
+        let opening = match set.named_opening() {
+            None => None,
+            Some(named) => match self.key_sets.get(&named) {
+                Some(held) => Some(Arc::clone(held)),
+                None if is_surplus => return Ok(Acceptance::Surplus),
+                None => return Ok(Acceptance::Pending(BTreeSet::from([named.into()]))),
+            },
+        };
+        check_key_set(charter.payload(), opening.as_deref(), &document)?;
         if self.key_sets.contains_key(&id) {
             return Ok(Acceptance::Known);
         }
-        let generation = generation_of(set);
-        if self.broken.contains(&generation) {
+        if is_surplus {
             return Ok(Acceptance::Surplus);
         }
         let held = self.generation(&generation);
@@ -160,8 +175,48 @@ impl Trust {
 
     /// The generations whose key sets contradict each other beyond repair: a member's root signed nine of
     /// which none names another, or what no one line of descent explains. None of their keys is valid.
+    ///
+    /// Of a line whose rotation is broken it is that generation alone: what became of later ones depends on what came
+    /// first.
     pub fn broken_generations(&self) -> impl Iterator<Item = (&MemberCode, Incarnation, Generation)> {
-        self.broken.iter().map(|(member, incarnation, generation)| (member, *incarnation, *generation))
+        let before = |key: &GenerationKey| Some((key.0.clone(), key.1, Generation(key.2.0.checked_sub(1)?)));
+        self.broken
+            .iter()
+            .filter(move |key| !before(key).is_some_and(|before| before.2.0 > 0 && self.is_lost(&before)))
+            .map(|(member, incarnation, generation)| (member, *incarnation, *generation))
+    }
+
+    /// Whether no key set of that generation can count, so that which of them are held depends on what came first:
+    /// it is broken, or a rotation on the way to it is.
+    #[must_use]
+    pub fn is_lost_generation(
+        &self,
+        member: &MemberCode,
+        incarnation: Incarnation,
+        generation: Generation,
+    ) -> bool {
+        self.is_lost(&(member.clone(), incarnation, generation))
+    }
+
+    fn is_lost(&self, (member, incarnation, generation): &GenerationKey) -> bool {
+        // A rotation ends generation 0 whatever became of it; from there on each builds on the one before.
+        let first = generation.0.min(1);
+        (first..=generation.0)
+            .any(|earlier| self.broken.contains(&(member.clone(), *incarnation, Generation(earlier))))
+    }
+
+    /// The rotations of a member's root in one incarnation, up to a generation, oldest first.
+    #[must_use]
+    pub fn openings(
+        &self,
+        member: &MemberCode,
+        incarnation: Incarnation,
+        generation: Generation,
+    ) -> Vec<Arc<Verified<KeySet>>> {
+        (1..=generation.0)
+            .flat_map(|number| self.generation(&(member.clone(), incarnation, Generation(number))))
+            .filter(|set| set.payload().opening().is_some())
+            .collect()
     }
 
     /// The key sets held of one generation, by ascending id; of a broken one, the proof.
@@ -204,8 +259,16 @@ fn generation_of(set: &KeySet) -> GenerationKey {
     (set.member.clone(), set.incarnation, set.generation)
 }
 
-/// Checks a key set against the charter version that it names, and nothing else.
-fn check_key_set(charter: &Charter, document: &Verified<KeySet>) -> Result<(), TrustError> {
+/// Checks a key set against the charter version that it names and, after a rotation, the opening that it names;
+/// nothing else.
+///
+/// # Errors
+/// [`TrustError`] with one of the rules KS-08, KS-09, KS-10, KS-15 and KS-16.
+pub fn check_key_set(
+    charter: &Charter,
+    opening: Option<&Verified<KeySet>>,
+    document: &Verified<KeySet>,
+) -> Result<(), TrustError> {
     let set = document.payload();
     let Some(entry) = charter.member(&set.member).filter(|entry| entry.incarnation == set.incarnation) else {
         return Err(TrustError::NotListed {
@@ -214,11 +277,37 @@ fn check_key_set(charter: &Charter, document: &Verified<KeySet>) -> Result<(), T
             incarnation: set.incarnation,
         });
     };
-    if !document.signers().contains(entry.root.as_bytes()) {
-        return Err(TrustError::NotSignedByRoot { member: set.member.clone(), root: entry.root });
+    let root = signing_root(entry, opening.map(Verified::payload), set)?;
+    if !document.signers().contains(root.as_bytes()) {
+        return Err(TrustError::NotSignedByRoot { member: set.member.clone(), root });
     }
-    if set.nodes.iter().any(|node| node.key.as_bytes() == entry.root.as_bytes()) {
+    if set.nodes.iter().any(|node| [entry.root, root].iter().any(|it| it.as_bytes() == node.key.as_bytes())) {
         return Err(TrustError::RootAsNode(set.member.clone()));
     }
     Ok(())
+}
+
+/// The root key whose signature counts under a key set.
+fn signing_root(entry: &MemberEntry, opening: Option<&KeySet>, set: &KeySet) -> Result<RootKey, TrustError> {
+    let misplaced = || TrustError::RotationMisplaced(set.member.clone());
+    let of_generation = |generation: Option<u64>| {
+        let opening = opening.filter(|it| {
+            (&it.member, it.incarnation, Some(it.generation.0)) == (&set.member, set.incarnation, generation)
+        });
+        opening.and_then(KeySet::opening).ok_or_else(misplaced)
+    };
+    match &set.rotation {
+        None => Ok(entry.root),
+        Some(Rotation::Follows(_)) => Ok(of_generation(Some(set.generation.0))?.root),
+        Some(Rotation::Opens(revealed)) => {
+            let announced = match revealed.after {
+                None => entry.next,
+                Some(_) => of_generation(set.generation.0.checked_sub(1))?.next,
+            };
+            if root_hash(&revealed.root) != announced {
+                return Err(TrustError::RotationNotCommitted(set.member.clone()));
+            }
+            Ok(revealed.root)
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! A pure function of the evidence. It knows no clock: whoever shows a date compares it.
 
 mod fold;
+mod line;
 mod nodes;
 mod signer;
 
@@ -72,9 +73,11 @@ pub struct MemberView {
     pub incarnation: Incarnation,
     /// The root key; `None` while charter tips differ about it.
     pub root: Option<RootKey>,
-    /// The hash of the next root key, as the listing that gave `root` has it.
+    /// The hash of the next root key, as the listing that gave `root` has it, or the last rotation.
     pub next: ContentHash,
-    /// The generation of its root.
+    /// The root key that signs its key sets since its last rotation; `None` while it is still `root`.
+    pub rotated_root: Option<RootKey>,
+    /// How often the root was rotated.
     pub generation: Generation,
     /// The key sets that no other names: one as a rule, none before the first or when broken, several
     /// while they are in dispute.
@@ -83,7 +86,8 @@ pub struct MemberView {
     pub epoch: Option<Epoch>,
     /// The earliest of their review dates: past it the key set is overdue, and still valid.
     pub review: Option<Timestamp>,
-    /// Whether its key sets contradict each other beyond repair: none of its keys is valid.
+    /// Whether its key sets contradict each other beyond repair, or its root was rotated twice at once: none of its
+    /// keys is valid.
     pub broken: bool,
 }
 
@@ -130,7 +134,8 @@ pub enum KeyState {
     MemberSuspended,
     /// The member withdrew.
     MemberWithdrawn,
-    /// The charter replaced the root that signed for it, or took the member back anew.
+    /// The charter replaced the root that signed for it, or took the member back anew; or a rotation of the root
+    /// voided the key sets that list it.
     RootReplaced,
     /// Charter tips differ about the member's root.
     RootDisputed,

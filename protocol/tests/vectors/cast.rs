@@ -20,7 +20,7 @@ use refpoint_protocol::{
     },
     membership::{
         charter::{Charter, MemberEntry, MemberKind, MemberStatus, WorkingGroup, root_hash},
-        key_set::{KeySet, NodeEntry, NodeState},
+        key_set::{KeySet, NodeEntry, NodeState, Opening, Rotation},
     },
     time::Timestamp,
 };
@@ -97,7 +97,39 @@ impl Cast {
             issued: at(0),
             review: at(400 * 86_400),
             nodes: vec![entry(0, &node(code, 0))],
+            rotation: None,
         }
+    }
+
+    /// The rotation of a member's root to the one that it announced, on a base.
+    pub(super) fn rotation(&self, code: &str, base: &Verified<KeySet>, number: u8) -> Arc<Verified<KeySet>> {
+        let revealed = key(&format!("{code} next root"));
+        let mut set = base.payload().clone();
+        (set.generation, set.epoch, set.ancestors) = (Generation(1), Epoch(0), Vec::new());
+        set.nodes = vec![entry(0, &node(code, number))];
+        set.rotation = Some(Rotation::Opens(Opening {
+            alg: Signature::ED25519,
+            root: root_key(&revealed),
+            next: root_hash(&root_key(&key(&format!("{code} third root")))),
+            after: None,
+            base: Some(base.id().into()),
+        }));
+        self.verified(&set, &[&revealed])
+    }
+
+    /// The key set after a rotation, with one more node, signed by the revealed root.
+    pub(super) fn after_rotation(
+        &self,
+        code: &str,
+        opening: &Verified<KeySet>,
+        number: u8,
+    ) -> Arc<Verified<KeySet>> {
+        let mut set = opening.payload().clone();
+        (set.epoch, set.ancestors) = (Epoch(1), vec![opening.id().into()]);
+        set.nodes.push(entry(1, &node(code, number)));
+        set.nodes.sort_by_key(|entry| entry.key);
+        set.rotation = Some(Rotation::Follows(opening.id().into()));
+        self.verified(&set, &[&key(&format!("{code} next root"))])
     }
 
     /// The key set after these: the last one's content a day later, changed.

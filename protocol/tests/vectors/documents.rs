@@ -10,7 +10,7 @@ use refpoint_protocol::{
     ids::{CharterVersion, DocumentId, FederationId, Generation, Incarnation, KeySetId, MessageId, Sequence},
     membership::{
         charter::{Charter, MemberKind, MemberStatus},
-        key_set::{KeySet, NodeState},
+        key_set::{KeySet, NodeState, Rotation},
         request::JoiningRequest,
     },
     message::header::{MessageHeader, Precedence},
@@ -20,7 +20,7 @@ use refpoint_protocol::{
 use serde_json::{Value, json};
 
 use super::{
-    cast::{Cast, at, entry, hash, header, listing, member, node, node_record, public, root, root_key},
+    cast::{Cast, at, entry, hash, header, key, listing, member, node, node_record, public, root, root_key},
     hexadecimal,
 };
 
@@ -134,6 +134,8 @@ impl Stage {
             ..self.receipt(ReceiptWord::Reseal)
         };
         let kept = Receipt { member: member("BR"), ..self.receipt(ReceiptWord::Custody) };
+        let rotation =
+            cast.rotation("KE", &cast.verified(&cast.key_set("KE", &cast.founding), &[&root("KE")]), 0);
         let mut carried = cast.signed(&self.message(), &[&node("BR", 0)]);
         carried.signatures.push(Signature { key: vec![1; 40], alg: 2, sig: vec![2; 80] });
         vec![
@@ -144,6 +146,11 @@ impl Stage {
                 cast.signed(&self.admission(), &[&root("BR"), &root("KE"), &root("X-LO")]),
             ),
             ("a key set", self.held[1].envelope().as_ref().clone()),
+            ("a key set that rotates the root", rotation.envelope().as_ref().clone()),
+            (
+                "the key set after it, which waits for it",
+                cast.after_rotation("KE", &rotation, 1).envelope().as_ref().clone(),
+            ),
             (
                 "the first header of a node record's chain",
                 cast.signed(&NodeRecordHeader(self.header(0)), &[&ke]),
@@ -359,6 +366,11 @@ impl Stage {
 
     fn bad_key_sets(&self) -> Vec<Bad> {
         let good = self.cast.key_set("KE", &self.cast.founding);
+        let mut unannounced =
+            self.cast.rotation("KE", &self.cast.verified(&good, &[&root("KE")]), 0).payload().clone();
+        if let Some(Rotation::Opens(opening)) = &mut unannounced.rotation {
+            opening.root = root_key(&key("strange root"));
+        }
         let with = |rule, name, change: &dyn Fn(&mut KeySet)| {
             let mut set = good.clone();
             change(&mut set);
@@ -374,9 +386,15 @@ impl Stage {
             }),
             with("KS-05", "epoch 0 after another", &|s| s.ancestors = vec![KeySetId::from_bytes([1; 32])]),
             with("KS-06", "to be reviewed before it was issued", &|s| s.review = Timestamp::from_millis(0)),
-            with("KS-07", "a generation that this version does not know", &|s| s.generation = Generation(1)),
+            with("KS-07", "a generation above 0 without its rotation", &|s| s.generation = Generation(1)),
             with("KS-08", "another incarnation than the charter lists", &|s| s.incarnation = Incarnation(1)),
             self.signed("KS-09", "signed by another member's root", &good, &[&root("FR")]),
+            self.signed(
+                "KS-15",
+                "a rotation to a root that was not announced",
+                &unannounced,
+                &[&key("strange root")],
+            ),
             with("KS-10", "the root key as a node key", &|s| s.nodes = vec![entry(0, &root("KE"))]),
         ]
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use refpoint_protocol::{
     document::Verified,
     evidence::AnyDocument,
-    ids::{Incarnation, KeySetId},
+    ids::{Generation, Incarnation, KeySetId},
     membership::{
         KeyState, Membership, SignerStanding, Trust,
-        charter::{Charter, MemberStatus},
-        key_set::{KeySet, NodeState},
+        charter::{Charter, MemberStatus, root_hash},
+        key_set::{KeySet, NodeState, Opening, Rotation},
     },
     time::Timestamp,
 };
@@ -35,7 +35,7 @@ pub(super) fn vectors() -> Value {
         "federation": cast.federation,
         "documents": documents.iter().map(|(name, document)| named(name, document.id(), document.envelope())).collect::<Vec<_>>(),
         "states": states,
-        "refused": [refused(&cast, &documents)],
+        "refused": [refused(&cast, &documents), misplaced(&cast, &documents)],
     })
 }
 
@@ -44,7 +44,7 @@ type Documents = Vec<(&'static str, AnyDocument)>;
 /// A state's name, the rules that it shows, and what is held.
 type State = (&'static str, &'static [&'static str], &'static [&'static str]);
 
-const STATES: [State; 12] = [
+const STATES: [State; 15] = [
     ("a founding", &[], &["version 1"]),
     ("a founding with a key set", &[], &["version 1", "KE 0"]),
     ("an admission", &[], &["version 1", "version 2", "KE 0"]),
@@ -68,6 +68,21 @@ const STATES: [State; 12] = [
         "a key set that names both ends it; node 2 is left out",
         &["KS-13"],
         &["version 1", "KE 0", "KE 1 a", "KE 1 b", "KE 2"],
+    ),
+    (
+        "the root is rotated on the base KE 1 a: what stands beside that is void",
+        &["KS-17"],
+        &["version 1", "KE 0", "KE 1 a", "KE 1 b", "KE rotated 0 a"],
+    ),
+    (
+        "the revealed root signs the next key set",
+        &["KS-17"],
+        &["version 1", "KE 0", "KE 1 a", "KE rotated 0 a", "KE rotated 1"],
+    ),
+    (
+        "two rotations of one generation: no key is valid",
+        &["KS-18"],
+        &["version 1", "KE 0", "KE 1 a", "KE rotated 0 a", "KE rotated 0 b"],
     ),
     (
         "eight key sets of which none names another: not broken, and node 0 is in all of them",
@@ -143,6 +158,8 @@ fn documents(cast: &Cast) -> Documents {
     });
     let charter = |document: &Arc<Verified<Charter>>| AnyDocument::Charter(Arc::clone(document));
     let key_set = |document: &Arc<Verified<KeySet>>| AnyDocument::KeySet(Arc::clone(document));
+    let (rotated_a, rotated_b) = (cast.rotation("KE", &one_a, 1), cast.rotation("KE", &one_a, 2));
+    let rotated_on = cast.after_rotation("KE", &rotated_a, 3);
     // Side by side: each names the first alone.
     let beside = (0..9).map(|number| {
         let next = cast.next_key_set(&[&zero], |set| set.issued = at(90_000 + number));
@@ -164,6 +181,9 @@ fn documents(cast: &Cast) -> Documents {
         ("KE 1 a", key_set(&one_a)),
         ("KE 1 b", key_set(&one_b)),
         ("KE 2", key_set(&two)),
+        ("KE rotated 0 a", key_set(&rotated_a)),
+        ("KE rotated 0 b", key_set(&rotated_b)),
+        ("KE rotated 1", key_set(&rotated_on)),
         ("KE forgetful", key_set(&forgetful)),
         ("KE level", key_set(&level)),
         ("FR 0", key_set(&cast.verified(&cast.key_set("FR", &first), &[&root("FR")]))),
@@ -191,6 +211,34 @@ fn refused(cast: &Cast, documents: &Documents) -> Value {
         "rule": "CH-13",
         "held": held,
         "document": named(name, version.id(), version.envelope()),
+    })
+}
+
+/// A rotation to generation 2 whose named rotation is no rotation.
+fn misplaced(cast: &Cast, documents: &Documents) -> Value {
+    let held = ["version 1", "KE 0", "KE 1 a", "KE rotated 0 a", "KE rotated 1"];
+    let mut trust = holding(cast, documents, &held);
+    let key_set = |name: &str| match &documents.iter().find(|(other, _)| *other == name).unwrap().1 {
+        AnyDocument::KeySet(set) => Arc::clone(set),
+        _ => panic!("{name} is no key set"),
+    };
+    let third = key("KE third root");
+    let mut set = key_set("KE rotated 0 a").payload().clone();
+    set.generation = Generation(2);
+    set.rotation = Some(Rotation::Opens(Opening {
+        alg: refpoint_protocol::document::Signature::ED25519,
+        root: root_key(&third),
+        next: root_hash(&root_key(&key("KE fourth root"))),
+        after: Some(key_set("KE rotated 1").id().into()),
+        base: Some(key_set("KE rotated 1").id().into()),
+    }));
+    let rotation = cast.verified(&set, &[&third]);
+    let error = trust.accept_key_set(Arc::clone(&rotation)).unwrap_err();
+    assert_eq!(error.rule(), "KS-16");
+    json!({
+        "rule": "KS-16",
+        "held": held,
+        "document": named("a rotation that names as the one before what is none", rotation.id(), rotation.envelope()),
     })
 }
 
@@ -227,6 +275,8 @@ fn state(name: &str, rules: &[&str], held: &[&str], trust: &Trust) -> Value {
                 "incarnation": member.incarnation,
                 "root": member.root,
                 "key_set_tips": member.key_sets,
+                "generation": member.generation,
+                "rotated_root": member.rotated_root,
             })
         })
         .collect();

@@ -68,7 +68,7 @@ pub(super) fn vectors() -> Value {
             "relay_normal": format!("/refpoint/{}/relay/normal/1", cast.federation),
             "topic": format!("/refpoint/{}/evidence/1", cast.federation),
         },
-        "files": [ceremony(&cast)],
+        "files": [ceremony(&cast), later_ceremony(&cast)],
         "introductions": introductions::vectors(&cast),
         "bad_introduction_bytes": bad_introduction_bytes(),
         "bad_introduction_frames": introductions::bad_frames(&cast),
@@ -119,28 +119,71 @@ const BUCKETS: [(usize, usize); 18] = [
 struct Ceremony {
     charter: refpoint_protocol::document::Envelope,
     requests: Vec<refpoint_protocol::document::Envelope>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    versions: Vec<refpoint_protocol::document::Envelope>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    key_sets: Vec<refpoint_protocol::document::Envelope>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<Hint>,
+}
+
+#[derive(Serialize)]
+struct Hint {
+    member: refpoint_protocol::ids::MemberCode,
+    node: refpoint_protocol::ids::NodeKey,
+    addresses: Vec<String>,
 }
 
 fn ceremony(cast: &Cast) -> Value {
-    let request = |code: &&str| {
-        let listed = listing(code);
-        let request = JoiningRequest {
-            member: listed.code,
-            kind: listed.kind,
-            group: listed.group,
-            alg: listed.alg,
-            root: listed.root,
-            next: listed.next,
-            node: public(&node(code, 0)),
-            addresses: vec![format!("node.{}.example:4001", code.to_lowercase())],
-            created: at(0),
-        };
-        cast.signed(&request, &[&root(code), &node(code, 0)])
+    let content = Ceremony {
+        charter: cast.founding.envelope().as_ref().clone(),
+        requests: super::cast::FOUNDERS.iter().map(|code| request(cast, code)).collect(),
+        versions: Vec::new(),
+        key_sets: Vec::new(),
+        hints: Vec::new(),
     };
-    let requests = super::cast::FOUNDERS.iter().map(request).collect();
-    let content = Ceremony { charter: cast.founding.envelope().as_ref().clone(), requests };
-    let mut value = item("the content of federation.join", "ceremony", &content);
-    let digest = Sha256::digest(encode(&content).unwrap());
+    in_armor("the content of federation.join", &content)
+}
+
+/// The version that admits a member, with its first key set.
+fn later_ceremony(cast: &Cast) -> Value {
+    let signers = [root("BR"), root("KE"), root("X-LO")];
+    let version = cast.successor(&[&cast.founding], &signers.each_ref(), |charter| {
+        charter.members.push(listing("X-LO"));
+    });
+    let content = Ceremony {
+        charter: version.envelope().as_ref().clone(),
+        requests: vec![request(cast, "X-LO")],
+        versions: vec![cast.founding.envelope().as_ref().clone()],
+        key_sets: vec![cast.signed(&cast.key_set("X-LO", &version), &[&root("X-LO")])],
+        hints: vec![Hint {
+            member: listing("BR").code,
+            node: public(&node("BR", 0)),
+            addresses: vec!["node.br.example:4001".to_owned()],
+        }],
+    };
+    in_armor("the content of charter-2.join", &content)
+}
+
+fn request(cast: &Cast, code: &str) -> refpoint_protocol::document::Envelope {
+    let listed = listing(code);
+    let request = JoiningRequest {
+        member: listed.code,
+        kind: listed.kind,
+        group: listed.group,
+        alg: listed.alg,
+        root: listed.root,
+        next: listed.next,
+        node: public(&node(code, 0)),
+        addresses: vec![format!("node.{}.example:4001", code.to_lowercase())],
+        created: at(0),
+    };
+    cast.signed(&request, &[&root(code), &node(code, 0)])
+}
+
+fn in_armor(name: &str, content: &Ceremony) -> Value {
+    let mut value = item(name, "ceremony", content);
+    let digest = Sha256::digest(encode(content).unwrap());
     value["label"] = json!("FEDERATION");
     value["checksum"] = json!(hexadecimal(&digest[..6]));
     value

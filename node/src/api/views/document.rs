@@ -4,6 +4,7 @@ use refpoint_protocol::ids::{DocumentId, FederationId};
 use serde::{Deserialize, Serialize};
 
 use super::bytes::Base64;
+use crate::ceremony::Hint;
 
 /// What a next key set is made from: the charters, one member's key sets and its nodes' chains, as they are held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +13,9 @@ pub struct OwnDocuments {
     pub federation: FederationId,
     /// Envelopes as bytes of their canonical form, ancestors first.
     pub envelopes: Vec<Base64>,
+    /// Where nodes of members say that they are: for newcomers' first dials.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<Hint>,
 }
 
 /// Signed envelopes to take in, as bytes of their canonical form.

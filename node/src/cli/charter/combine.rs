@@ -1,4 +1,5 @@
-//! `refpoint charter combine`: every member's signature in one file, with which each of them joins.
+//! `refpoint charter combine`: all signatures in one file. A founding's is what members join with; a later version's,
+//! put together by `gather`, is what is published.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -9,29 +10,29 @@ use refpoint_protocol::{
 };
 use serde_json::json;
 
-use super::{described, shown, write_result};
+use super::{described, gather, shown, write_result};
 use crate::{
     armor::Label,
-    ceremony::Ceremony,
+    ceremony::{AnyCeremony, Ceremony},
     cli::{failure::Failure, output::Output},
     fingerprint::spoken,
 };
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// The signed copies of all members.
+    /// The signed copies: a founding's of all members, a later version's of as many as must sign.
     #[arg(value_name = "SIGNED", required = true, num_args = 1..=MEMBERS_MAX)]
-    files: Vec<PathBuf>,
-    /// Where the result goes.
-    #[arg(long, value_name = "FILE", default_value = "federation.join")]
-    out: PathBuf,
+    pub(super) files: Vec<PathBuf>,
+    /// Where the result goes; unless said, federation.join for a founding, charter-VERSION.join for a later version.
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
     let what = "nothing was combined";
-    let mut whole: Option<Ceremony> = None;
+    let mut whole: Option<AnyCeremony> = None;
     for file in &arguments.files {
-        let (_, copy) = Ceremony::read(file, &[Label::SignedCharter, Label::Federation])
+        let (_, copy) = AnyCeremony::read(file, &[Label::SignedCharter, Label::Federation])
             .map_err(|error| Failure::from(error).during(what))?;
         match &mut whole {
             None => whole = Some(copy),
@@ -45,9 +46,16 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
             })?,
         }
     }
-    let Some(federation) = whole else {
-        return Err(Failure::usage(what, "no signed copy was named", "name every member's signed copy"));
-    };
+    match whole {
+        Some(AnyCeremony::Founding(federation)) => founded(arguments, &federation, output),
+        Some(AnyCeremony::Later(proposal)) => gather::run(arguments, &proposal, output),
+        None => Err(Failure::usage(what, "no signed copy was named", "name every member's signed copy")),
+    }
+}
+
+fn founded(arguments: &Arguments, federation: &Ceremony, output: &Output) -> Result<(), Failure> {
+    let what = "nothing was combined";
+    let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from("federation.join"));
     let missing: Vec<&str> = federation.unsigned().map(|entry| entry.code.as_str()).collect();
     if !missing.is_empty() {
         let why = format!(
@@ -62,7 +70,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
             "a founding needs every member's signature: ask those named for theirs",
         ));
     }
-    check_founded(&federation)
+    check_founded(federation)
         .map_err(|why| Failure::unverified(what, why, "ask for the signed copies again"))?;
     let print = spoken(federation.id().as_bytes());
     let comment = [
@@ -70,15 +78,15 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
         format!("Fingerprint: {print}"),
         "Hear the fingerprint from two stewards before you join.".to_owned(),
     ];
-    write_result(&arguments.out, &federation.to_text(Label::Federation, &comment)?)?;
-    let next = format!("refpoint join {} --fingerprint \"{print}\" --root-key FILE", arguments.out.display());
+    write_result(&out, &federation.to_text(Label::Federation, &comment)?)?;
+    let next = format!("refpoint join {} --fingerprint \"{print}\" --root-key FILE", out.display());
     let human = format!(
         "{}\nwritten to {}\n\nfingerprint of the federation, to read aloud to every member:\n\n    {print}\n\n\
          Next: send the file to every member; each hears the fingerprint and runs\n  {next}",
-        shown(&federation),
-        arguments.out.display(),
+        shown(federation),
+        out.display(),
     );
-    let machine = json!({ "file": arguments.out, "charter": described(&federation), "next": [next] });
+    let machine = json!({ "file": out, "charter": described(federation), "next": [next] });
     output.result(human, &machine)
 }
 

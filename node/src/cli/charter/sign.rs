@@ -1,48 +1,68 @@
 //! `refpoint charter sign`: shows the draft in full, asks, and adds this member's signature.
+//!
+//! A founding is signed here, a later version by `countersign`.
 
 use std::path::{Path, PathBuf};
 
 use refpoint_protocol::document::sign;
 use serde_json::json;
 
-use super::{described, shown, write_result};
+use super::{countersign, described, shown, write_result};
 use crate::{
     armor::Label,
-    ceremony::Ceremony,
+    ceremony::{AnyCeremony, Ceremony},
     cli::{
-        RootPassphrase,
+        ConfigFile, RootPassphrase,
         failure::Failure,
         output::{Consent, Output},
     },
     fingerprint::spoken,
     keyfile::{
-        KeyKind, PassphrasePurpose, RootSecret, SignedRecord, obtain_passphrase, read_header, read_key,
+        KeyHeader, KeyKind, PassphrasePurpose, RootSecret, SignedRecord, obtain_passphrase, read_header,
+        read_key,
     },
 };
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// The draft.
+    /// The draft, the proposal, or a copy that others have signed.
     #[arg(value_name = "DRAFT")]
-    draft: PathBuf,
+    pub(super) draft: PathBuf,
     /// The file of this member's root key.
     #[arg(long, value_name = "FILE")]
-    root_key: PathBuf,
+    pub(super) root_key: PathBuf,
     #[command(flatten)]
-    passphrase: RootPassphrase,
+    pub(super) passphrase: RootPassphrase,
     /// Sign without being asked: for scripts that have shown the draft to a person.
     #[arg(long)]
-    yes: bool,
-    /// Where the signed copy goes; unless said, CODE.signed beside the draft.
+    pub(super) yes: bool,
+    /// Give up what this key signed for the same place, named by its first digits; the key's record keeps both.
+    #[arg(long, value_name = "DIGITS")]
+    pub(super) give_up: Option<String>,
+    /// Where the signed copy goes; unless said, CODE.signed or CODE-VERSION.signed beside the draft.
     #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    pub(super) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
-    let what = "nothing was signed";
-    let (_, draft) = Ceremony::read(&arguments.draft, &[Label::CharterDraft, Label::SignedCharter])
-        .map_err(|error| Failure::from(error).during(what))?;
+    let (_, draft) = AnyCeremony::read(&arguments.draft, &DRAFTS)
+        .map_err(|error| Failure::from(error).during("nothing was signed"))?;
     let header = read_header(&arguments.root_key, KeyKind::Root)?;
+    match draft {
+        AnyCeremony::Founding(draft) => sign_founding(arguments, &draft, &header, output),
+        AnyCeremony::Later(proposal) => countersign::run(arguments, &proposal, &header, output),
+    }
+}
+
+fn sign_founding(
+    arguments: &Arguments,
+    draft: &Ceremony,
+    header: &KeyHeader,
+    output: &Output,
+) -> Result<(), Failure> {
+    let what = "nothing was signed";
     let listed = draft.charter().members.iter().find(|entry| entry.root.to_string() == header.public);
     let Some(entry) = listed else {
         let why = format!(
@@ -63,8 +83,11 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     }
     let mut record = SignedRecord::beside(&arguments.root_key)?;
     let places = [FOUNDING.to_owned()];
+    if let Some(beginning) = &arguments.give_up {
+        record.give_up(&places, beginning)?;
+    }
     record.check(&places, draft.id().into())?;
-    output.talk(shown(&draft));
+    output.talk(shown(draft));
     let question = format!("Does {} sign this charter?", entry.code);
     output.confirm(&question, Consent::from_flag(arguments.yes))?;
     let (_, root) = read_key::<RootSecret>(&arguments.root_key, || {
@@ -99,6 +122,9 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
 fn beside(draft: &Path, code: &str) -> PathBuf {
     draft.with_file_name(format!("{code}.signed"))
 }
+
+/// What may be signed.
+const DRAFTS: [Label; 3] = [Label::CharterDraft, Label::CharterProposal, Label::SignedCharter];
 
 /// The place in the record of what a root key signed: a member founds one federation.
 const FOUNDING: &str = "charter founding";

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use refpoint_protocol::{
     directory::{
         own_chain::{Standing, StopReason},
-        view::{Age, BodyMark, MemberView as Entry},
+        view::{Age, BodyMark, MemberView as Entry, NodeListing},
     },
     evidence::Evidence,
     ids::{MemberCode, NodeKey},
@@ -26,6 +26,7 @@ use crate::{
         send::RecipientContact,
         status::ChainState,
     },
+    ceremony::Hint,
     fingerprint::spoken,
     network::{self, HintRow, PeerRow, TransportKind},
 };
@@ -37,6 +38,17 @@ pub(super) fn rows(machine: &Machine, now: Timestamp) -> Vec<DirectoryRow> {
         .members()
         .map(|member| row(machine, member, entry(machine.evidence(), member, now).as_ref(), now))
         .collect()
+}
+
+/// Where the nodes that count say that they are: what newcomers are told for their first dials.
+pub(super) fn hints(machine: &Machine) -> Vec<Hint> {
+    let evidence = machine.evidence();
+    let hint = |listing: &NodeListing| {
+        let record = evidence.directory().record(listing).filter(|record| !record.addresses.is_empty())?;
+        let (member, addresses) = (listing.member.clone(), record.addresses.clone());
+        Some(Hint { member, node: listing.node, addresses })
+    };
+    evidence.listings().iter().filter_map(hint).collect()
 }
 
 /// All about one member; `None` if the charter does not list it.

@@ -21,6 +21,16 @@ pub(super) fn check(history: &CharterHistory, document: &Verified<Charter>) -> R
         }
         return check_new_roots(history, document);
     }
+    check_draft(history, charter)?;
+    check_new_roots(history, document)?;
+    check_stewards(history, document)
+}
+
+/// Checks all that does not depend on signatures of a version whose parents, one at least, are all held.
+pub(in crate::membership) fn check_draft(
+    history: &CharterHistory,
+    charter: &Charter,
+) -> Result<(), TrustError> {
     let parents = charter.parents.iter().filter_map(|id| history.get(id)).collect::<Vec<_>>();
     let highest = parents.iter().map(|parent| parent.payload().version).max().unwrap_or_default();
     let expected = highest.next().unwrap_or(highest);
@@ -29,8 +39,7 @@ pub(super) fn check(history: &CharterHistory, document: &Verified<Charter>) -> R
     }
     check_parents_part(history, charter, &parents)?;
     check_members(charter, &parents)?;
-    check_new_roots(history, document)?;
-    check_stewards(history, document)
+    check_root_owners(history, charter)
 }
 
 /// The stewards who signed two successors of one version.
@@ -100,7 +109,10 @@ fn check_members(charter: &Charter, parents: &[&Arc<Verified<Charter>>]) -> Resu
 
 /// The highest incarnation that a parent lists, if it stays as it was; one more for another root, for a
 /// readmission, and where the parents list that incarnation with different roots.
-fn expected_incarnation(entry: &MemberEntry, before: &[&MemberEntry]) -> Incarnation {
+pub(in crate::membership) fn expected_incarnation(
+    entry: &MemberEntry,
+    before: &[&MemberEntry],
+) -> Incarnation {
     let highest = before.iter().map(|earlier| earlier.incarnation).max().unwrap_or_default();
     let same_root =
         before.iter().filter(|earlier| earlier.incarnation == highest).all(|e| e.root == entry.root);
@@ -109,20 +121,33 @@ fn expected_incarnation(entry: &MemberEntry, before: &[&MemberEntry]) -> Incarna
     if same_root && !readmitted { highest } else { highest.next().unwrap_or(highest) }
 }
 
-/// Each root that no ancestor lists signs, and none was another member's. In version 1 all are new.
-fn check_new_roots(history: &CharterHistory, document: &Verified<Charter>) -> Result<(), TrustError> {
-    let charter = document.payload();
+/// No root was another member's.
+fn check_root_owners(history: &CharterHistory, charter: &Charter) -> Result<(), TrustError> {
     for entry in &charter.members {
-        match history.root_owner(&charter.parents, &entry.root) {
-            Some(other) if *other != entry.code => {
-                return Err(TrustError::RootOfAnother { member: entry.code.clone(), other: other.clone() });
-            }
-            Some(_) => {}
-            None if document.signers().contains(entry.root.as_bytes()) => {}
-            None => return Err(TrustError::RootSilent(entry.code.clone())),
+        if let Some(other) = history.root_owner(&charter.parents, &entry.root)
+            && *other != entry.code
+        {
+            return Err(TrustError::RootOfAnother { member: entry.code.clone(), other: other.clone() });
         }
     }
     Ok(())
+}
+
+/// The entries whose roots no ancestor lists. In version 1 that is all.
+pub(in crate::membership) fn new_roots<'a>(
+    history: &CharterHistory,
+    charter: &'a Charter,
+) -> impl Iterator<Item = &'a MemberEntry> {
+    charter.members.iter().filter(|entry| history.root_owner(&charter.parents, &entry.root).is_none())
+}
+
+/// Each root that no ancestor lists signs.
+fn check_new_roots(history: &CharterHistory, document: &Verified<Charter>) -> Result<(), TrustError> {
+    let silent = |entry: &&MemberEntry| !document.signers().contains(entry.root.as_bytes());
+    match new_roots(history, document.payload()).find(silent) {
+        Some(entry) => Err(TrustError::RootSilent(entry.code.clone())),
+        None => Ok(()),
+    }
 }
 
 /// Enough stewards of the version where the parents part, and of its own where they change.

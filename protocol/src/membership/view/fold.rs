@@ -63,6 +63,7 @@ fn fold_member(
         incarnation,
         root,
         next,
+        rotated_root: None,
         generation: Generation(0),
         key_sets: Vec::new(),
         epoch: None,
