@@ -129,6 +129,7 @@ fn root_leaves_nothing_of_its_own_in_the_folder_of_the_nodes_user() {
         &["run", "--config", text(&config)][..],
         &["keys", "issue", "--yes", "--config", text(&config), "--root-key", text(&keys)],
         &["init", "--member", "SG", "--dial-out-only", "--dir", text(&folder.join("new"))],
+        &["backup", "restore", text(&config), "--dir", text(&folder.join("new"))],
     ] {
         let refused = run(root.path(), arguments);
         assert_failed(&refused, 1, "belongs to user 4000000");

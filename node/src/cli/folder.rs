@@ -1,5 +1,6 @@
 //! A node's folder, opened by a command while the node is stopped.
 
+use super::owner;
 use crate::{
     cli::failure::Failure,
     config::Config,
@@ -21,8 +22,10 @@ impl OpenFolder {
     /// Opens the configured folder; it is made if it is not there.
     ///
     /// # Errors
-    /// [`Failure`] if the storage key or the store cannot be opened, or a node is running on the folder.
+    /// [`Failure`] if the storage key or the store cannot be opened, a node is running on the folder, or the folder
+    /// belongs to another user.
     pub(super) fn open(config: &Config) -> Result<Self, Failure> {
+        owner::check(&config.data, "the data folder was not opened")?;
         let key: StorageKey = open_key(config, &config.storage_key)?;
         let (store, opened) =
             SledStore::open(&config.data, &StoreKey::from_bytes(key.as_bytes()), &Options::default())?;

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Asked, Keys, as_json, kibibytes, shown};
 use crate::{
     backup::restore,
-    cli::{failure::Failure, output::Output},
+    cli::{failure::Failure, output::Output, owner},
 };
 
 /// Make a node's folder of a backup, after checking all of it. The old node must never run again.
@@ -24,6 +24,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
+    owner::check(&arguments.dir, "nothing was restored")?;
     let (asked, asked_node) = (Asked::default(), Asked::default());
     let opener = arguments.keys.opener(&asked);
     let node_passphrase = arguments.keys.node_passphrase(&asked_node);
