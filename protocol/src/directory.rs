@@ -212,25 +212,31 @@ impl Chains {
     /// Gaps of all chains, at most `max` ranges. Each chain has its part of them, and with each `turn` others
     /// come first: whoever publishes chains full of gaps that nobody can fill does not keep others' open.
     pub fn gaps(&self, max: usize, turn: u64) -> Vec<(ChainKey, Sequence, Sequence)> {
-        let chains: Vec<_> = self.chains.iter().filter(|(_, kept)| kept.chain.has_gaps()).collect();
+        self.gaps_of(&self.with_gaps(), max, turn)
+    }
+
+    /// The same of chains that are known to have gaps.
+    #[must_use]
+    pub fn gaps_of(&self, chains: &[ChainKey], max: usize, turn: u64) -> Vec<(ChainKey, Sequence, Sequence)> {
         let count = chains.len().max(1);
         let each = (max / count).max(GAPS_PER_CHAIN_MIN).min(max);
         // Spreads turns that are evenly apart over all of the chains.
         let first = turn.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         let first = usize::try_from(first % count as u64).unwrap_or_default();
-        let (before, from_first) = chains.split_at_checked(first).unwrap_or((&[], &chains));
+        let (before, from_first) = chains.split_at_checked(first).unwrap_or((&[], chains));
         let mut gaps = Vec::new();
-        for (key, kept) in from_first.iter().chain(before) {
+        for key in from_first.iter().chain(before) {
             let room = each.min(max.saturating_sub(gaps.len()));
-            gaps.extend(kept.chain.gaps(room).into_iter().map(|(from, to)| (**key, from, to)));
+            let of_chain = self.chain(key).map(|chain| chain.gaps(room)).unwrap_or_default();
+            gaps.extend(of_chain.into_iter().map(|(from, to)| (*key, from, to)));
         }
         gaps
     }
 
-    /// Whether any chain has a gap below its newest header or its fork.
+    /// The chains with a gap below their newest header or their fork. Sorted.
     #[must_use]
-    pub fn has_gaps(&self) -> bool {
-        self.chains.values().any(|kept| kept.chain.has_gaps())
+    pub fn with_gaps(&self) -> Vec<ChainKey> {
+        self.chains.iter().filter(|(_, kept)| kept.chain.has_gaps()).map(|(key, _)| *key).collect()
     }
 
     /// Names a header that has just come, if a current key set asks for it. Returns whether it did.

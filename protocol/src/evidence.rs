@@ -29,7 +29,7 @@ use crate::{
     directory::{
         Chains, ForkProof, HeaderAcceptance,
         bodies::BodyAcceptance,
-        header::SignedHeader,
+        header::{ChainKey, SignedHeader},
         view::{Directory, NodeListing},
     },
     ids::{ContentHash, DocumentId, FederationId, MemberCode, NodeKey},
@@ -97,8 +97,8 @@ pub struct Rejection {
 /// What a node lacks of chains that it knows, whatever its positions say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lacking {
-    /// Whether some chain has a gap below its newest header or its fork.
-    pub gaps: bool,
+    /// Chains with a gap below their newest header or their fork. Sorted.
+    pub gaps: Vec<ChainKey>,
     /// Bodies that are shown, or would be. Sorted.
     pub bodies: Vec<ContentHash>,
 }
@@ -178,8 +178,11 @@ impl Evidence {
 
     /// Takes a chain's body in, if a recent header names it.
     pub fn accept_body(&mut self, bytes: &[u8]) -> BodyAcceptance {
-        self.lacking = OnceLock::new();
-        self.chains.accept_body(bytes)
+        let acceptance = self.chains.accept_body(bytes);
+        if matches!(acceptance, BodyAcceptance::New(_) | BodyAcceptance::Unreadable(..)) {
+            self.lacking = OnceLock::new();
+        }
+        acceptance
     }
 
     /// Forgets a body's content for good; returns whether any recent header names it.
@@ -240,7 +243,7 @@ impl Evidence {
     #[must_use]
     pub fn lacking(&self) -> &Lacking {
         self.lacking.get_or_init(|| Lacking {
-            gaps: self.chains.has_gaps(),
+            gaps: self.chains.with_gaps(),
             bodies: self.directory().missing_bodies().into_iter().map(|body| body.hash).collect(),
         })
     }

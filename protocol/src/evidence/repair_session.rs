@@ -343,7 +343,7 @@ impl RepairSession {
         let (chains, lacking) = (evidence.chains(), evidence.lacking());
         self.wants = match self.wants {
             Wants::Headers => {
-                let gaps = if lacking.gaps { chains.gaps(REPAIR_CHAINS_MAX, self.turn) } else { Vec::new() };
+                let gaps = chains.gaps_of(&lacking.gaps, REPAIR_CHAINS_MAX, self.turn);
                 let compared = gaps.into_iter().filter(|(chain, ..)| evidence.is_compared(chain.key_set));
                 self.work.chains.extend(compared.map(|(chain, from, to)| ChainRequest { chain, from, to }));
                 self.work.fetch.extend(chains.missing_names().take(REPAIR_IDS_MAX).map(DocumentId::from));

@@ -155,7 +155,9 @@ impl Sim {
     fn on_change(&mut self, at: usize, change: &Change) {
         match (change.table, &change.value) {
             (Table::CustodyParcels, None) => invariants::custody::on_dropped(self, at, &change.key),
-            (Table::NodeRecords | Table::ReferencePoints, Some(_)) => self.on_update(at, &change.key),
+            (Table::Charters | Table::KeySets | Table::NodeRecords | Table::ReferencePoints, Some(_)) => {
+                self.on_update(at, &change.key);
+            }
             _ => {}
         }
     }

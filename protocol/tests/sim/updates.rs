@@ -21,21 +21,26 @@ struct Update {
 }
 
 impl Sim {
-    /// A node publishes a header of its own.
+    /// A node publishes what it signed or was handed.
     pub(crate) fn begin_update(&mut self, at: usize, document: &Envelope) {
         let undisturbed = self.network.cuts.is_empty() && self.network.weather == Weather::default();
         if !undisturbed || !self.nodes[at].is_honest() {
             return;
         }
+        let id = document.id(Some(self.federation));
+        // Whoever was met since it was signed has it from the introduction.
         let connected = |other: &usize| {
-            *other != at && self.network.believes(at, *other) && self.network.believes(*other, at)
+            *other != at
+                && self.network.believes(at, *other)
+                && self.network.believes(*other, at)
+                && self.nodes[*other].disk.envelopes(&[id]).iter().all(Option::is_none)
         };
         let awaited = self.honest().into_iter().filter(connected).map(|other| (other, self.nodes[other].run));
         let update = Update { by: at, published: self.now, awaited: awaited.collect() };
-        self.updates.0.insert(document.id(Some(self.federation)), update);
+        self.updates.0.insert(id, update);
     }
 
-    /// A node stores a header, by whatever way it came.
+    /// A node stores a document, by whatever way it came.
     pub(crate) fn on_update(&mut self, at: usize, id: &[u8]) {
         let Ok(id) = <[u8; 32]>::try_from(id) else { return };
         let Some(update) = self.updates.0.get_mut(&DocumentId::from_bytes(id)) else { return };
