@@ -10,6 +10,8 @@ mod cast;
 #[cfg(test)]
 #[path = "vectors/checks.rs"]
 mod checks;
+#[path = "vectors/dialling_back.rs"]
+mod dialling_back;
 #[path = "vectors/directory.rs"]
 mod directory;
 #[path = "vectors/documents.rs"]

@@ -29,7 +29,7 @@ use sha2::{Digest, Sha256};
 use super::{
     bytes_of,
     cast::{Cast, at, chain, hash, header, listing, member, node, node_record, public, root},
-    hexadecimal, introductions, item, parcels,
+    dialling_back, hexadecimal, introductions, item, parcels,
 };
 
 /// Everything that travels, by its protocol.
@@ -67,7 +67,9 @@ pub(super) fn vectors() -> Value {
             "relay_urgent": format!("/refpoint/{}/relay/urgent/1", cast.federation),
             "relay_normal": format!("/refpoint/{}/relay/normal/1", cast.federation),
             "topic": format!("/refpoint/{}/evidence/1", cast.federation),
+            "dial_back": format!("/refpoint/{}/dial-back/1", cast.federation),
         },
+        "dialling_back": dialling_back::vectors(),
         "files": [ceremony(&cast), later_ceremony(&cast)],
         "introductions": introductions::vectors(&cast),
         "bad_introduction_bytes": bad_introduction_bytes(),
