@@ -293,7 +293,7 @@ impl Dialler {
     }
 
     /// The address is this node's own: it is dialled again now and then, since another machine with this node's
-    /// key may come to answer there ([`super::twin`]).
+    /// key may come to answer there (`network::twin`).
     pub fn on_self(&mut self, attempt: AttemptId, now: Instant) {
         if let Some((route, _)) = self.attempts.remove(&attempt)
             && let Some(state) = self.routes.get_mut(&route)
