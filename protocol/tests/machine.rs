@@ -186,6 +186,27 @@ fn a_restarted_node_signs_nothing_until_others_have_told_it_what_it_said() {
 }
 
 #[test]
+fn nothing_expires_by_a_clock_that_nobody_has_confirmed_since_the_start() {
+    let mut world = World::new(15, &["BR", "FR", "KE"]);
+    world.connect_all();
+    world.run_for(Duration::from_secs(5));
+    world.cut(2);
+    let Command::Send(mut short) = draft(&world, 2) else { panic!("a draft") };
+    short.lifetime = Some(Duration::from_secs(600));
+    let message = queued(&world.command(0, Command::Send(short)));
+    let has_expired = |world: &World| {
+        let expired = |event: &Event| matches!(event, Event::Relay(RelayEvent::MessageExpired { message: it, .. }) if *it == message);
+        world.events(0).iter().any(expired)
+    };
+    world.restart(0);
+    world.run_for(Duration::from_secs(1_800));
+    assert!(!has_expired(&world), "the clock may be days off since the start");
+    world.connect(0, 1);
+    world.run_for(Duration::from_secs(120));
+    assert!(has_expired(&world), "one member is enough after ten minutes");
+}
+
+#[test]
 fn what_would_have_expired_by_the_members_clocks_is_refused_with_the_clock_named() {
     let mut world = World::new(9, &["BR", "FR", "KE"]);
     let hours = |count: u64| Duration::from_secs(count * 3_600);
