@@ -77,6 +77,30 @@ fn a_rolled_back_disk_gets_again_what_it_lacks() {
 }
 
 #[test]
+fn what_a_rolled_back_disk_lacks_goes_as_soon_as_its_sealing_key_is_known() {
+    let mut world = World::new(48, &["BR", "KE"]);
+    world.connect("BR", "KE");
+    let backup = world.nodes["KE"].disk.clone();
+    let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
+    world.settle();
+    world.kill("KE");
+    world.nodes.get_mut("KE").unwrap().disk = backup;
+    world.start("KE");
+    // Its record has ended, or is disputed, and the new one is still on its way when it says what it lacks.
+    let mut keyless = world.directory.clone();
+    keyless.nodes.get_mut(&world.key("KE")).unwrap().2 = None;
+    world.nodes.get_mut("BR").unwrap().directory = Some(keyless);
+    world.connect("BR", "KE");
+    world.settle();
+    assert!(!world.has("KE", message));
+    world.nodes.get_mut("BR").unwrap().directory = None;
+    world.input("BR", RelayInput::DirectoryChanged { member: Some(code("KE")) });
+    world.settle();
+    assert!(world.has("KE", message), "it was confirmed once, and is lacking all the same");
+    assert_eq!(world.relay("KE").inbox().len(), 1);
+}
+
+#[test]
 fn a_dead_disk_gets_everything_that_is_still_kept() {
     let mut world = World::new(43, &["BR", "JO", "KE"]);
     world.connect_all();

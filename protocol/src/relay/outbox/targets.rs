@@ -61,7 +61,9 @@ impl Outbox {
                     Progress::Resting(_) => key(&member) != target.key,
                     Progress::Waiting => false,
                 });
-                if idle && entry.answer(&node).is_none() {
+                // What answered is done with, unless it has said since that it lacks the message: then it has a
+                // target that is not done.
+                if idle && (entry.answer(&node).is_none() || entry.targets.contains_key(&node)) {
                     if entry.targets.get(&node).is_some_and(|target| target.member != member) {
                         self.custodians.forget(turn, entry, message, node);
                     }
