@@ -13,6 +13,7 @@ mod intake;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    book::{Book, MemberStatus},
     event::{CustodyEnd, RelayEvent},
     exchange::{Outgoing, Ticket},
     lane::{Bounds, Lane, Place},
@@ -95,13 +96,14 @@ impl Kept {
         self.row.answer.as_ref().is_none_or(|answer| answer.word == ReceiptWord::Reseal)
     }
 
-    /// Whether nobody can open it as it is: the recipient said so, or the node is no longer active.
-    pub(super) fn is_key_lost(
-        &self,
-        key: &CustodyKey,
-        active: impl FnOnce(&MemberCode) -> Vec<NodeKey>,
-    ) -> bool {
-        self.holds_parcel() && (self.row.answer.is_some() || !active(&self.row.member).contains(&key.node))
+    /// Whether nobody can open it as it is: the recipient said so, or its member has put another node in its
+    /// place. That the charter suspends a member says nothing of its keys.
+    pub(super) fn is_key_lost(&self, key: &CustodyKey, book: &dyn Book) -> bool {
+        let replaced = || {
+            book.member_status(&self.row.member) == MemberStatus::Active
+                && !book.active_nodes(&self.row.member).contains(&key.node)
+        };
+        self.holds_parcel() && (self.row.answer.is_some() || replaced())
     }
 
     fn place(&self, key: CustodyKey) -> Place<CustodyKey> {
@@ -193,7 +195,7 @@ impl Custody {
         if !turn.book.applies_expiry() {
             return turn.timers.set(turn.now.after(EXPIRY_POSTPONED), Timer::CustodyExpires(key));
         }
-        let lost = kept.is_key_lost(&key, |member| turn.book.active_nodes(member));
+        let lost = kept.is_key_lost(&key, turn.book);
         let why = if lost { CustodyEnd::KeyLost } else { CustodyEnd::Expired };
         let resealed = kept.row.answer.is_some();
         self.drop_parcel(turn, key, why);

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use refpoint_protocol::{
+    ids::CharterVersion,
     limits::{CUSTODIAN_SILENT, CUSTODY_AFTER, CUSTODY_AFTER_URGENT, CUSTODY_ANSWER_KEPT, EXPIRY_DEFAULT},
     membership::charter::WorkingGroup,
     message::{body::Word, header::Precedence},
     relay::{
+        book::MemberStatus,
         event::{CustodyEnd, RelayEvent},
         views::{NodeView, RecipientState},
     },
@@ -235,6 +237,18 @@ fn a_node_that_is_replaced_cannot_open_what_was_kept_for_the_old_one() {
     world.run(EXPIRY_DEFAULT + SECOND);
     assert_eq!(endings(&world, "JO"), [CustodyEnd::KeyLost]);
     assert_eq!(custody_rows(&world, "JO"), 0);
+}
+
+#[test]
+fn a_suspended_member_has_lost_no_key() {
+    for status in [MemberStatus::Suspended(CharterVersion(2)), MemberStatus::Withdrawn(CharterVersion(2))] {
+        let (mut world, _) = in_custody(91, Precedence::Flash);
+        world.kill("BR");
+        world.directory.status.insert(code("KE"), status);
+        assert!(!world.relay("JO").held(&world.directory)[0].key_lost);
+        world.run(EXPIRY_DEFAULT + SECOND);
+        assert_eq!(endings(&world, "JO"), [CustodyEnd::Expired]);
+    }
 }
 
 #[test]

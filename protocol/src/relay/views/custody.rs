@@ -56,7 +56,7 @@ impl Relay {
             size: kept.row.size,
             since: kept.row.since,
             expires: kept.row.expires,
-            key_lost: kept.is_key_lost(key, |member| book.active_nodes(member)),
+            key_lost: kept.is_key_lost(key, book),
         };
         let mut views: Vec<_> = held.map(view).collect();
         views.sort_by_key(|view| (view.since, view.message, view.node));

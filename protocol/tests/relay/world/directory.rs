@@ -27,6 +27,9 @@ impl Book for Directory {
     }
 
     fn active_nodes(&self, member: &MemberCode) -> Vec<NodeKey> {
+        if self.member_status(member) != MemberStatus::Active {
+            return Vec::new();
+        }
         let active = |(m, standing, _): &(MemberCode, SignerStanding, _)| {
             m == member && *standing == SignerStanding::Active
         };
