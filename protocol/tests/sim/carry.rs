@@ -130,7 +130,8 @@ impl Sim {
         for change in durable.iter().chain(&cached) {
             self.on_change(at, change);
         }
-        let (now, disk) = (self.now, &mut self.nodes[at].disk);
+        let now = self.now;
+        let disk = &self.nodes[at].disk;
         let is_bulk = |changes: &[Change]| changes.iter().any(|c| c.table.is_bulk() && c.value.is_some());
         let fits = |changes: &[Change]| match disk.room {
             Room::Plenty => true,
@@ -145,11 +146,17 @@ impl Sim {
         let mut changes = durable;
         if cached_fits {
             changes.extend(cached);
+        } else {
+            let key = |change: &Change| change.key.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+            self.say(|| {
+                let rows: Vec<String> = cached.iter().map(key).collect();
+                format!("{} has no room for {rows:?}, which peers hold too", self.name(at))
+            });
         }
         if changes.is_empty() {
             return (Outcome::Stored, None);
         }
-        (Outcome::Stored, Some(disk.write(now, changes)))
+        (Outcome::Stored, Some(self.nodes[at].disk.write(now, changes)))
     }
 
     fn on_change(&mut self, at: usize, change: &Change) {

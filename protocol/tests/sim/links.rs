@@ -6,9 +6,9 @@ use refpoint_protocol::{
     document::Unverified,
     evidence::{
         AnyDocument,
-        repair::{Documents, RepairRequest},
+        repair::{Documents, RepairRequest, RepairResponse},
     },
-    ids::{DocumentId, NodeKey},
+    ids::{DocumentId, MessageId, NodeKey},
     introduction::{Admitted, Introduction, LearnedDocument, Step},
     machine::{AskTicket, Batch, Carriage, Input},
     relay::{frame::RelayFrame, receipt::Receipt},
@@ -55,12 +55,12 @@ impl Sim {
                         ),
                     RelayFrame::Offer(offer) => format!("offer of {}", offer.count),
                     RelayFrame::OfferUnknown(_) => "offer-unknown".into(),
-                    RelayFrame::OfferIds(ids) => format!("{} offer-ids", ids.ids.len()),
-                    RelayFrame::Lacking(lacking) => format!("{} lacking", lacking.ids.len()),
+                    RelayFrame::OfferIds(ids) => format!("offer-ids {}", short(&ids.ids)),
+                    RelayFrame::Lacking(lacking) => format!("lacking {}", short(&lacking.ids)),
                 },
                 Payload::Gossip(_) => "gossip".into(),
-                Payload::Request { .. } => "request".into(),
-                Payload::Answer { .. } => "answer".into(),
+                Payload::Request { request, .. } => format!("request {}", asked(request)),
+                Payload::Answer { answer, .. } => format!("answer {}", answered(answer)),
             };
             format!("{} has {kind} of {}", self.name(to), self.name(from))
         });
@@ -269,6 +269,33 @@ impl Sim {
         }
         let from = Some(self.nodes[other].key);
         self.handle(at, Input::Documents(Batch { from, documents, bodies, carriage: Carriage::Hand }));
+    }
+}
+
+/// Ids as a trace shows them.
+fn short(ids: &[MessageId]) -> String {
+    ids.iter().map(|id| id.short().to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// What a repair asks, as a trace shows it.
+fn asked(request: &RepairRequest) -> String {
+    match request {
+        RepairRequest::Digest(_) => "digest".into(),
+        RepairRequest::Positions(of) => format!("positions of {}", of.kind.name()),
+        RepairRequest::Fetch(fetch) => format!("fetch {:?} {:?}", fetch.documents, fetch.bodies),
+        RepairRequest::Chains(chains) => format!("chains {chains:?}"),
+        RepairRequest::Give(given) => format!("gives {} and {}", given.envelopes.len(), given.bodies.len()),
+    }
+}
+
+/// What a repair answers, as a trace shows it.
+fn answered(answer: &RepairResponse) -> String {
+    match answer {
+        RepairResponse::Digest(_) => "digest".into(),
+        RepairResponse::Positions(held) => format!("{} positions", held.positions.len()),
+        RepairResponse::Documents(held) => format!("{} and {}", held.envelopes.len(), held.bodies.len()),
+        RepairResponse::Taken(_) => "taken".into(),
+        RepairResponse::Busy(_) => "busy".into(),
     }
 }
 

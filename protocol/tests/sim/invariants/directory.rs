@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use refpoint_protocol::{directory::header::ChainKind, ids::DocumentId};
+use refpoint_protocol::{
+    directory::header::ChainKind, document::Kind, evidence::repair::Position, ids::DocumentId,
+};
 
 use super::{FORKS_KNOWN, NO_REVOKED_KEY, NOTHING_DISAPPEARS, SAME_VIEWS, lasting};
 use crate::sim::Sim;
@@ -63,7 +65,8 @@ pub(super) fn views_are_equal(sim: &mut Sim) {
         let (theirs, their_membership, their_directory) = view(*node);
         let what = if theirs != roots {
             let kinds = roots.iter().zip(&theirs).filter(|(a, b)| a != b).map(|(a, _)| a.kind.clone());
-            format!("digests of {}", kinds.collect::<Vec<_>>().join(", "))
+            let kinds = kinds.collect::<Vec<_>>().join(", ");
+            format!("digests of {kinds}: {}", apart(sim, first, *node))
         } else if their_membership != membership {
             "memberships".into()
         } else if their_directory != directory {
@@ -77,6 +80,18 @@ pub(super) fn views_are_equal(sim: &mut Sim) {
         let what = format!("{} and {} have different {what}", sim.name(first), sim.name(node));
         sim.violate(SAME_VIEWS, what);
     }
+}
+
+/// The positions that one of two nodes has alone, each with the node whose chain it is.
+fn apart(sim: &Sim, one: usize, other: usize) -> String {
+    let of = |node: usize| {
+        let evidence = sim.nodes[node].machine.as_ref().unwrap().evidence();
+        Kind::EVIDENCE.into_iter().flat_map(|kind| evidence.positions(kind)).collect::<BTreeSet<_>>()
+    };
+    let (ones, others) = (of(one), of(other));
+    let alone = |name: String, alone: Vec<&Position>| format!("{name} alone has {alone:?}");
+    let first = alone(sim.name(one), ones.difference(&others).take(2).collect());
+    format!("{first}, {}", alone(sim.name(other), others.difference(&ones).take(2).collect()))
 }
 
 /// Every fork seen is known to all honest connected nodes.
