@@ -10,6 +10,7 @@
 //! <folder>/schema            guards the folder against older programs
 //! <folder>/clean             there after an orderly end; without it every row is checked at the start
 //! <folder>/progress          the number of the last batch stored, against a database that lost its end
+//! <folder>/wal                the last batches, durable before sled has them on the device
 //! <folder>/database/         sled: one tree, rows of at most 4 KiB
 //! <folder>/content/<sha256>  larger values
 //! <folder>/snapshot/         a copy of all rows, there only while a backup is made
@@ -29,6 +30,7 @@ mod recovery;
 mod schema;
 mod sled;
 mod snapshot;
+mod wal;
 mod writer;
 
 use refpoint_protocol::storage::{Change, Table};

@@ -5,9 +5,10 @@ mod crash;
 mod damage;
 mod fixture;
 mod folder;
+mod log;
 mod writer;
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use refpoint::store::{Opened, Options, SledStore, StorageKey};
 use refpoint_protocol::storage::{Change, Table};
@@ -33,6 +34,19 @@ fn value(number: u64, length: usize) -> Vec<u8> {
 
 fn put(table: Table, key: &[u8], value: &[u8]) -> Change {
     Change::put(table, key, value)
+}
+
+/// Copies a data folder as a power cut would leave it, but for the lock.
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to.join(entry.file_name()));
+        } else if entry.file_name() != "lock" {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
 }
 
 /// More than fits a row, so that it lies in a content file.

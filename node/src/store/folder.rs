@@ -56,6 +56,11 @@ impl Layout {
         self.folder.join("progress")
     }
 
+    /// What was synced and may not be in the database yet.
+    pub(super) fn log(&self) -> PathBuf {
+        self.folder.join("wal")
+    }
+
     /// The database as it was before an opening that may harm it; there only while one is under way.
     pub(super) fn before_opening(&self) -> PathBuf {
         self.folder.join("database.before-opening")

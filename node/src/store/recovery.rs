@@ -20,7 +20,7 @@ use super::{
     folder::{Layout, Lock, copy_folder, create_data_folder, create_folder, sync_folder},
     record::{self, FileReference, Place, Shape},
     schema::{self, Founding, Migrated},
-    sled::{FOUNDING, Moved, SET_ASIDE},
+    sled::{FOUNDING, Gap, Moved, SET_ASIDE},
     snapshot::{self, SnapshotError},
 };
 
@@ -107,12 +107,18 @@ impl SledStore {
         if depth == Depth::EveryRow {
             opening.copy_before_opening()?;
         }
-        let Attempted { store, mut opened, schema, .. } = match opening.attempt(depth) {
-            Ok(attempted) if attempted.lost == 0 => attempted,
-            Ok(Attempted { lost, .. }) => opening.recover(format!("its last {lost} batches are missing"))?,
+        let attempted = match opening.attempt(depth) {
+            Ok(attempted) if attempted.lost > 0 => {
+                let lost = attempted.lost;
+                // sled lets nobody else open its database, not even us.
+                drop(attempted);
+                opening.recover(format!("its last {lost} batches are missing"))?
+            }
+            Ok(attempted) => attempted,
             Err(Attempt::Broken(cause)) => opening.recover(cause)?,
             Err(Attempt::Final(error)) => return Err(error),
         };
+        let Attempted { store, mut opened, schema, .. } = attempted;
         opened.migrated = schema::migrate(&store, schema::MIGRATIONS, schema, schema::CURRENT)?;
         if found.is_none() {
             schema::write_guard(&layout, schema::CURRENT)?;
@@ -139,6 +145,8 @@ struct Opening<'a> {
 enum Depth {
     Founding,
     EveryRow,
+    /// Every row of what there is, with the end of the log even if the database lacks what is before.
+    WhateverIsThere,
 }
 
 /// An attempt that opened the database.
@@ -162,8 +170,9 @@ impl Opening<'_> {
     /// Opens the database once.
     fn attempt(&self, depth: Depth) -> Result<Attempted, Attempt> {
         let broken = |error: StoreError| Attempt::Broken(error.to_string());
+        let gap = if depth == Depth::WhateverIsThere { Gap::Skip } else { Gap::Stop };
         let (store, lost) =
-            SledStore::start(self.layout, self.lock, self.storage_key.duplicate(), self.options)
+            SledStore::start(self.layout, self.lock, self.storage_key.duplicate(), self.options, gap)
                 .map_err(Attempt::Broken)?;
         let mut opened = Opened::default();
         let schema = match schema::founding(&store).map_err(broken)? {
@@ -188,7 +197,8 @@ impl Opening<'_> {
             }
             Founding::Missing => return Err(Attempt::Broken("its founding record is missing".to_owned())),
         };
-        if depth == Depth::EveryRow {
+        // A check removes content files that no row names: not before it is settled which rows there are.
+        if depth == Depth::WhateverIsThere || (depth == Depth::EveryRow && lost == 0) {
             opened.checked = Some(check(&store).map_err(broken)?);
         }
         Ok(Attempted { store, opened, schema, lost })
@@ -219,7 +229,7 @@ impl Opening<'_> {
                 Err(Attempt::Broken(cause)) => last = cause,
             }
         }
-        match self.attempt(Depth::EveryRow) {
+        match self.attempt(Depth::WhateverIsThere) {
             Ok(attempted) => {
                 let remedy = if opens { Remedy::WithoutSnapshots } else { Remedy::AsFound };
                 return self.recovered(attempted, cause, remedy);

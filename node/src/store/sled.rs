@@ -1,10 +1,12 @@
 //! The store on a disk: sled for rows, content files for large values, fdatasync for truth.
 //!
 //! All tables lie in one sled tree, told apart by the first byte of the key, so that one sled batch is atomic
-//! over them. sled's `flush` does not reach the device by itself: [`SledStore::sync`] adds the fdatasync. Every
-//! call into sled is guarded against its panics; any failure of it stops the store for good.
+//! over them. sled's `flush` is slow, and does not reach the device by itself: [`SledStore::sync`] goes through the
+//! write-ahead log instead. Every call into sled is guarded against its panics; any failure of it stops the store
+//! for good.
 
 mod batch;
+mod durable;
 mod keys;
 mod rows;
 
@@ -21,14 +23,16 @@ use std::{
 
 use refpoint_protocol::storage::{Change, Table};
 
+pub(super) use self::durable::Gap;
 pub(super) use self::keys::{FOUNDING, SET_ASIDE, row_key};
-use self::{batch::last_of_each, keys::aside_key, rows::SledRows};
+use self::{batch::last_of_each, durable::Unsynced, keys::aside_key, rows::SledRows};
 use super::{
     Damage, Keys, Reserve, Row, Rows, SetAside, Store, StoreError, check_bounds,
     content::{self, ContentFolder, Unread},
     folder::{self, Layout, Lock},
     progress::Progress,
     record::{self, FileReference, Place, Shape, StorageKey},
+    wal::WriteAheadLog,
 };
 
 /// What an operator or a test may set of a [`SledStore`].
@@ -41,6 +45,8 @@ pub struct Options {
     pub bulk_reserve_bytes: u64,
     /// Bytes of sled's page cache.
     pub cache_bytes: u64,
+    /// Bytes of the write-ahead log: how much is synced through it before sled itself is.
+    pub log_bytes: u64,
 }
 
 impl Default for Options {
@@ -49,6 +55,7 @@ impl Default for Options {
             reserve_bytes: RESERVE_BYTES,
             bulk_reserve_bytes: BULK_RESERVE_BYTES,
             cache_bytes: CACHE_BYTES,
+            log_bytes: LOG_BYTES,
         }
     }
 }
@@ -59,6 +66,7 @@ pub struct SledStore {
     /// One row: the number of the last batch. A tree of its own, since it changes with every batch.
     sequence: ::sled::Tree,
     progress: Progress,
+    log: Mutex<WriteAheadLog>,
     /// Our own handle to sled's file: what fdatasync needs, and what a failed write-back is reported to.
     file: File,
     pub(super) content: ContentFolder,
@@ -79,20 +87,20 @@ pub struct SledStore {
 /// What writers share, under one lock: batches are prepared and applied one after another.
 #[derive(Default)]
 pub(super) struct Writing {
-    /// Content files whose rows are gone, to be removed once that is on the device.
-    dropped: Vec<[u8; 32]>,
+    unsynced: Unsynced,
     /// The number of the last batch.
     sequence: u64,
 }
 
 impl SledStore {
-    /// Opens sled in a folder that is locked and known to be ours. Returns the store with the number of batches
-    /// that were known to be stored and are not there.
+    /// Opens sled in a folder that is locked and known to be ours, and applies what it lacks of the log. Returns the
+    /// store with the number of batches that were known to be stored and are not there.
     pub(super) fn start(
         layout: &Layout,
         lock: &Arc<Lock>,
         storage_key: StorageKey,
         options: &Options,
+        gap: Gap,
     ) -> Result<(Self, u64), String> {
         let config = ::sled::Config::new()
             .path(layout.database())
@@ -111,13 +119,9 @@ impl SledStore {
         for path in [layout.database(), layout.folder().to_path_buf()] {
             folder::sync_folder(&path).map_err(told)?;
         }
-        let (sequence, last) = guarded(|| {
-            let tree = database.open_tree(SEQUENCE_TREE)?;
-            let last = tree.get(SEQUENCE_KEY)?;
-            Ok((tree, last))
-        })?;
-        let last =
-            last.and_then(|row| row.as_ref().try_into().ok().map(u64::from_be_bytes)).unwrap_or_default();
+        let sequence = guarded(|| database.open_tree(SEQUENCE_TREE))?;
+        let (log, logged) = WriteAheadLog::open(&layout.log(), options.log_bytes).map_err(told)?;
+        let (last, lost) = durable::replay(&database, &sequence, logged, gap)?;
         let (progress, promised) = Progress::open(&layout.progress()).map_err(told)?;
         let set_aside = guarded(|| {
             database.scan_prefix([SET_ASIDE]).try_fold(0_usize, |count, row| row.map(|_| count + 1))
@@ -126,24 +130,26 @@ impl SledStore {
             database,
             sequence,
             progress,
+            log: Mutex::new(log),
             file,
             content: ContentFolder::open(layout.content()).map_err(told)?,
             layout: layout.clone(),
             storage_key,
             options: options.clone(),
-            writing: Mutex::new(Writing { dropped: Vec::new(), sequence: last }),
+            writing: Mutex::new(Writing { unsynced: Unsynced::default(), sequence: last }),
             set_aside: AtomicUsize::new(set_aside),
             snapshots: Mutex::new(()),
             stopped: OnceLock::new(),
             is_orderly: AtomicBool::new(false),
             _lock: Arc::clone(lock),
         };
-        Ok((store, promised.saturating_sub(last)))
+        Ok((store, lost.max(promised.saturating_sub(last))))
     }
 
     /// Accepts the state as it is: from here on, both witnesses say the same, and the end may be orderly.
     pub(super) fn accept(&self) -> Result<(), StoreError> {
-        self.sync()?;
+        self.sync_all()?;
+        self.begin_log()?;
         self.is_orderly.store(true, Ordering::SeqCst);
         Ok(())
     }
@@ -175,7 +181,7 @@ impl SledStore {
 
     /// Moves a damaged row out of its table, unless it has been replaced meanwhile.
     pub(super) fn put_aside(&self, table: Table, key: &[u8], row: &[u8]) -> Result<Moved, StoreError> {
-        let writing = self.writing();
+        let mut writing = self.writing();
         let row_key = row_key(table.id(), key);
         if self.call("reading a damaged row", || self.database.get(&row_key))?.as_deref() != Some(row) {
             return Ok(Moved::Replaced);
@@ -183,10 +189,8 @@ impl SledStore {
         let aside = aside_key(table, key);
         let place = Place { prefix: SET_ASIDE, key: aside.get(1..).unwrap_or_default(), secret: false };
         let remains = record::encode(place, Shape::Inline, row, &self.storage_key)?;
-        let mut batch = ::sled::Batch::default();
-        batch.remove(row_key);
-        batch.insert(aside, remains);
-        self.call("setting a damaged row aside", || self.database.apply_batch(batch))?;
+        let changes = vec![(row_key, None), (aside, Some(remains))];
+        self.apply_rows(&mut writing, "setting a damaged row aside", changes)?;
         self.set_aside.fetch_add(1, Ordering::SeqCst);
         drop(writing);
         Ok(Moved::Aside)
@@ -256,35 +260,14 @@ impl Store for SledStore {
         }
         self.check_space(&last, reserve)?;
         let prepared = self.prepare(&last)?;
-        let number = writing.sequence.saturating_add(1);
-        // In the log's order: the number is there only if the batch is.
-        self.call("applying a batch", || {
-            self.database.apply_batch(prepared.batch)?;
-            self.sequence.insert(SEQUENCE_KEY, &number.to_be_bytes())
-        })?;
-        writing.sequence = number;
+        self.apply_rows(&mut writing, "applying a batch", prepared.rows)?;
         self.set_aside.fetch_sub(prepared.replaced, Ordering::SeqCst);
-        writing.dropped.extend(prepared.dropped);
+        writing.unsynced.dropped.extend(prepared.dropped);
         Ok(())
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        self.running()?;
-        let (dropped, number) = {
-            let mut writing = self.writing();
-            (std::mem::take(&mut writing.dropped), writing.sequence)
-        };
-        self.call("flushing the database", || self.database.flush())?;
-        self.file.sync_data().map_err(|cause| self.stop("syncing the database", cause))?;
-        self.progress.note(number).map_err(|cause| self.stop("noting the progress", cause))?;
-        for hash in &dropped {
-            if let Err(cause) = self.content.remove(hash) {
-                // It takes space and does no harm: without the mark the next start sweeps it.
-                self.is_orderly.store(false, Ordering::SeqCst);
-                tracing::warn!("cannot remove a content file that no row names: {cause}");
-            }
-        }
-        Ok(())
+        self.sync_applied()
     }
 
     fn value(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -371,7 +354,7 @@ impl Drop for SledStore {
         if self.running().is_err() {
             return;
         }
-        match self.sync() {
+        match self.sync().and_then(|()| self.sync_all()) {
             Ok(()) if self.is_orderly.load(Ordering::SeqCst) => {
                 if let Err(cause) = folder::replace_file(&self.layout.clean(), b"") {
                     tracing::warn!("cannot mark the folder as closed, so the next start checks it: {cause}");
@@ -424,6 +407,10 @@ const BULK_RESERVE_BYTES: u64 = 256 * 1024 * 1024;
 /// sled's cache: the whole directory of 196 members fits, and an idle node stays small.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
+/// About a thousand messages between two syncs of sled itself, which take a few milliseconds each; read once at
+/// the start.
+const LOG_BYTES: u64 = 4 * 1024 * 1024;
+
 /// How often sled's own thread writes what nobody waited for, and reclaims space.
 const BACKGROUND_INTERVAL_MS: u64 = 1_000;
 
@@ -439,15 +426,16 @@ mod tests {
     #[test]
     fn a_failed_fdatasync_stops_the_store_and_the_next_start_checks_all() {
         let folder = tempfile::tempdir().unwrap();
-        let mut store = open(folder.path());
-        // A pipe cannot be synced, which is an error as good as any.
-        store.file = File::from(std::os::fd::OwnedFd::from(io::pipe().unwrap().1));
+        let store = open(folder.path());
+        // It takes all that is written and cannot be synced, which is an error as good as any.
+        let null = std::fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
+        let file = store.log().replace_file(null);
         let change = Change::put(Table::Inbox, *b"key", *b"value");
         store.apply(std::slice::from_ref(&change)).unwrap();
         let failed = store.sync().unwrap_err();
-        assert!(matches!(failed, StoreError::Failed { doing: "syncing the database", .. }), "{failed}");
+        assert!(matches!(failed, StoreError::Failed { doing: "syncing the log", .. }), "{failed}");
         // The cause is gone, and still nothing is tried again.
-        store.file = File::open(store.layout.database_file()).unwrap();
+        drop(store.log().replace_file(file));
         for error in [
             store.sync().unwrap_err(),
             store.apply(&[change]).unwrap_err(),

@@ -17,7 +17,7 @@ use refpoint::store::{Keys, Store, Writer};
 use refpoint_protocol::storage::{Change, Grade, Table};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
-use super::{LARGE, open, put, value};
+use super::{LARGE, copy_folder, open, put, value};
 
 /// Number `n` writes three rows in three tables as one batch; what is older by a window is deleted again.
 fn batch(number: u64) -> Vec<Change> {
@@ -185,18 +185,6 @@ fn child_commits_until_it_is_killed() {
         if number - next >= 4 {
             let acknowledged = completions.recv().unwrap().unwrap();
             notes.write_all(&acknowledged.to_be_bytes()).unwrap();
-        }
-    }
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &to.join(entry.file_name()));
-        } else if entry.file_name() != "lock" {
-            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
         }
     }
 }

@@ -13,6 +13,7 @@ use super::{
     record::{self, FileReference, Place, RECORD_OVERHEAD_MAX, Shape},
     row_key,
 };
+use crate::store::wal::RowChange;
 
 /// The last change of each key.
 pub(super) type Changes<'a> = BTreeMap<(Table, &'a [u8]), Option<&'a [u8]>>;
@@ -25,7 +26,7 @@ pub(super) fn last_of_each(changes: &[Change]) -> Changes<'_> {
 /// A batch ready for sled.
 #[derive(Default)]
 pub(super) struct Prepared {
-    pub(super) batch: ::sled::Batch,
+    pub(super) rows: Vec<RowChange>,
     /// Content files whose rows go with this batch.
     pub(super) dropped: Vec<[u8; 32]>,
     /// How many set-aside rows end with this batch.
@@ -91,7 +92,7 @@ impl SledStore {
                 self.prepare_replacement(place, &aside_key(table, key), prepared)?;
             }
             let Some(value) = value else {
-                prepared.batch.remove(row_key);
+                prepared.rows.push((row_key, None));
                 continue;
             };
             let row = if row_key.len() + RECORD_OVERHEAD_MAX + value.len() <= ROW_BYTES_MAX {
@@ -110,7 +111,7 @@ impl SledStore {
                 }
                 record::encode(place, Shape::File, &reference.to_bytes(), &self.storage_key)?
             };
-            prepared.batch.insert(row_key, row);
+            prepared.rows.push((row_key, Some(row)));
         }
         if !unsynced.is_empty() {
             self.content.finish(unsynced).map_err(|error| self.not_written(error, 0))?;
@@ -132,7 +133,7 @@ impl SledStore {
         if let Ok((_, row)) = record::decode(within, &remains, &self.storage_key) {
             prepared.drop_file(record::file_reference(place, &row, &self.storage_key));
         }
-        prepared.batch.remove(aside);
+        prepared.rows.push((aside.to_vec(), None));
         prepared.replaced += 1;
         Ok(())
     }

@@ -18,6 +18,7 @@ use crate::store::{
     content::name_of,
     folder::{Layout, Lock, OWNER_FILE, create_data_folder, create_folder, sync_folder},
     schema::{self, Founding},
+    sled::Gap,
 };
 
 /// A data folder in the making: first the rows, then the content files, then [`Rebuild::finish`].
@@ -71,8 +72,8 @@ impl Rebuild {
         }
         create_folder(&layout.content())?;
         let options = Options::default();
-        let (store, _) =
-            SledStore::start(&layout, &lock, storage_key, &options).map_err(RebuildError::Database)?;
+        let (store, _) = SledStore::start(&layout, &lock, storage_key, &options, Gap::Stop)
+            .map_err(RebuildError::Database)?;
         Ok(Self { store, layout })
     }
 
@@ -115,7 +116,7 @@ impl Rebuild {
             return Err(RebuildError::NotFounded);
         };
         self.store.apply(marks)?;
-        self.store.sync()?;
+        self.store.sync_all()?;
         let content = self.layout.content();
         sync_folder(&content).map_err(|cause| RebuildError::Write { path: content, cause })?;
         schema::write_guard(&self.layout, found)?;

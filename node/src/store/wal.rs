@@ -1,0 +1,308 @@
+//! The write-ahead log: what makes a batch durable with one write and one fdatasync.
+//!
+//! sled's own `flush` writes several buffers one after another and waits for the device after each. So a batch is
+//! applied to sled in memory, and its rows go to this file before anybody is told. sled brings them to the device in
+//! its own time; when the log is full, or the store closes, sled is flushed and synced, and the log begins anew. An
+//! opening applies to sled what it lacks of the log.
+//!
+//! The file has its full size from the start and is overwritten in place, so that a sync has no metadata to write.
+//! That also means that old entries lie behind the last one. An entry counts only if its checksum is right, its
+//! generation is that of the first entry, and its number follows the one before.
+//!
+//! ```text
+//! entry = checksum (16, SHA-256 over the rest) generation (8) number (8) length (4) change*
+//! change = key length (2) row length (4, all ones for a removal) key row
+//! ```
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::Path,
+};
+
+use sha2::{Digest, Sha256};
+
+use super::folder::{OWNER_FILE, sync_folder};
+
+/// A row that changes: its key, and the row or nothing for a removal.
+pub(super) type RowChange = (Vec<u8>, Option<Vec<u8>>);
+
+/// One batch in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// The batch's number.
+    pub(super) number: u64,
+    /// Its changes.
+    pub(super) changes: Vec<RowChange>,
+}
+
+impl Entry {
+    /// Bytes that the entry takes in the log.
+    pub(super) fn size(&self) -> u64 {
+        let changes = self
+            .changes
+            .iter()
+            .map(|(key, row)| CHANGE_HEADER_BYTES + key.len() + row.as_ref().map_or(0, Vec::len));
+        (HEADER_BYTES + changes.sum::<usize>()) as u64
+    }
+
+    fn write_to(&self, generation: [u8; GENERATION_BYTES], out: &mut Vec<u8>) -> io::Result<()> {
+        let too_large = |_| io::Error::new(io::ErrorKind::InvalidInput, "a batch too large for the log");
+        let start = out.len();
+        out.extend([0; CHECKSUM_BYTES]);
+        out.extend(generation);
+        out.extend(self.number.to_be_bytes());
+        let length = self.size().saturating_sub(HEADER_BYTES as u64);
+        out.extend(u32::try_from(length).map_err(too_large)?.to_be_bytes());
+        for (key, row) in &self.changes {
+            out.extend(u16::try_from(key.len()).map_err(too_large)?.to_be_bytes());
+            let row_length = row.as_ref().map_or(Ok(REMOVED), |row| u32::try_from(row.len()));
+            out.extend(row_length.map_err(too_large)?.to_be_bytes());
+            out.extend(key);
+            out.extend(row.iter().flatten());
+        }
+        let (_, written) = out.split_at_mut(start);
+        if let Some((sum, rest)) = written.split_first_chunk_mut::<CHECKSUM_BYTES>() {
+            *sum = checksum(rest);
+        }
+        Ok(())
+    }
+}
+
+/// The open log.
+pub(super) struct WriteAheadLog {
+    file: File,
+    size: u64,
+    /// What entries are written now, or `None` as long as the entries found must stay as they are.
+    writing: Option<Writing>,
+}
+
+struct Writing {
+    generation: [u8; GENERATION_BYTES],
+    end: u64,
+}
+
+impl WriteAheadLog {
+    /// Opens the log, which is made with this size if it is not there, and reads its entries. They stay until
+    /// [`WriteAheadLog::restart`]; before that the log takes nothing.
+    pub(super) fn open(path: &Path, size: u64) -> io::Result<(Self, Vec<Entry>)> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(OWNER_FILE)
+            .open(path)?;
+        let length = file.metadata()?.len();
+        let mut found = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+        file.read_exact_at(&mut found, 0)?;
+        let entries = entries_in(&found);
+        let mut log = Self { file, size: length, writing: None };
+        match log.extend(size) {
+            Ok(()) => path.parent().map_or(Ok(()), sync_folder)?,
+            // A full disk must not keep a node from starting; without the log each sync is one of sled.
+            Err(cause) if cause.kind() == io::ErrorKind::StorageFull => {
+                tracing::warn!("no room for the write-ahead log, so the node is slower: {cause}");
+                log.size = 0;
+            }
+            Err(cause) => return Err(cause),
+        }
+        Ok((log, entries))
+    }
+
+    /// Fills the file with zeros up to a size.
+    fn extend(&mut self, size: u64) -> io::Result<()> {
+        if self.size < size {
+            let zeros = vec![0; usize::try_from(size - self.size).map_err(io::Error::other)?];
+            self.file.write_all_at(&zeros, self.size)?;
+            self.file.sync_all()?;
+            self.size = size;
+        }
+        Ok(())
+    }
+
+    /// Begins anew: all that was logged is on the device elsewhere. Nothing is written before the next entry, so a
+    /// power cut brings the old entries back, which are all known to the database.
+    pub(super) fn restart(&mut self) -> io::Result<()> {
+        let mut generation = [0; GENERATION_BYTES];
+        getrandom::fill(&mut generation).map_err(io::Error::other)?;
+        self.writing = Some(Writing { generation, end: 0 });
+        Ok(())
+    }
+
+    /// Says whether entries may be written at all by now, and as many bytes as these fit.
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        self.writing.as_ref().is_some_and(|writing| writing.end.saturating_add(bytes) <= self.size)
+    }
+
+    /// Whether the log is in use, so that a full sync of the database ends its entries.
+    pub(super) const fn is_in_use(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    /// Writes entries for which there is room, and returns once they are on the device.
+    pub(super) fn append(&mut self, entries: &[Entry]) -> io::Result<()> {
+        let Some(writing) = &mut self.writing else {
+            return Err(io::Error::other("the log is not in use yet"));
+        };
+        let mut bytes = Vec::new();
+        for entry in entries {
+            entry.write_to(writing.generation, &mut bytes)?;
+        }
+        self.file.write_all_at(&bytes, writing.end)?;
+        self.file.sync_data()?;
+        writing.end = writing.end.saturating_add(bytes.len() as u64);
+        Ok(())
+    }
+
+    /// Puts another file in the place of the log's, for tests of what fails.
+    #[cfg(test)]
+    pub(super) fn replace_file(&mut self, file: File) -> File {
+        std::mem::replace(&mut self.file, file)
+    }
+}
+
+/// The entries from the beginning up to the first that does not count.
+fn entries_in(mut bytes: &[u8]) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut generation = None;
+    while let Some((entry, of, rest)) = first_entry(bytes) {
+        let follows = entries.last().is_none_or(|last| last.number.checked_add(1) == Some(entry.number));
+        if *generation.get_or_insert(of) != of || !follows {
+            break;
+        }
+        entries.push(entry);
+        bytes = rest;
+    }
+    entries
+}
+
+fn first_entry(bytes: &[u8]) -> Option<(Entry, [u8; GENERATION_BYTES], &[u8])> {
+    let (sum, rest) = bytes.split_first_chunk::<CHECKSUM_BYTES>()?;
+    let (generation, after) = rest.split_first_chunk::<GENERATION_BYTES>()?;
+    let (number, after) = after.split_first_chunk::<8>()?;
+    let (length, after) = after.split_first_chunk::<4>()?;
+    let (mut body, after) = after.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+    if *sum != checksum(rest.get(..rest.len() - after.len())?) {
+        return None;
+    }
+    let mut changes = Vec::new();
+    while !body.is_empty() {
+        let (key_length, rest) = body.split_first_chunk::<2>()?;
+        let (row_length, rest) = rest.split_first_chunk::<4>()?;
+        let (key, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*key_length)))?;
+        let (row, rest) = match u32::from_be_bytes(*row_length) {
+            REMOVED => (None, rest),
+            length => {
+                let (row, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+                (Some(row.to_vec()), rest)
+            }
+        };
+        changes.push((key.to_vec(), row));
+        body = rest;
+    }
+    Some((Entry { number: u64::from_be_bytes(*number), changes }, *generation, after))
+}
+
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let mut sum = [0; CHECKSUM_BYTES];
+    sum.iter_mut().zip(Sha256::digest(bytes)).for_each(|(into, from)| *into = from);
+    sum
+}
+
+/// Half a SHA-256: against torn writes and bit rot, not against people, who could replace the whole file.
+const CHECKSUM_BYTES: usize = 16;
+
+/// Drawn anew at each beginning: old entries behind the last one are never taken for new ones.
+const GENERATION_BYTES: usize = 8;
+
+const HEADER_BYTES: usize = CHECKSUM_BYTES + GENERATION_BYTES + 8 + 4;
+
+const CHANGE_HEADER_BYTES: usize = 2 + 4;
+
+/// The row length that stands for a removal; a row has at most 4 KiB.
+const REMOVED: u32 = u32::MAX;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+
+    fn entry(number: u64) -> Entry {
+        let row = vec![u8::try_from(number % 251).unwrap(); 40];
+        Entry { number, changes: vec![(number.to_be_bytes().to_vec(), Some(row)), (b"gone".to_vec(), None)] }
+    }
+
+    fn entries(numbers: std::ops::RangeInclusive<u64>) -> Vec<Entry> {
+        numbers.map(entry).collect()
+    }
+
+    fn found(path: &Path) -> Vec<Entry> {
+        WriteAheadLog::open(path, 0).unwrap().1
+    }
+
+    #[test]
+    fn what_was_appended_is_found_and_a_restart_leaves_it_until_the_next_entry() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wal");
+        let (mut log, none) = WriteAheadLog::open(&path, 4_096).unwrap();
+        assert!(none.is_empty() && !log.has_room(0), "nothing before the opening is complete");
+        assert!(log.append(&entries(1..=1)).is_err());
+        log.restart().unwrap();
+        log.append(&entries(1..=3)).unwrap();
+        log.append(&entries(4..=9)).unwrap();
+        assert_eq!(found(&path), entries(1..=9));
+        log.restart().unwrap();
+        assert_eq!(found(&path), entries(1..=9));
+        // The old entries 2 to 9 lie behind it; 11 would even follow it.
+        log.append(&entries(10..=10)).unwrap();
+        assert_eq!(found(&path), entries(10..=10));
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 4_096);
+    }
+
+    #[test]
+    fn old_entries_whose_numbers_would_follow_do_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wal");
+        let (mut log, _) = WriteAheadLog::open(&path, 4_096).unwrap();
+        log.restart().unwrap();
+        log.append(&entries(1..=3)).unwrap();
+        log.restart().unwrap();
+        // Numbers come again after a database lost its end.
+        log.append(&entries(1..=1)).unwrap();
+        assert_eq!(found(&path), entries(1..=1));
+    }
+
+    #[test]
+    fn room_is_counted_to_the_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let size = entry(1).size();
+        let (mut log, _) = WriteAheadLog::open(&folder.path().join("wal"), 2 * size).unwrap();
+        log.restart().unwrap();
+        log.append(&entries(1..=1)).unwrap();
+        assert!(log.has_room(size) && !log.has_room(size + 1));
+        log.append(&entries(2..=2)).unwrap();
+        assert!(!log.has_room(1));
+    }
+
+    #[test]
+    fn each_flipped_byte_and_each_cut_ends_the_log_before_the_entry_that_it_hits() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wal");
+        let (mut log, _) = WriteAheadLog::open(&path, 0).unwrap();
+        log.size = u64::MAX;
+        log.restart().unwrap();
+        log.append(&entries(1..=3)).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let size = usize::try_from(entry(1).size()).unwrap();
+        assert_eq!(bytes.len(), 3 * size);
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            let whole = at / size;
+            assert_eq!(entries_in(&flipped), entries(1..=whole as u64), "byte {at}");
+            assert_eq!(entries_in(&bytes[..at]), entries(1..=whole as u64), "cut at {at}");
+        }
+    }
+}
