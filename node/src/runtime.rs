@@ -58,7 +58,7 @@ pub use self::{
 use crate::{
     clock::Clock,
     network::{Address, Network, NetworkConfig, StartError},
-    store::{Store, StoreError, WaitsForRoom, Writer},
+    store::{KeptRows, Store, StoreError, WaitsForRoom, Writer},
 };
 
 /// What a node is started with.
@@ -115,6 +115,7 @@ pub struct Handle {
     pub(crate) identity: Arc<Identity>,
     pub(crate) started: Timestamp,
     pub(crate) waits_for_room: WaitsForRoom,
+    pub(crate) kept: KeptRows,
 }
 
 /// The node is stopping.
@@ -180,11 +181,13 @@ impl Node {
         hints.splice(0..0, own_addresses(&restored.machine));
         let identity =
             Arc::new(Identity { federation, member: config.member.clone(), node: config.node, signing });
-        let workshop = Workshop { identity: Arc::clone(&identity), seeds, store: Arc::clone(&store) };
         let system = |error: std::io::Error| RuntimeError::System(error.to_string());
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let pool = Pool::start(threads).map_err(system)?;
         let writer = Writer::start(Arc::clone(&store)).map_err(system)?;
+        // From here on whoever reads sees what waits in memory for room on the disk, too.
+        let store = writer.kept().over(store);
+        let workshop = Workshop { identity: Arc::clone(&identity), seeds, store: Arc::clone(&store) };
         let presence = Arc::new(ArcSwap::new(restored.machine.presence()));
         let (network, network_events) =
             Network::start(network, &identity.signing, Arc::clone(&presence), Arc::new(move || clock.now()))?;
@@ -212,6 +215,7 @@ impl Node {
             identity,
             started: now,
             waits_for_room: commit.waits_for_room().clone(),
+            kept: commit.kept().clone(),
         };
         let core = Core {
             machine: restored.machine,

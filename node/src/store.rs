@@ -44,7 +44,7 @@ pub use self::{
     schema::Migrated,
     sled::{Options, SledStore},
     snapshot::{Claim, Examination, Examined, Rebuild, RebuildError, Snapshot, SnapshotError, SnapshotFault},
-    writer::{Completion, WaitsForRoom, WhenFull, Writer},
+    writer::{Completion, KeptRows, WaitsForRoom, WhenFull, Writer},
 };
 
 /// What a store offers, whichever backend it has.

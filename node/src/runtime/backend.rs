@@ -167,6 +167,12 @@ impl Backend for NodeBackend {
         if self.handle.waits_for_room.now() {
             storage_notes.push(DISK_FULL.to_owned());
         }
+        let kept = self.handle.kept.count();
+        if kept > 0 {
+            storage_notes.push(format!(
+                "there is no room on the disk for {kept} records of other members: they wait in memory"
+            ));
+        }
         let disk_free_bytes = self.handle.store.free_on_disk().unwrap_or_else(|error| {
             storage_notes.push(format!("how much of the disk is free cannot be told: {error}"));
             0

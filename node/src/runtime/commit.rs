@@ -3,8 +3,8 @@
 //! Batches leave in the order in which the machine returned them. A batch holds a place from its submission
 //! until it has been carried out; when all places are taken the machine waits, and so do those who feed it.
 //!
-//! On a full disk what can be refused is refused, what peers hold too is left out, and what must be stored waits
-//! for room: unsaid, and everything after it with it.
+//! On a full disk what can be refused is refused, what peers hold too is kept in memory until there is room, and
+//! what must be stored waits for room: unsaid, and everything after it with it.
 
 use std::sync::{
     Arc,
@@ -18,7 +18,7 @@ use refpoint_protocol::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::store::{StoreError, WaitsForRoom, WhenFull, Writer};
+use crate::store::{KeptRows, StoreError, WaitsForRoom, WhenFull, Writer};
 
 /// The way from the machine to the outside.
 pub(super) struct Commit {
@@ -79,7 +79,7 @@ impl Commit {
                 other => said.push(other),
             }
         }
-        let spare: Vec<Change> = cached.extract_if(.., |change| is_spare(change.table)).collect();
+        let spare: Vec<Change> = cached.extract_if(.., |change| is_spare(change)).collect();
         if !spare.is_empty() {
             self.store_spare(spare).await?;
         }
@@ -126,15 +126,19 @@ impl Commit {
         self.writer.waits_for_room()
     }
 
-    /// Stores what fills disks and peers hold too, apart from what must be stored: a full disk costs only this.
+    /// What peers hold too and has found no room yet.
+    pub(super) const fn kept(&self) -> &KeptRows {
+        self.writer.kept()
+    }
+
+    /// Stores what fills disks and peers hold too, apart from what must be stored: a full disk costs only memory.
     async fn store_spare(&self, changes: Vec<Change>) -> Result<(), Stopping> {
         let then = |stored: Result<(), StoreError>| match stored {
-            Err(error) if !error.is_fatal() => tracing::warn!(%error, "what peers hold too was not stored"),
+            Err(error) if !error.is_fatal() => tracing::error!(%error, "what peers hold too was not stored"),
             // A fatal error is met by the next batch, which stops the node.
             Err(_) | Ok(()) => {}
         };
-        let when_full = WhenFull::RefuseEarly;
-        self.writer.submit_as(changes, Grade::Cached, when_full, then).await.map_err(|_| Stopping)
+        self.writer.submit_as(changes, Grade::Cached, WhenFull::Keep, then).await.map_err(|_| Stopping)
     }
 
     /// Stores what was submitted and ends the writer.
@@ -143,10 +147,11 @@ impl Commit {
     }
 }
 
-/// Whether what is cached in this table is dropped first: what fills disks, and others' headers, which their
-/// members can make thousands of.
-const fn is_spare(table: Table) -> bool {
-    table.is_bulk() || matches!(table, Table::NodeRecords | Table::ReferencePoints)
+/// Whether what is cached by this change gives way first on a full disk: what fills disks, and others' headers,
+/// which their members can make thousands of. Deletions make room.
+const fn is_spare(change: &Change) -> bool {
+    change.value.is_some()
+        && matches!(change.table, Table::Bodies | Table::NodeRecords | Table::ReferencePoints)
 }
 
 /// Batches between submission and the outside: more than 64 messages in flight ever need.

@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 
 use refpoint_protocol::{
+    evidence::AnyDocument,
     machine::{Batch, Carriage, Command, Effect, Input, Machine},
     relay::{
         exchange::{CommandId, Job},
@@ -173,6 +174,7 @@ impl Core {
     ) -> Result<(), Stopping> {
         let now = self.clock.now();
         let input = match order {
+            Order::Input(Input::Documents(batch)) => Input::Documents(self.with_room_for(batch)),
             Order::Input(input) => input,
             Order::Command { command, answer } => {
                 self.commands += 1;
@@ -187,6 +189,18 @@ impl Core {
         };
         let effects = self.machine.handle(now, input);
         self.carry_out(effects, entrance, stop).await
+    }
+
+    /// Leaves out the headers of others while too many wait in memory for room on the disk: what this node would
+    /// know, and could neither store nor give to anyone, comes by repair once there is room.
+    fn with_room_for(&self, mut batch: Batch) -> Batch {
+        let own = self.machine.config().node;
+        if batch.from.is_some() && self.commit.kept().is_full() {
+            let is_others = |document: &AnyDocument| document.header().is_some_and(|it| it.node != own);
+            batch.documents.retain(|document| !document.as_ref().is_ok_and(is_others));
+            batch.bodies.clear();
+        }
+        batch
     }
 
     /// Starts work at once and submits the rest as one batch. Where that waits, on a full disk for hours, those

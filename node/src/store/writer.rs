@@ -2,9 +2,11 @@
 //!
 //! While the device works on one group, the next is applied already. The writer owns the moment at which a batch counts as stored. Completions run strictly in the order of
 //! submission, so whatever depends on an earlier batch is never told sooner than that batch. A batch that must
-//! be stored waits for room on a full disk, and all behind it wait with it. It decides nothing about records.
+//! be stored waits for room on a full disk, and all behind it wait with it; what peers hold too is kept in memory
+//! until there is room, and nothing waits for it. It decides nothing about records.
 
 mod apply;
+mod kept;
 mod sync;
 
 use std::{
@@ -20,6 +22,7 @@ use std::{
 use refpoint_protocol::storage::{Change, Grade};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+pub use self::kept::KeptRows;
 use self::{apply::Applier, sync::Syncer};
 use super::{Reserve, Store, StoreError};
 
@@ -31,6 +34,7 @@ pub struct Writer {
     jobs: Option<mpsc::Sender<Job>>,
     room: Arc<Semaphore>,
     waits: WaitsForRoom,
+    kept: KeptRows,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
@@ -39,8 +43,9 @@ pub struct Writer {
 pub enum WhenFull {
     /// It is refused; the larger reserve stays free of bulk.
     Refuse,
-    /// It is refused as soon as the larger reserve would be touched, whatever its tables: what peers hold too.
-    RefuseEarly,
+    /// It leaves the larger reserve, whatever its tables, and is kept in memory until there is more room
+    /// ([`Writer::kept`]): rows that peers hold too, nothing secret, no deletion. It counts as applied.
+    Keep,
     /// It waits until there is room, and is tried again and again; only the smaller reserve stays free of it.
     /// When the writer is closed before that, it is answered with the error.
     Wait,
@@ -67,20 +72,27 @@ impl Writer {
         let (jobs, waiting) = mpsc::channel();
         let (hand_on, applied) = mpsc::channel();
         let waits = WaitsForRoom::default();
-        let applier = Applier::new(Arc::clone(&store), waits.clone(), hand_on);
+        let kept = KeptRows::default();
+        let applier = Applier::new(Arc::clone(&store), waits.clone(), kept.clone(), hand_on);
         let syncer = Syncer::new(store);
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let threads = vec![
             named("store-apply").spawn(move || applier.run(&waiting))?,
             named("store-sync").spawn(move || syncer.run(&applied))?,
         ];
-        Ok(Self { jobs: Some(jobs), room: Arc::new(Semaphore::new(ROOM)), waits, threads })
+        Ok(Self { jobs: Some(jobs), room: Arc::new(Semaphore::new(ROOM)), waits, kept, threads })
     }
 
     /// Says whether a batch waits for room on the disk.
     #[must_use]
     pub const fn waits_for_room(&self) -> &WaitsForRoom {
         &self.waits
+    }
+
+    /// What waits in memory for room on the disk.
+    #[must_use]
+    pub const fn kept(&self) -> &KeptRows {
+        &self.kept
     }
 
     /// Submits a batch, and waits while too much is underway already.
@@ -189,7 +201,7 @@ impl Job {
     fn reserve(&self) -> Reserve {
         match self.when_full {
             WhenFull::Refuse => Reserve::of(&self.batch),
-            WhenFull::RefuseEarly => Reserve::Large,
+            WhenFull::Keep => Reserve::Large,
             WhenFull::Wait => Reserve::Small,
         }
     }
@@ -201,7 +213,8 @@ struct Applied {
     grade: Grade,
     changed_something: bool,
     then: Completion,
-    _room: OwnedSemaphorePermit,
+    /// `None` for what was kept: it had its answer before.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// A batch's share of the room, in KiB: its bytes, and something for itself.

@@ -2,7 +2,7 @@
 
 use refpoint::{
     api::backend::{Backend as _, BackendError},
-    store::Fullness,
+    store::{Fullness, Keys},
 };
 
 use refpoint_protocol::relay::event::SubmitRefusal;
@@ -95,4 +95,33 @@ async fn a_sealing_key_that_finds_no_room_is_made_once_there_is_some() {
     sg.store.fill_disk(Fullness::Space);
     br.until_knows(&sg).await;
     assert!(br.stop().await.is_ok() && sg.stop().await.is_ok());
+}
+
+#[tokio::test]
+async fn what_found_no_room_is_given_to_others_and_stored_once_there_is_some() {
+    let federation = Federation::new(74, &CODES, 1);
+    let sg = Running::start(&federation, "SG", &[]).await;
+    sg.store.fill_disk(Fullness::Low);
+    let br = Running::start(&federation, "BR", &[&sg]).await;
+    sg.until_knows(&br).await;
+    let held = |store: &MemoryStore| store.scan(Table::NodeRecords, Keys::All).count();
+    let before = held(&sg.store);
+    assert!(br.stop().await.is_ok());
+    // Kenya meets nobody but Singapore, which has Brazil's record in memory alone.
+    let ke = Running::start(&federation, "KE", &[&sg]).await;
+    let brazil = federation.unit("BR").code.clone();
+    ke.until(move |machine, _| {
+        let evidence = machine.evidence();
+        let mut listings = evidence.listings().iter().filter(|listing| listing.member == brazil);
+        listings.any(|listing| evidence.directory().record(listing).is_some()).then_some(())
+    })
+    .await;
+    let notes = sg.backend().status().await.unwrap().storage_notes;
+    assert!(notes.iter().any(|note| note.contains("they wait in memory")), "{notes:?}");
+    assert_eq!(held(&sg.store), before, "there was no room");
+    sg.store.fill_disk(Fullness::Space);
+    let store = sg.store.clone();
+    assert!(ke.stop().await.is_ok() && sg.stop().await.is_ok());
+    store.crash();
+    assert!(held(&store) > before);
 }

@@ -263,9 +263,9 @@ fn what_peers_hold_too_leaves_the_larger_reserve_and_what_must_be_stored_uses_it
     let writer = Writer::start(store.clone()).unwrap();
     let (done, completions) = mpsc::channel();
     store.fill_disk(Fullness::Low);
-    for (number, when_full) in [(1, WhenFull::RefuseEarly), (2, WhenFull::Refuse), (3, WhenFull::Wait)] {
+    for (number, when_full) in [(1, WhenFull::Keep), (2, WhenFull::Refuse), (3, WhenFull::Wait)] {
         let batch = match when_full {
-            WhenFull::RefuseEarly => vec![put(Table::NodeRecords, b"header", b"1")],
+            WhenFull::Keep => vec![put(Table::NodeRecords, b"header", b"1")],
             _ => vec![put(Table::Bodies, &[number], b"1")],
         };
         let done = done.clone();
@@ -274,7 +274,65 @@ fn what_peers_hold_too_leaves_the_larger_reserve_and_what_must_be_stored_uses_it
     }
     writer.close().unwrap();
     drop(done);
-    assert_eq!(completions.iter().collect::<Vec<_>>(), [(1, false), (2, false), (3, true)]);
+    assert_eq!(completions.iter().collect::<Vec<_>>(), [(1, true), (2, false), (3, true)]);
+    assert_eq!(store.value(Table::NodeRecords, b"header"), Ok(None));
+}
+
+#[test]
+fn what_peers_hold_too_is_read_from_memory_until_it_is_stored_and_the_latest_counts() {
+    let store = Arc::new(MemoryStore::new());
+    let writer = Writer::start(store.clone()).unwrap();
+    let (kept, over) = (writer.kept().clone(), writer.kept().over(store.clone()));
+    let submit = |changes: Vec<Change>, when_full| {
+        let (done, stored) = mpsc::channel();
+        let then = move |result| done.send(result).unwrap();
+        futures::executor::block_on(writer.submit_as(changes, Grade::Cached, when_full, then)).unwrap();
+        stored.recv().unwrap()
+    };
+    let row = |key: &[u8], value: &[u8]| vec![put(Table::Bodies, key, value)];
+    store.fill_disk(Fullness::Low);
+    for (key, value) in [(b"a", b"old"), (b"a", b"new"), (b"b", b"one"), (b"c", b"one"), (b"d", b"one")] {
+        assert_eq!(submit(row(key, value), WhenFull::Keep), Ok(()));
+    }
+    assert_eq!(over.value(Table::Bodies, b"a"), Ok(Some(b"new".to_vec())));
+    assert_eq!(store.value(Table::Bodies, b"a"), Ok(None), "there is no room for it");
+    // What is deleted meanwhile does not come back, and what is stored meanwhile is not overwritten.
+    assert_eq!(submit(vec![Change::delete(Table::Bodies, b"b")], WhenFull::Refuse), Ok(()));
+    assert_eq!(submit(row(b"c", b"two"), WhenFull::Wait), Ok(()));
+    assert_eq!((over.value(Table::Bodies, b"b"), kept.count()), (Ok(None), 2));
+
+    store.fill_disk(Fullness::Space);
+    while kept.count() > 0 {
+        thread::yield_now();
+    }
+    for (key, value) in [(b"a", Some("new")), (b"b", None), (b"c", Some("two")), (b"d", Some("one"))] {
+        assert_eq!(store.value(Table::Bodies, key), Ok(value.map(|value| value.as_bytes().to_vec())));
+    }
+    store.fill_disk(Fullness::Low);
+    assert_eq!(submit(row(b"e", b"one"), WhenFull::Keep), Ok(()));
+    store.fill_disk(Fullness::Space);
+    writer.close().unwrap();
+    store.crash();
+    assert_eq!(store.scan(Table::Bodies, Keys::All).count(), 4, "closing stored what there was room for");
+}
+
+#[test]
+fn what_waits_in_memory_is_bounded_and_says_when_it_is_full() {
+    let store = Arc::new(MemoryStore::new());
+    let writer = Writer::start(store.clone()).unwrap();
+    store.fill_disk(Fullness::Low);
+    let mut bytes = 0_usize;
+    while !writer.kept().is_full() {
+        let row = put(Table::Bodies, &bytes.to_be_bytes(), &value(1, 500_000));
+        futures::executor::block_on(writer.submit_as(vec![row], Grade::Cached, WhenFull::Keep, |_| {}))
+            .unwrap();
+        bytes += 500_000;
+        // The writer itself takes no more than 64 MiB at once.
+        assert!(bytes <= (32 + 64) * 1024 * 1024 + 1_000_000, "it is bounded");
+    }
+    store.fill_disk(Fullness::Space);
+    writer.close().unwrap();
+    assert_eq!(store.scan(Table::Bodies, Keys::All).count(), bytes / 500_000);
 }
 
 #[test]

@@ -131,27 +131,32 @@ impl Sim {
             self.on_change(at, change);
         }
         let now = self.now;
-        let disk = &self.nodes[at].disk;
+        let room = self.nodes[at].disk.room;
         let is_bulk = |changes: &[Change]| changes.iter().any(|c| c.table.is_bulk() && c.value.is_some());
-        let fits = |changes: &[Change]| match disk.room {
+        let fits = |changes: &[Change]| match room {
             Room::Plenty => true,
             Room::Low => !is_bulk(changes),
             Room::None => changes.iter().all(|change| change.value.is_none()),
         };
-        let (durable_fits, cached_fits) = (fits(&durable), fits(&cached));
-        if !durable_fits {
+        if !fits(&durable) {
             self.counts.add("disk-full-refusal");
             return (ticket.map_or(Outcome::Failed, Outcome::NoRoom), None);
         }
+        let (spare, cached): (Vec<Change>, Vec<Change>) = cached.into_iter().partition(is_spare);
         let mut changes = durable;
-        if cached_fits {
-            changes.extend(cached);
-        } else {
-            let key = |change: &Change| change.key.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        if room == Room::Plenty {
+            changes.extend(spare);
+        } else if !spare.is_empty() {
+            self.counts.add("disk-full-kept");
             self.say(|| {
-                let rows: Vec<String> = cached.iter().map(key).collect();
-                format!("{} has no room for {rows:?}, which peers hold too", self.name(at))
+                let key = |change: &Change| change.key.iter().take(4).map(|it| format!("{it:02x}")).collect();
+                let rows: Vec<String> = spare.iter().map(key).collect();
+                format!("{} has no room for {rows:?}, which peers hold too: kept in memory", self.name(at))
             });
+            self.nodes[at].disk.keep(spare);
+        }
+        if fits(&cached) {
+            changes.extend(cached);
         }
         if changes.is_empty() {
             return (Outcome::Stored, None);
@@ -448,3 +453,9 @@ const SEEN_MAX: usize = 512;
 
 /// Milliseconds that an answer may take.
 const ANSWER_TIME: u64 = 30_000;
+
+/// What gives way first on a full disk, as the node has it: bodies, and others' headers.
+fn is_spare(change: &Change) -> bool {
+    change.value.is_some()
+        && matches!(change.table, Table::Bodies | Table::NodeRecords | Table::ReferencePoints)
+}

@@ -1,4 +1,5 @@
-//! A node's disk: it loses what was not synced, fills, fails, and is restored from old copies.
+//! A node's disk: it loses what was not synced, fills, fails, and is restored from old copies. What peers hold too
+//! and finds no room waits in memory, as the node's writer has it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -30,6 +31,8 @@ pub(crate) enum Room {
 #[derive(Default)]
 pub(crate) struct Disk {
     rows: Rows,
+    /// What waits in memory for room: read like the rest, and gone with a crash.
+    kept: Rows,
     /// What undoes each write that is not on the device yet, oldest first.
     unsynced: Vec<Undo>,
     writes: u64,
@@ -57,6 +60,7 @@ impl Disk {
         let mut before = Vec::with_capacity(changes.len());
         for change in changes {
             let key = (change.table, change.key);
+            self.kept.remove(&key);
             let old = match change.value {
                 Some(value) => self.rows.insert(key.clone(), value.into()),
                 None => self.rows.remove(&key),
@@ -68,6 +72,27 @@ impl Disk {
         self.unsynced.drain(..written_back);
         self.unsynced.push(Undo { write: self.writes, at, before });
         self.writes
+    }
+
+    /// Keeps in memory what found no room.
+    pub(crate) fn keep(&mut self, changes: Vec<Change>) {
+        let rows = changes.into_iter().filter_map(|it| Some(((it.table, it.key), it.value?.into())));
+        self.kept.extend(rows);
+    }
+
+    /// Stores what waited in memory.
+    pub(crate) fn store_kept(&mut self, at: u64) {
+        let kept = std::mem::take(&mut self.kept).into_iter();
+        let changes: Vec<_> =
+            kept.map(|((table, key), value)| Change::put(table, key, value.to_vec())).collect();
+        if !changes.is_empty() {
+            self.write(at, changes);
+        }
+    }
+
+    /// The program ends: only what is on the disk remains.
+    pub(crate) fn forget_kept(&mut self) {
+        self.kept.clear();
     }
 
     /// Everything up to this write is on the device.
@@ -133,6 +158,11 @@ impl Disk {
         self.rows.get(&(table, key.to_vec())).cloned()
     }
 
+    /// A record as the running program has it.
+    fn lent(&self, table: Table, key: &[u8]) -> Option<Arc<[u8]>> {
+        self.kept.get(&(table, key.to_vec())).cloned().or_else(|| self.value(table, key))
+    }
+
     pub(crate) fn table(&self, table: Table) -> impl Iterator<Item = (&Vec<u8>, &Arc<[u8]>)> {
         let of = self.rows.range((table, Vec::new())..).take_while(move |((at, _), _)| *at == table);
         of.map(|((_, key), value)| (key, value))
@@ -142,7 +172,7 @@ impl Disk {
     pub(crate) fn envelopes(&self, ids: &[DocumentId]) -> Vec<Option<Arc<Envelope>>> {
         let tables = [Table::Charters, Table::KeySets, Table::NodeRecords, Table::ReferencePoints];
         let load = |id: &DocumentId| {
-            let row = tables.iter().find_map(|table| self.value(*table, id.as_bytes()));
+            let row = tables.iter().find_map(|table| self.lent(*table, id.as_bytes()));
             row.map(|row| Arc::new(Envelope::from_bytes(&row).unwrap()))
         };
         ids.iter().map(load).collect()
@@ -150,7 +180,7 @@ impl Disk {
 
     /// One for each hash, `None` where it is not stored.
     pub(crate) fn bodies(&self, hashes: &[ContentHash]) -> Vec<Option<Vec<u8>>> {
-        let load = |hash: &ContentHash| self.value(Table::Bodies, hash.as_bytes()).map(|body| body.to_vec());
+        let load = |hash: &ContentHash| self.lent(Table::Bodies, hash.as_bytes()).map(|body| body.to_vec());
         hashes.iter().map(load).collect()
     }
 }

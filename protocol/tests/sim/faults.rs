@@ -74,8 +74,9 @@ impl Sim {
         self.network.cuts.clear();
         self.network.weather = Weather::default();
         for node in 0..self.nodes.len() {
-            let disk = &mut self.nodes[node].disk;
+            let (now, disk) = (self.now, &mut self.nodes[node].disk);
             (disk.room, disk.failing) = (Room::Plenty, false);
+            disk.store_kept(now);
             self.nodes[node].sync = 4;
             self.nodes[node].down_until = self.now;
             self.nodes[node].crash_in = None;
@@ -119,7 +120,11 @@ impl Sim {
                 let wait = self.draw.within(60_000..900_000);
                 self.agenda.plan(self.now + wait, Event::Fault(Fault::Empty { node }));
             }
-            Fault::Empty { node } => self.nodes[node].disk.room = Room::Plenty,
+            Fault::Empty { node } => {
+                let (now, disk) = (self.now, &mut self.nodes[node].disk);
+                disk.room = Room::Plenty;
+                disk.store_kept(now);
+            }
             Fault::Fail => self.nodes[node].disk.failing = true,
             Fault::Copy => {
                 let now = self.now;

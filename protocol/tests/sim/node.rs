@@ -172,6 +172,7 @@ impl Node {
     /// Ends the run: only the disk remains.
     pub(crate) fn stop(&mut self) {
         self.machine = None;
+        self.disk.forget_kept();
         self.pipe.clear();
         self.aim.clear();
         self.seeds.clear();

@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use refpoint_protocol::storage::Change;
+use refpoint_protocol::storage::{Change, Grade};
 use zeroize::Zeroize;
 
-use super::{Applied, Job, WaitsForRoom, WhenFull, weight};
+use super::{Applied, Job, KeptRows, WaitsForRoom, WhenFull, weight};
 use crate::store::{Reserve, Store, StoreError};
 
 /// Applies batches in groups.
@@ -19,6 +19,9 @@ pub(super) struct Applier {
     /// What waits for room on the disk, and what came after it.
     held: VecDeque<Job>,
     waits: WaitsForRoom,
+    kept: KeptRows,
+    /// When what is kept is tried again.
+    kept_due: Instant,
     /// Nothing more comes: what finds no room now never will.
     is_closing: bool,
     /// What was applied together goes on together, so that one sync covers it.
@@ -29,24 +32,68 @@ impl Applier {
     pub(super) fn new(
         store: Arc<dyn Store>,
         waits: WaitsForRoom,
+        kept: KeptRows,
         hand_on: mpsc::Sender<Vec<Applied>>,
     ) -> Self {
-        Self { store, held: VecDeque::new(), waits, is_closing: false, hand_on }
+        let kept_due = Instant::now();
+        Self { store, held: VecDeque::new(), waits, kept, kept_due, is_closing: false, hand_on }
     }
 
     /// Runs until nothing more comes, or nothing can be answered any more.
     pub(super) fn run(mut self, waiting: &mpsc::Receiver<Job>) {
         loop {
-            let goes_on = if self.held.is_empty() {
-                let Ok(first) = waiting.recv() else { return };
-                self.take(collect(first, || waiting.try_recv().ok())).map(|()| true)
-            } else {
-                self.wait_for_room(waiting)
-            };
+            let goes_on =
+                if self.held.is_empty() { self.take_next(waiting) } else { self.wait_for_room(waiting) };
+            let goes_on = goes_on.and_then(|goes_on| self.store_kept().map(|()| goes_on));
             if !matches!(goes_on, Ok(true)) {
                 return;
             }
         }
+    }
+
+    /// Takes what comes next; `false` once nothing more comes. While something is kept it waits only until that
+    /// is to be tried again.
+    fn take_next(&mut self, waiting: &mpsc::Receiver<Job>) -> Result<bool, Unheard> {
+        let next = if self.kept.count() == 0 {
+            waiting.recv().map_err(mpsc::RecvTimeoutError::from)
+        } else {
+            waiting.recv_timeout(self.kept_due.saturating_duration_since(Instant::now()))
+        };
+        match next {
+            Ok(first) => self.take(collect(first, || waiting.try_recv().ok()))?,
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => self.is_closing = true,
+        }
+        Ok(!self.is_closing)
+    }
+
+    /// Stores what was kept, as far as there is room for it now.
+    fn store_kept(&mut self) -> Result<(), Unheard> {
+        let now = Instant::now();
+        let count = self.kept.count();
+        if count == 0 || (now < self.kept_due && !self.is_closing) {
+            return Ok(());
+        }
+        self.kept_due = now + KEPT_RETRY;
+        while self.kept.count() > 0 {
+            let batch = self.kept.some();
+            let result = self.store.apply_leaving(&batch, Reserve::Large);
+            if let Err(error) = &result {
+                // One that stops the store is met by the next batch, too.
+                if self.is_closing {
+                    let left = self.kept.count();
+                    tracing::warn!(%error, left, "what peers hold too was not stored before the end");
+                }
+                return Ok(());
+            }
+            self.kept.supersede(&batch);
+            let then: super::Completion = Box::new(|_| {});
+            let grade = Grade::Cached;
+            let applied = Applied { result, grade, changed_something: true, then, _room: None };
+            self.hand_on.send(vec![applied]).map_err(|_| Unheard)?;
+        }
+        tracing::info!(rows = count, "there is room on the disk again: what peers hold too is stored");
+        Ok(())
     }
 
     /// Takes in what comes for a while, then tries again what waits. `false` once the writer is closed: then
@@ -84,7 +131,7 @@ impl Applier {
         let answered = |(mut job, result): (Job, _)| {
             erase(&mut job.batch);
             let Job { batch, grade, then, _room, .. } = job;
-            Applied { result, grade, changed_something: !batch.is_empty(), then, _room }
+            Applied { result, grade, changed_something: !batch.is_empty(), then, _room: Some(_room) }
         };
         let applied: Vec<Applied> = group.into_iter().zip(results).map(answered).collect();
         if applied.is_empty() {
@@ -103,6 +150,9 @@ impl Applier {
         for (job, length) in group.iter_mut().zip(&lengths) {
             job.batch = all.drain(..*length).collect();
         }
+        if together.is_ok() {
+            group.iter().for_each(|job| self.kept.supersede(&job.batch));
+        }
         match together {
             Err(error) if !error.is_fatal() => self.apply_each(group),
             together => vec![together; group.len()],
@@ -119,7 +169,19 @@ impl Applier {
                     }
                     break;
                 }
-                result => results.push(result),
+                Err(error) if error.is_passing() && job.when_full == WhenFull::Keep => {
+                    if self.kept.count() == 0 {
+                        tracing::warn!(%error, "what peers hold too is kept in memory until there is room");
+                    }
+                    self.kept.keep(&job.batch);
+                    results.push(Ok(()));
+                }
+                result => {
+                    if result.is_ok() {
+                        self.kept.supersede(&job.batch);
+                    }
+                    results.push(result);
+                }
             }
         }
         results
@@ -152,6 +214,9 @@ fn erase(batch: &mut [Change]) {
 
 /// KiB of one group: what is applied as one. Larger groups gain nothing and make the first wait.
 const GROUP_WEIGHT_MAX: u32 = 8 * 1024;
+
+/// How often what is kept is tried again: nothing waits for it, and each try looks at the disk.
+const KEPT_RETRY: Duration = Duration::from_secs(2);
 
 /// How often what waits for room on the disk is tried again.
 const ROOM_RETRY: Duration = Duration::from_millis(250);
