@@ -9,6 +9,7 @@ mod documents;
 pub mod error;
 mod events;
 mod messages;
+pub mod metrics;
 mod request;
 pub mod socket;
 pub mod views;
@@ -91,9 +92,10 @@ fn router<B: Backend>(request_timeout: Duration, backend: Arc<B>, stop: Cancella
         .route("/snapshot", post(documents::snapshot::<B>))
         .route("/events", get(events::stream::<B>))
         .layer(middleware::from_fn_with_state(shared.clone(), bounded::<B>))
-        .with_state(shared);
+        .with_state(shared.clone());
     Router::new()
         .nest("/v1", v1)
+        .merge(metrics::routes(&shared))
         .fallback(|| async { ApiError::UnknownRoute })
         .method_not_allowed_fallback(|| async { ApiError::UnknownMethod })
 }

@@ -45,6 +45,8 @@ pub struct Config {
     pub passphrase_file: Option<PathBuf>,
     /// The program, with its arguments, that is run once for each delivered message.
     pub alert_command: Vec<String>,
+    /// Where `/metrics` is served on this machine, if it is.
+    pub metrics_listen: Option<SocketAddr>,
     /// Whether addresses of private networks are dialled.
     pub allow_private_addresses: bool,
     /// How many nodes are connected at once.
@@ -129,7 +131,7 @@ pub enum ConfigError {
 
 impl Config {
     /// Every key, in the order of the example file.
-    pub const KEYS: [Key; 13] = KEYS;
+    pub const KEYS: [Key; 14] = KEYS;
 
     /// Reads and validates a file. Relative paths in it are relative to its folder.
     ///
@@ -167,6 +169,7 @@ impl Config {
             at(&reader.optional("storage_key", Reader::text).unwrap_or_else(|| STORAGE_KEY.to_owned()));
         let passphrase_file = reader.optional("passphrase_file", Reader::text).map(|path| at(&path));
         let alert_command = reader.optional("alert_command", Reader::texts).unwrap_or_default();
+        let metrics_listen = reader.optional("metrics_listen", Reader::loopback_address);
         let allow_private_addresses =
             reader.optional("allow_private_addresses", Reader::truth).unwrap_or_default();
         let connections_max =
@@ -198,6 +201,7 @@ impl Config {
             storage_key,
             passphrase_file,
             alert_command,
+            metrics_listen,
             allow_private_addresses,
             connections_max,
             log,
@@ -229,6 +233,9 @@ impl Config {
                     "storage_key" => path(&self.storage_key),
                     "passphrase_file" => self.passphrase_file.as_deref().map_or_else(String::new, path),
                     "alert_command" => list(self.alert_command.iter().map(|text| quoted(text)).collect()),
+                    "metrics_listen" => {
+                        self.metrics_listen.map_or_else(String::new, |at| quoted(&at.to_string()))
+                    }
                     "allow_private_addresses" => self.allow_private_addresses.to_string(),
                     "connections_max" => self.connections_max.to_string(),
                     "log" => quoted(&self.log),
@@ -317,7 +324,7 @@ const CONNECTIONS_LEAST: usize = 8;
 /// Most connections that one node was measured with in mind: five times the membership.
 const CONNECTIONS_MOST: usize = 1_024;
 
-const KEYS: [Key; 13] = [
+const KEYS: [Key; 14] = [
     Key {
         name: "member",
         required: true,
@@ -350,6 +357,11 @@ const KEYS: [Key; 13] = [
         name: "alert_command",
         required: false,
         about: "program and arguments, run once for each delivered message, with JSON on its standard input; none",
+    },
+    Key {
+        name: "metrics_listen",
+        required: false,
+        about: "loopback address and port on which /metrics is served to Prometheus; none, the Unix socket alone",
     },
     Key {
         name: "allow_private_addresses",
@@ -394,7 +406,8 @@ mod tests {
         let effective = config.effective();
         assert_eq!(effective[1], ("listen", "\"0.0.0.0:4001\"".to_owned(), Origin::File(2)));
         assert_eq!(effective[3].2, Origin::Default);
-        assert!(effective.iter().all(|(name, value, _)| !value.is_empty() || *name == "passphrase_file"));
+        let unset = ["passphrase_file", "metrics_listen"];
+        assert!(effective.iter().all(|(name, value, _)| !value.is_empty() || unset.contains(name)));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod demo;
 pub mod fingerprint;
 pub mod founding;
 pub mod keyfile;
+pub mod metrics;
 pub mod network;
 pub mod reference_point_diff;
 pub mod reference_point_file;

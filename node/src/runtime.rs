@@ -14,6 +14,7 @@ mod backend;
 mod carry;
 mod commit;
 mod core;
+mod counting;
 mod dialled_in;
 pub mod events;
 mod ingest;
@@ -43,6 +44,7 @@ use self::{
     carry::{Carrier, SentParcels, Waiting},
     commit::Commit,
     core::{Core, Doors, Order},
+    counting::{Counting, Depths},
     dialled_in::DialledIn,
     events::EventLog,
     ingest::{Ingest, Verifier},
@@ -57,6 +59,7 @@ pub use self::{
 };
 use crate::{
     clock::Clock,
+    metrics::{Counted, QueueDepth},
     network::{Address, Network, NetworkConfig, StartError},
     store::{KeptRows, Store, StoreError, WaitsForRoom, Writer},
 };
@@ -116,6 +119,8 @@ pub struct Handle {
     pub(crate) started: Timestamp,
     pub(crate) waits_for_room: WaitsForRoom,
     pub(crate) kept: KeptRows,
+    pub(crate) counted: Counted,
+    depths: Depths,
 }
 
 /// The node is stopping.
@@ -149,6 +154,11 @@ impl Handle {
         });
         self.doors.looks.send(look).await.map_err(|_| Stopping)?;
         answered.await.map_err(|_| Stopping)
+    }
+
+    /// What waits in the node's queues.
+    pub(crate) fn queues(&self) -> Vec<QueueDepth> {
+        self.depths.now()
     }
 
     /// The event log.
@@ -216,6 +226,8 @@ impl Node {
             started: now,
             waits_for_room: commit.waits_for_room().clone(),
             kept: commit.kept().clone(),
+            counted: Counted::with_syncs(commit.syncs().clone()),
+            depths: Depths { doors: doors.clone(), pool: pool.clone(), batches: commit.places() },
         };
         let core = Core {
             machine: restored.machine,
@@ -277,6 +289,12 @@ impl Node {
         let token = stop.clone();
         tasks.spawn(async move {
             lender.run(token).await;
+            Ok(())
+        });
+        let counting = Counting { from: handle.events.newest(), handle: handle.clone() };
+        let token = stop.clone();
+        tasks.spawn(async move {
+            counting.run(token).await;
             Ok(())
         });
         if !alert_command.is_empty() {

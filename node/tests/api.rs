@@ -3,5 +3,6 @@
 mod contract;
 mod events;
 pub(crate) mod fake;
+mod metrics;
 pub(crate) mod samples;
 mod socket;

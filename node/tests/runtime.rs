@@ -2,6 +2,7 @@
 
 mod alerts;
 mod full_disk;
+mod metrics;
 mod rogue;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

@@ -19,6 +19,7 @@ use super::views::{
     snapshot::SnapshotReply,
     status::StatusFacts,
 };
+use crate::metrics::Measured;
 
 /// The running node, as the API sees it.
 ///
@@ -27,6 +28,9 @@ use super::views::{
 pub trait Backend: Send + Sync + 'static {
     /// The facts of `status`.
     fn status(&self) -> impl Future<Output = Result<StatusFacts, BackendError>> + Send;
+
+    /// The figures for Prometheus.
+    fn metrics(&self) -> impl Future<Output = Result<Measured, BackendError>> + Send;
 
     /// All nodes of other members, and other nodes of this one, in the order of their members' codes.
     fn peers(&self) -> impl Future<Output = Result<Vec<PeerView>, BackendError>> + Send;

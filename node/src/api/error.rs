@@ -73,6 +73,9 @@ pub enum ApiError {
         /// How.
         reason: String,
     },
+    /// A figure cannot be written: a fault of this program.
+    #[error("the figures cannot be written")]
+    Figures(#[from] std::fmt::Error),
     /// There is no such route.
     #[error("there is no such route")]
     UnknownRoute,
@@ -140,6 +143,9 @@ fn classify(error: &ApiError) -> (StatusCode, &'static str, String) {
         }
         ApiError::ReferencePoint { .. } => {
             of(StatusCode::UNPROCESSABLE_ENTITY, "not-well-formed", "correct reference-point.toml")
+        }
+        ApiError::Figures(_) => {
+            of(StatusCode::INTERNAL_SERVER_ERROR, "figures", "report it with the node's log")
         }
         ApiError::UnknownRoute => of(StatusCode::NOT_FOUND, "unknown-route", "routes begin with /v1"),
         ApiError::UnknownMethod => of(StatusCode::METHOD_NOT_ALLOWED, "unknown-method", "use GET to read"),

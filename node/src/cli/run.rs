@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use refpoint_protocol::machine;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -83,6 +84,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         let remedy = "stop the other node, or choose another `socket` in the configuration";
         Failure::error("the node was not started", error, remedy)
     })?;
+    let metrics = listen_for_metrics(&config).await?;
     let store: Arc<SledStore> = Arc::from(store);
     let node = Node::start(Parts {
         machine: machine::Config {
@@ -112,11 +114,15 @@ async fn serve(config: Config) -> Result<(), Failure> {
     };
     let backend = NodeBackend::new(node.handle().clone(), operator).with_snapshots_of(store);
     let backend = Arc::new(backend);
+    let figures = metrics
+        .map(|listener| tokio::spawn(api::metrics::serve(listener, Arc::clone(&backend), stop.clone())));
     let serving = tokio::spawn(api::serve(socket, backend, stop.clone()));
     let signals = tokio::spawn(shutdown::on_signal(stop.clone()));
     let ended = node.run_until(stop.clone()).await;
     stop.cancel();
-    for (what, task) in [("the API", serving), ("the signal handler", signals)] {
+    let tasks =
+        [("the API", Some(serving)), ("the metrics' port", figures), ("the signal handler", Some(signals))];
+    for (what, task) in tasks.into_iter().filter_map(|(what, task)| Some((what, task?))) {
         match task.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "{what} failed"),
@@ -126,6 +132,16 @@ async fn serve(config: Config) -> Result<(), Failure> {
     ended.map_err(|error| failed(&config, error))?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Takes the port of `/metrics`, if one is configured.
+async fn listen_for_metrics(config: &Config) -> Result<Option<TcpListener>, Failure> {
+    let Some(address) = config.metrics_listen else { return Ok(None) };
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        let remedy = "stop what uses the port, or choose another `metrics_listen` in the configuration";
+        Failure::error("the node was not started", format!("{address}, for /metrics: {error}"), remedy)
+    })?;
+    Ok(Some(listener))
 }
 
 fn failed(config: &Config, error: RuntimeError) -> Failure {

@@ -122,6 +122,16 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// An address that nobody reaches from outside: what listens there asks nobody who he is.
+    pub(super) fn loopback_address(value: &DeValue<'a>) -> Result<std::net::SocketAddr, Fault> {
+        let address = Self::socket_address(value)?;
+        if address.ip().is_loopback() && address.port() != 0 {
+            return Ok(address);
+        }
+        let what = format!("{address} is not a port of this machine alone, and there is no password on it");
+        Err((what, "write \"127.0.0.1:9464\" or \"[::1]:9464\"".to_owned()))
+    }
+
     pub(super) fn announce(value: &DeValue<'a>) -> Result<Vec<HostPort>, Fault> {
         let texts = match value {
             DeValue::String(_) => vec![Self::text(value)?],

@@ -6,6 +6,7 @@ mod content;
 mod dial_back;
 mod directory;
 mod events;
+mod measured;
 mod messages;
 mod publish;
 mod refusals;
@@ -51,6 +52,7 @@ use crate::{
             status::StatusFacts,
         },
     },
+    metrics::Measured,
     store::{SledStore, Store},
 };
 
@@ -187,6 +189,13 @@ impl Backend for NodeBackend {
         };
         let operator = self.operator.clone();
         self.look(move |machine, now| status::facts(machine, now, &operator, around)).await
+    }
+
+    async fn metrics(&self) -> Result<Measured, BackendError> {
+        let status = Backend::status(self).await?;
+        let (messages, members) = self.look(measured::of_machine).await?;
+        let (queues, counted) = (self.handle.queues(), self.handle.counted.clone());
+        Ok(Measured { status, messages, members, queues, counted })
     }
 
     async fn peers(&self) -> Result<Vec<PeerView>, BackendError> {

@@ -18,7 +18,10 @@ use refpoint_protocol::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::store::{KeptRows, StoreError, WaitsForRoom, WhenFull, Writer};
+use crate::{
+    metrics::SyncTimes,
+    store::{KeptRows, StoreError, WaitsForRoom, WhenFull, Writer},
+};
 
 /// The way from the machine to the outside.
 pub(super) struct Commit {
@@ -139,6 +142,16 @@ impl Commit {
             Err(_) | Ok(()) => {}
         };
         self.writer.submit_as(changes, Grade::Cached, WhenFull::Keep, then).await.map_err(|_| Stopping)
+    }
+
+    /// How long the device takes for one sync.
+    pub(super) const fn syncs(&self) -> &SyncTimes {
+        self.writer.syncs()
+    }
+
+    /// The places that batches hold, and how many there are.
+    pub(super) fn places(&self) -> (Arc<Semaphore>, usize) {
+        (Arc::clone(&self.places), PLACES)
     }
 
     /// Stores what was submitted and ends the writer.

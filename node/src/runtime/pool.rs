@@ -77,6 +77,13 @@ impl Pool {
         Ok(Self { shared, _owner: owner })
     }
 
+    /// How many pieces wait: urgent ones, others of messages, and the directory's.
+    pub(super) fn depths(&self) -> [usize; 3] {
+        let state = self.shared.lock();
+        [Urgency::Urgent, Urgency::Normal, Urgency::Background]
+            .map(|urgency| state.queues.get(&urgency).map_or(0, VecDeque::len))
+    }
+
     /// Queues a piece of work.
     ///
     /// # Errors

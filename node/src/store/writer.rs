@@ -25,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 pub use self::kept::KeptRows;
 use self::{apply::Applier, sync::Syncer};
 use super::{Reserve, Store, StoreError};
+use crate::metrics::SyncTimes;
 
 /// What runs when a batch is stored, or could not be. It runs on the thread that syncs, so it must not wait.
 pub type Completion = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -35,6 +36,7 @@ pub struct Writer {
     room: Arc<Semaphore>,
     waits: WaitsForRoom,
     kept: KeptRows,
+    syncs: SyncTimes,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
@@ -74,13 +76,14 @@ impl Writer {
         let waits = WaitsForRoom::default();
         let kept = KeptRows::default();
         let applier = Applier::new(Arc::clone(&store), waits.clone(), kept.clone(), hand_on);
-        let syncer = Syncer::new(store);
+        let syncs = SyncTimes::default();
+        let syncer = Syncer::new(store, syncs.clone());
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let threads = vec![
             named("store-apply").spawn(move || applier.run(&waiting))?,
             named("store-sync").spawn(move || syncer.run(&applied))?,
         ];
-        Ok(Self { jobs: Some(jobs), room: Arc::new(Semaphore::new(ROOM)), waits, kept, threads })
+        Ok(Self { jobs: Some(jobs), room: Arc::new(Semaphore::new(ROOM)), waits, kept, syncs, threads })
     }
 
     /// Says whether a batch waits for room on the disk.
@@ -93,6 +96,12 @@ impl Writer {
     #[must_use]
     pub const fn kept(&self) -> &KeptRows {
         &self.kept
+    }
+
+    /// How long the device takes for what this writer syncs.
+    #[must_use]
+    pub const fn syncs(&self) -> &SyncTimes {
+        &self.syncs
     }
 
     /// Submits a batch, and waits while too much is underway already.

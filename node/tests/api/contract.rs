@@ -69,7 +69,7 @@ async fn raw(server: &Server, request: &str) -> String {
     answer
 }
 
-async fn get(server: &Server, path: &str) -> String {
+pub(super) async fn get(server: &Server, path: &str) -> String {
     raw(server, &format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await
 }
 

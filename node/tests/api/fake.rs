@@ -29,6 +29,7 @@ use refpoint::{
         },
     },
     client::Client,
+    metrics::Measured,
 };
 use refpoint_protocol::ids::{MemberCode, MessageId, Sequence};
 use tokio::{sync::broadcast, task::JoinHandle};
@@ -132,6 +133,10 @@ fn find(state: &State, id: &IdPrefix) -> Result<MessageView, BackendError> {
 }
 
 impl Backend for Fake {
+    async fn metrics(&self) -> Result<Measured, BackendError> {
+        Ok(samples::measured(self.guard(|state| Ok(state.facts.clone())).await?))
+    }
+
     async fn status(&self) -> Result<StatusFacts, BackendError> {
         self.guard(|state| Ok(state.facts.clone())).await
     }

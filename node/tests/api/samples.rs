@@ -1,17 +1,22 @@
 //! Views of a small federation: KE is this node, FR and BR are others.
 
-use refpoint::api::views::{
-    dial_back::{DialBackReply, Outcome, Seen},
-    directory::{DirectoryEntryView, DirectoryNodeView, DirectoryRow, Freshness, ReferencePointView},
-    instant::Instant,
-    message::{AttachmentView, MessageBox, MessageRow, MessageView, PersonWord, RecipientState},
-    names::MemberNames,
-    peer::{Direction, PeerView},
-    receipt::{MachineWord, Proof, ReceiptRow},
-    status::{
-        ChainState, CharterStatus, ClockStatus, DirectoryCounts, KeySetStatus, PeerCounts, StatusFacts,
-        Unacknowledged,
+use std::time::Duration;
+
+use refpoint::{
+    api::views::{
+        dial_back::{DialBackReply, Outcome, Seen},
+        directory::{DirectoryEntryView, DirectoryNodeView, DirectoryRow, Freshness, ReferencePointView},
+        instant::Instant,
+        message::{AttachmentView, MessageBox, MessageRow, MessageView, PersonWord, RecipientState},
+        names::MemberNames,
+        peer::{Direction, PeerView},
+        receipt::{MachineWord, Proof, ReceiptRow},
+        status::{
+            ChainState, CharterStatus, ClockStatus, DirectoryCounts, KeySetStatus, PeerCounts, StatusFacts,
+            Unacknowledged,
+        },
     },
+    metrics::{Acknowledged, Counted, Delivered, Measured, MemberFigures, Queue, QueueDepth},
 };
 use refpoint_protocol::{
     directory::reference_point::{
@@ -27,6 +32,7 @@ use refpoint_protocol::{
         header::Precedence,
     },
     redact::Redacted,
+    relay::views::{Drill, ReceivedState, RecipientState as RelayState, Tally},
 };
 use sha2::{Digest, Sha256};
 
@@ -95,6 +101,35 @@ pub(crate) fn facts() -> StatusFacts {
         newer_documents: 0,
         bugs: 0,
     }
+}
+
+/// Figures of that node, one of each kind.
+pub(crate) fn measured(status: StatusFacts) -> Measured {
+    let counted = Counted::default();
+    let (precedence, drill) = (Precedence::Flash, Drill(false));
+    counted.delivered(Delivered { precedence, drill, after: Duration::from_millis(200) });
+    counted.acknowledged(Acknowledged { precedence, drill, after: Duration::from_secs(90) });
+    counted.syncs().took(Duration::from_millis(3));
+    let messages = Tally {
+        sent: [
+            ((precedence, drill, RelayState::Delivered), 2),
+            ((precedence, Drill(true), RelayState::Queued), 1),
+        ]
+        .into(),
+        received: [((Precedence::Routine, drill, ReceivedState::Unacknowledged), 4)].into(),
+    };
+    let figures = |code: &str, connected| MemberFigures {
+        member: member(code),
+        connected,
+        entry_age_seconds: Some(3_600),
+    };
+    let members = vec![figures("FR", Some(true)), figures("KE", None)];
+    let queues = vec![QueueDepth { queue: Queue::MachineUrgent, depth: 3 }];
+    let mut status = status;
+    // One of each family: an exercise is a finding that leaves the health alone.
+    status.unacknowledged_drills = 1;
+    status.unacknowledged = vec![Unacknowledged { oldest: at("11:59:30"), ..unacknowledged() }];
+    Measured { status, messages, members, queues, counted }
 }
 
 /// France dialled this node's address and was introduced.

@@ -4,12 +4,15 @@
 //! [`super::rows::decode_inbox_content`], [`super::rows::decode_row`] of a statement for its text).
 
 mod custody;
-
 mod page;
+mod tally;
 
 use serde::Serialize;
 
-pub use self::page::Unseen;
+pub use self::{
+    page::Unseen,
+    tally::{Drill, ReceivedState, SentLabel, Tally},
+};
 
 use custody::custodians;
 pub use custody::{CustodianView, HeldView};
@@ -357,18 +360,7 @@ impl Relay {
             .min_by_key(|delivered| (delivered.late, delivered.at));
         let stopped =
             entry.row.stopped.iter().find(|stopped| stopped.member == *member).map(|stopped| stopped.why);
-        let best = nodes.iter().map(|node| node.state).max();
-        let state = match (delivered, stopped) {
-            (Some(_), _) => RecipientState::Delivered,
-            (None, Some(_)) => RecipientState::Stopped,
-            (None, None)
-                if entry.row.expired && entry.row.key_lost.iter().any(|lost| lost.member == *member) =>
-            {
-                RecipientState::Undeliverable
-            }
-            (None, None) if entry.row.expired => RecipientState::Expired,
-            (None, None) => best.unwrap_or(RecipientState::Queued),
-        };
+        let state = recipient_state(entry, member, delivered, &nodes);
         let first = |said: &&StatementView| said.word == Word::Acknowledged && said.member == *member;
         RecipientView {
             member: member.clone(),
@@ -416,6 +408,27 @@ fn is_waiting(entry: &Entry) -> bool {
         delivered || row.stopped.iter().any(|stopped| stopped.member == *member)
     };
     row.content && !row.expired && !row.recipients.iter().all(got)
+}
+
+/// The best of what is known of a member's nodes.
+fn recipient_state(
+    entry: &Entry,
+    member: &MemberCode,
+    delivered: Option<DeliveredView>,
+    nodes: &[NodeView],
+) -> RecipientState {
+    let row = &entry.row;
+    if delivered.is_some() {
+        RecipientState::Delivered
+    } else if row.stopped.iter().any(|stopped| stopped.member == *member) {
+        RecipientState::Stopped
+    } else if row.expired && row.key_lost.iter().any(|lost| lost.member == *member) {
+        RecipientState::Undeliverable
+    } else if row.expired {
+        RecipientState::Expired
+    } else {
+        nodes.iter().map(|node| node.state).max().unwrap_or(RecipientState::Queued)
+    }
 }
 
 fn node_views(entry: &Entry, member: &MemberCode) -> Vec<NodeView> {

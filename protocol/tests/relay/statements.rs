@@ -7,12 +7,13 @@ use refpoint_protocol::{
     message::{body::Word, header::Precedence},
     relay::{
         event::{RelayEvent, StopReason, SubmitRefusal},
-        views::{MessageView, RecipientState},
+        exchange::{CommandId, RelayInput},
+        views::{Drill, MessageView, ReceivedState, RecipientState},
     },
     storage::Table,
 };
 
-use super::world::{World, code};
+use super::world::{World, code, draft};
 
 fn heard(world: &World, name: &str, word: Word) -> usize {
     let told = |event: &&RelayEvent| matches!(event, RelayEvent::StatementArrived { statement, .. } if statement.word == word);
@@ -38,6 +39,41 @@ fn an_acknowledgement_comes_back_with_role_and_promise_and_is_not_merged_with_de
     let Some(MessageView::Received(view)) = world.relay("KE").message(&message) else { panic!("received") };
     assert!(view.acknowledged.is_some(), "its own word is shown too");
     assert_eq!(world.relay("KE").counts().unacknowledged, 0);
+}
+
+#[test]
+fn the_tally_counts_what_the_views_show_with_drills_apart_and_statements_left_out() {
+    let mut world = World::new(64, &["BR", "KE", "JO"]);
+    world.connect("BR", "KE");
+    let read = world.submit("BR", &["KE", "JO"], Precedence::Flash).unwrap();
+    world.submit("BR", &["KE"], Precedence::Routine).unwrap();
+    let mut test = draft(&["KE"], Precedence::Flash, "a test");
+    test.body.drill = true;
+    world.input("BR", RelayInput::Submit { command: CommandId(1_000), draft: Box::new(test) });
+    world.settle();
+    world.state("KE", read, Word::Acknowledged);
+    let (request, drill) = (Drill(false), Drill(true));
+    let sender = world.relay("BR").tally();
+    let expected = [
+        ((Precedence::Flash, request, RecipientState::Delivered), 1),
+        ((Precedence::Flash, request, RecipientState::Queued), 1),
+        ((Precedence::Flash, drill, RecipientState::Delivered), 1),
+        ((Precedence::Routine, request, RecipientState::Delivered), 1),
+    ];
+    assert_eq!((sender.sent, sender.received.len()), (expected.into(), 0));
+    let recipient = world.relay("KE").tally();
+    let expected = [
+        ((Precedence::Flash, request, ReceivedState::Acknowledged), 1),
+        ((Precedence::Flash, drill, ReceivedState::Unacknowledged), 1),
+        ((Precedence::Routine, request, ReceivedState::Unacknowledged), 1),
+    ];
+    // What KE itself sent is a statement.
+    assert_eq!((recipient.received, recipient.sent.len()), (expected.into(), 0));
+    assert_eq!(
+        world.relay("BR").sent_label(&read).map(|label| (label.precedence, label.drill)),
+        Some((Precedence::Flash, request))
+    );
+    assert_eq!(world.relay("KE").sent_label(&read), None);
 }
 
 #[test]

@@ -8,18 +8,22 @@ use std::{
 use refpoint_protocol::storage::Grade;
 
 use super::Applied;
-use crate::store::Store;
+use crate::{
+    metrics::SyncTimes,
+    store::{Store, StoreError},
+};
 
 /// Syncs once for all that are applied.
 pub(super) struct Syncer {
     store: Arc<dyn Store>,
+    syncs: SyncTimes,
     /// Since when something applied waits for a sync that nobody asked for.
     unsynced_since: Option<Instant>,
 }
 
 impl Syncer {
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, unsynced_since: None }
+    pub(super) fn new(store: Arc<dyn Store>, syncs: SyncTimes) -> Self {
+        Self { store, syncs, unsynced_since: None }
     }
 
     /// Runs until nothing more comes; then everything applied is on the device.
@@ -58,7 +62,7 @@ impl Syncer {
         let is_due = self.unsynced_since.is_some_and(|since| since.elapsed() >= CACHED_SYNC_DELAY);
         let must_sync = is_due || group.iter().any(|applied| applied.grade == Grade::Durable);
         if must_sync && self.unsynced_since.is_some() {
-            match self.store.sync() {
+            match self.sync() {
                 Ok(()) => self.unsynced_since = None,
                 Err(error) => group.iter_mut().for_each(|applied| {
                     if applied.result.is_ok() {
@@ -72,10 +76,17 @@ impl Syncer {
         }
     }
 
+    fn sync(&self) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let done = self.store.sync();
+        self.syncs.took(began.elapsed());
+        done
+    }
+
     fn sync_unasked(&mut self) {
         self.unsynced_since = None;
         // The store has stopped and says so to the next batch; nobody waits here.
-        if let Err(error) = self.store.sync() {
+        if let Err(error) = self.sync() {
             tracing::error!("storing in the background failed: {error}");
         }
     }
