@@ -3,6 +3,7 @@
 //! It checks the form of requests, asks the [`Backend`], and draws the answer. It knows no rule of the
 //! federation, keeps no state but counters, and logs no content.
 
+mod audit;
 pub mod backend;
 mod directory;
 mod documents;
@@ -88,6 +89,7 @@ fn router<B: Backend>(request_timeout: Duration, backend: Arc<B>, stop: Cancella
         .route("/messages/{id}/statements", post(messages::state::<B>))
         .route("/messages/{id}/attachments/{number}", get(messages::attachment::<B>))
         .route("/documents", get(documents::own::<B>).post(documents::import::<B>))
+        .route("/audit/bundle", get(audit::bundle::<B>))
         .route("/dial-back", post(dial_back::<B>))
         .route("/snapshot", post(documents::snapshot::<B>))
         .route("/events", get(events::stream::<B>))

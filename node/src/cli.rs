@@ -3,6 +3,7 @@
 //! Results go to standard output, talk to standard error, and every failure leaves by [`failure::Failure`], which
 //! says what happened, to what, why and what to do, and decides the exit code.
 
+mod audit;
 mod backup;
 mod charter;
 mod config;
@@ -73,6 +74,8 @@ enum Command {
     #[command(subcommand)]
     Backup(backup::Command),
     Doctor(doctor::Arguments),
+    #[command(subcommand)]
+    Audit(audit::Command),
 }
 
 impl Command {
@@ -92,6 +95,7 @@ impl Command {
             Self::Message(command) => message::run(command, output),
             Self::Backup(command) => backup::run(command, output),
             Self::Doctor(arguments) => doctor::run(arguments, output),
+            Self::Audit(command) => audit::run(command, output),
         }
     }
 }

@@ -187,6 +187,21 @@ impl Client {
         self.write("/v1/snapshot", &()).await
     }
 
+    /// The directory as a bundle for auditors, to be read piece by piece.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn bundle(&self) -> Result<Bundle, ClientError> {
+        let answer = self.exchange(Method::GET, "/v1/audit/bundle", Vec::new());
+        let response = tokio::time::timeout(ANSWER_TIMEOUT, answer)
+            .await
+            .map_err(|_| ClientError::TimedOut(ANSWER_TIMEOUT))??;
+        if response.status() != StatusCode::OK {
+            return Err(problem(response).await);
+        }
+        Ok(Bundle(response.into_body()))
+    }
+
     /// Hands signed documents in.
     ///
     /// # Errors
@@ -328,6 +343,30 @@ impl Client {
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| ClientError::Request { reason: error.to_string() })?;
         sender.send_request(request).await.map_err(ClientError::Broken)
+    }
+}
+
+/// A bundle on its way. Without its end it is refused by whoever reads it, so a broken connection harms nobody.
+#[derive(Debug)]
+pub struct Bundle(Incoming);
+
+impl Bundle {
+    /// The next piece, `None` at the end.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the connection breaks or the node falls silent.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        loop {
+            let frame = tokio::time::timeout(ANSWER_TIMEOUT, self.0.frame()).await;
+            match frame.map_err(|_| ClientError::TimedOut(ANSWER_TIMEOUT))? {
+                None => return Ok(None),
+                Some(frame) => {
+                    if let Ok(bytes) = frame.map_err(ClientError::Broken)?.into_data() {
+                        return Ok(Some(bytes));
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use refpoint_protocol::{
     ids::{CharterId, DocumentId, Epoch, FederationId, Generation, KeySetId, MemberCode, NodeKey},
     limits::{KEY_SET_REVIEW_DEFAULT, REPAIR_BYTES_MAX},
     membership::{
+        Trust,
         charter::MemberEntry,
         key_set::{KeySet, NodeEntry, NodeState},
     },
@@ -215,6 +216,23 @@ pub fn stored_evidence(store: &dyn Store, member: &MemberCode) -> Result<Evidenc
         }
     }
     evidence_of(federation, documents)
+}
+
+/// Reads and verifies the charter versions and key sets that a folder holds.
+///
+/// # Errors
+/// [`EvidenceError`].
+pub fn stored_trust(store: &dyn Store) -> Result<Trust, EvidenceError> {
+    let federation = joined_federation(store)?.ok_or(EvidenceError::NotJoined)?;
+    let mut documents = Vec::new();
+    for table in [Table::Charters, Table::KeySets] {
+        for row in store.scan(table, Keys::All) {
+            let envelope = Envelope::from_bytes(&row?.1)?;
+            let document = verify_any(envelope, federation);
+            documents.push(document.map_err(|source| EvidenceError::Verify { table, source })?);
+        }
+    }
+    Ok(evidence_of(federation, documents)?.trust().clone())
 }
 
 /// Takes verified documents for the evidence of a next key set.

@@ -5,6 +5,7 @@
 pub mod api;
 pub mod armor;
 pub mod backup;
+pub mod bundle;
 pub mod ceremony;
 pub mod cli;
 pub mod client;

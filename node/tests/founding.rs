@@ -11,6 +11,8 @@ use refpoint::store::{Keys, Options, SledStore, StorageKey, Store as _};
 use refpoint_protocol::storage::Table;
 use serde_json::Value;
 
+use crate::audit;
+
 /// A unit's machine: a folder of its own, its passphrase in a file.
 pub(crate) struct Unit {
     pub(crate) code: &'static str,
@@ -47,6 +49,7 @@ fn three_units_found_a_federation_and_join_it() {
         assert_eq!((rows(Table::Charters), rows(Table::KeySets)), (1, 1));
         assert_eq!(refpoint::founding::joined_hints(&store).unwrap().len(), 3);
     }
+    audit::stopped_folders_are_exported_and_checked_without_a_node(&founding, &federation);
     // Nothing is joined twice.
     let unit = &founding.units[0];
     let again =

@@ -12,7 +12,10 @@ use refpoint::reference_point_file::text_of;
 use refpoint_protocol::testing::chains;
 use serde_json::Value;
 
-use crate::founding::{Founding, Unit, assert_failed, parsed, text};
+use crate::{
+    audit,
+    founding::{Founding, Unit, assert_failed, parsed, text},
+};
 
 /// Longer than any step takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -257,6 +260,7 @@ fn three_units_run_what_they_founded_and_a_request_is_answered() {
     federation.unit(1).run_ok(&["directory", "publish", text(&entry), "--yes"]);
     let shown = |value: &Value| value["freshness"] == "fresh";
     federation.ask_until(0, &["directory", "show", "SG"], "Singapore's entry at France", shown);
+    audit::running_nodes_export_one_directory(&federation);
 
     let reference = federation.unit(0).folder.join("reference.txt");
     fs::write(&reference, "ZEBRA-REFERENCE").unwrap();

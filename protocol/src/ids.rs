@@ -142,6 +142,8 @@ id_type! {
     SealingKeyId;
     /// SHA-256 of bytes that travel beside a signed document: a body, a ciphertext, a next root key.
     ContentHash;
+    /// The root of a Merkle tree (RFC 9162, section 2.1).
+    TreeRoot;
 }
 
 count_type! {

@@ -2,8 +2,9 @@
 //!
 //! State machines take the time and an input and return effects; whatever could give a different answer
 //! on another machine is the node's. Reading order: [`ids`], [`document`], [`membership`], [`directory`],
-//! [`evidence`], [`introduction`], [`message`], [`relay`], [`machine`].
+//! [`evidence`], [`introduction`], [`message`], [`relay`], [`machine`], [`audit`].
 
+pub mod audit;
 pub mod crypto;
 pub mod directory;
 pub mod document;

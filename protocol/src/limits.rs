@@ -536,3 +536,9 @@ const _: () = assert!(INTRODUCTION_SLICE_BYTES < INTRODUCTION_FRAME_BYTES_MAX);
 const _: () = assert!(CHARTER_BYTES_MAX * 2 < INTRODUCTION_BYTES_MAX);
 const _: () = assert!(MESSAGE_BODY_BYTES_MAX < PARCEL_BYTES_MAX);
 const _: () = assert!(REPAIR_IDS_MAX * 32 < REPAIR_BYTES_MAX / 8);
+
+/// Faults of a bundle that are told one by one: enough to see what kind of damage it is, and one screen.
+pub const AUDIT_FAULTS_SHOWN_MAX: usize = 32;
+
+/// Gaps of one chain that are told one by one; a chain has at most half as many as it has headers.
+pub const AUDIT_GAPS_SHOWN_MAX: usize = 64;

@@ -3,6 +3,8 @@
 //! Each byte string that stands beside a `cddl` rule is checked against `wire.cddl`; each bad one names the rule of
 //! VALIDATION.md that refuses it. Keys are known to everybody.
 
+#[path = "vectors/audit.rs"]
+mod audit;
 #[path = "vectors/canonical.rs"]
 mod canonical;
 #[path = "vectors/cast.rs"]
@@ -38,6 +40,7 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
         ("trust.json", trust::vectors()),
         ("directory.json", directory::vectors()),
         ("wire.json", wire::vectors()),
+        ("audit.json", audit::vectors()),
     ]
 }
 

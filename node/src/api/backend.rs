@@ -2,6 +2,7 @@
 
 use std::{fmt, future::Future, str::FromStr};
 
+use axum::body::Bytes;
 use futures::stream::BoxStream;
 use refpoint_protocol::ids::{MemberCode, MessageId, Sequence};
 
@@ -68,6 +69,11 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Makes a copy of all rows between two batches, for a backup.
     fn snapshot(&self) -> impl Future<Output = Result<SnapshotReply, BackendError>> + Send;
+
+    /// Writes the directory as a bundle for auditors, piece by piece; an error among the pieces ends it.
+    fn bundle(
+        &self,
+    ) -> impl Future<Output = Result<BoxStream<'static, Result<Bytes, BackendError>>, BackendError>> + Send;
 
     /// Takes in signed documents.
     fn import(

@@ -2,6 +2,7 @@
 //!
 //! It decides nothing; what the machine refuses is put into words here.
 
+mod bundle;
 mod content;
 mod dial_back;
 mod directory;
@@ -15,6 +16,8 @@ mod status;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
+use axum::body::Bytes;
+use futures::stream::BoxStream;
 use refpoint_protocol::{
     directory::own_chain::Standing,
     document::{Envelope, encode},
@@ -287,6 +290,10 @@ impl Backend for NodeBackend {
 
     async fn dial_back(&self) -> Result<DialBackReply, BackendError> {
         dial_back::by_others(&self.handle.network, &self.own.member).await
+    }
+
+    async fn bundle(&self) -> Result<BoxStream<'static, Result<Bytes, BackendError>>, BackendError> {
+        self.written_bundle().await
     }
 
     async fn snapshot(&self) -> Result<SnapshotReply, BackendError> {

@@ -98,6 +98,12 @@ async fn every_route_answers_with_its_view() {
     assert_eq!(client.publish(&publish).await.unwrap().sequence, Sequence(4));
     assert_eq!(problem(client.publish(&publish).await).code, "published-changed");
     assert!(matches!(client.resume().await.unwrap().now, ChainState::Publishing { .. }));
+    let mut bundle = client.bundle().await.unwrap();
+    let mut read = Vec::new();
+    while let Some(piece) = bundle.next().await.unwrap() {
+        read.extend_from_slice(&piece);
+    }
+    assert_eq!(read, b"two pieces");
     let import = ImportRequest { envelopes: vec![vec![1, 2, 3].into()] };
     assert_eq!(client.import(&import).await.unwrap().documents.len(), 1);
 

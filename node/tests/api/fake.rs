@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
+use axum::body::Bytes;
+use futures::{StreamExt, stream::BoxStream};
 use refpoint::{
     api::{
         self,
@@ -197,6 +198,14 @@ impl Backend for Fake {
 
     async fn snapshot(&self) -> Result<SnapshotReply, BackendError> {
         self.guard(|_| Err(BackendError::Unavailable { why: "it keeps nothing on a disk".into() })).await
+    }
+
+    async fn bundle(&self) -> Result<BoxStream<'static, Result<Bytes, BackendError>>, BackendError> {
+        self.guard(|_| {
+            let pieces = [Bytes::from_static(b"two "), Bytes::from_static(b"pieces")].map(Ok);
+            Ok(futures::stream::iter(pieces).boxed())
+        })
+        .await
     }
 
     async fn import(&self, request: ImportRequest) -> Result<ImportReply, BackendError> {

@@ -1,0 +1,23 @@
+//! The route by which an auditor's bundle leaves the node.
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use futures::StreamExt as _;
+
+use super::{Shared, backend::Backend, error::ApiError};
+
+pub(super) async fn bundle<B: Backend>(State(shared): State<Shared<B>>) -> Result<Response, ApiError> {
+    let permit = std::sync::Arc::clone(&shared.streams).try_acquire_owned().map_err(|_| ApiError::Busy)?;
+    let pieces = shared.backend.bundle().await?;
+    // The permit ends with the answer.
+    let pieces = pieces.map(move |piece| {
+        let _held = &permit;
+        piece
+    });
+    let body = Body::from_stream(pieces.take_until(shared.stop.cancelled_owned()));
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response())
+}

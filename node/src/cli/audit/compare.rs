@@ -1,0 +1,54 @@
+//! `refpoint audit compare`: whether two members see one directory, from their bundles alone.
+
+use std::path::PathBuf;
+
+use refpoint_protocol::audit::compare;
+use serde_json::json;
+
+use super::{Pinned, audited, shown};
+use crate::cli::{failure::Failure, output::Output};
+
+/// Check two bundles and compare them: the same, one behind, or contradicting each other (exit code 4).
+#[derive(clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// One bundle.
+    #[arg(value_name = "A")]
+    a: PathBuf,
+    /// Another one.
+    #[arg(value_name = "B")]
+    b: PathBuf,
+    #[command(flatten)]
+    pinned: Pinned,
+}
+
+pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
+    let federation = arguments.pinned.federation()?;
+    let a = audited(&arguments.a, federation, output)?;
+    let b = audited(&arguments.b, federation, output)?;
+    let comparison = compare(&a, &b);
+    let verdict = shown::Verdict::of(&comparison);
+    let human = format!(
+        "A  {}, {}\nB  {}, {}\n\n{}",
+        arguments.a.display(),
+        shown::exporter(&a),
+        arguments.b.display(),
+        shown::exporter(&b),
+        shown::comparison(&comparison),
+    );
+    let machine = json!({
+        "verdict": verdict,
+        "a": shown::summary(&a),
+        "b": shown::summary(&b),
+        "differences": comparison.differences.iter().map(shown::difference_json).collect::<Vec<_>>(),
+        "contradictions": comparison.contradictions.iter().map(shown::fork_json).collect::<Vec<_>>(),
+    });
+    output.result(human, &machine)?;
+    if verdict == shown::Verdict::Contradict {
+        return Err(Failure::unverified(
+            "the two directories contradict each other",
+            "somebody signed two stories, and told one to each exporter; both are shown with their signatures",
+            "keep both bundles, and call the member named and two stewards; OPERATIONS.md says how such a fork ends",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! Bundles as operators export and auditors check them, by running the program: parts of tests that have a federation.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{
+    founding::{Founding, assert_failed, parsed, run_in, text},
+    processes::Federation,
+};
+
+/// Three members that joined and never met: each holds its own key set alone.
+pub(crate) fn stopped_folders_are_exported_and_checked_without_a_node(founding: &Founding, federation: &str) {
+    let desk = &founding.desk;
+    let files = ["fr.audit", "sg.audit", "br.audit"].map(|name| desk.join(name));
+    for (unit, file) in founding.units.iter().zip(&files) {
+        let exported = unit.run_ok(&["audit", "export", text(file)]);
+        assert_eq!(exported["bundle"]["documents"]["key-set"], 1);
+        assert_eq!(exported["bundle"]["member"], unit.code);
+        assert_failed(&unit.run(&["audit", "export", text(file)]), 1, "exists already");
+        assert!(!file.with_extension("audit.part").exists());
+    }
+    // On a machine with no node, folder or configuration.
+    let auditor = |arguments: &[&str]| run_in(desk, None, arguments);
+    let verify = |file: &str| auditor(&["audit", "verify", file, "--federation", federation]);
+    let report = parsed(&verify(text(&files[0])));
+    assert_eq!(report["charter"]["version"], 1);
+    assert_eq!(report["members"].as_array().unwrap().len(), 3);
+    let lacking: Vec<&str> =
+        report["not_held"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+    assert!(lacking.iter().any(|it| it.starts_with("SG: any key set")), "{lacking:?}");
+    let compared =
+        auditor(&["audit", "compare", text(&files[0]), text(&files[1]), "--federation", federation]);
+    let compared = parsed(&compared);
+    assert_eq!(
+        (&compared["verdict"], compared["differences"].as_array().unwrap().len()),
+        (&"behind".into(), 2)
+    );
+
+    let whole = fs::read_to_string(&files[0]).unwrap();
+    let other = "0".repeat(64);
+    assert_failed(&auditor(&["audit", "verify", text(&files[0]), "--federation", &other]), 4, "AU-03");
+    assert_failed(&auditor(&["audit", "verify", text(&files[0]), "--federation", "7a7a"]), 2, "64 digits");
+    let bad = desk.join("bad.audit");
+    for (changed, told) in [
+        (whole.replacen("key-set p", "key-set o", 1), "AU-04"),
+        (whole.split("\n\n").next().unwrap().to_owned(), "cut off"),
+        (whole.replacen("\nkey-set ", "\n", 1), "line 4 is damaged"),
+        ("a letter\n".to_owned(), "no audit bundle"),
+        (whole.replacen("bundle 1", "bundle 7", 1), "version \"7\""),
+    ] {
+        assert!(changed != whole, "{told}");
+        fs::write(&bad, changed).unwrap();
+        assert_failed(&verify(text(&bad)), 4, told);
+    }
+    assert_failed(&verify("nothing.audit"), 1, "nothing.audit");
+}
+
+/// Two running nodes that hold one directory export the same.
+pub(crate) fn running_nodes_export_one_directory(federation: &Federation) {
+    let desk = &federation.founding.desk;
+    for at in 0..3 {
+        federation.until(at, "its own record", |status| status["chain"]["last"].is_string());
+    }
+    let digest = |at| federation.unit(at).run_ok(&["status"])["directory_digest"].clone();
+    let everywhere = |status: &Value| (1..3).all(|at| digest(at) == status["directory_digest"]);
+    federation.until(0, "one directory everywhere", everywhere);
+    let [one, two] = [0, 2].map(|at| {
+        let unit = federation.unit(at);
+        let file = desk.join(format!("{}.audit", unit.code));
+        let exported = unit.run_ok(&["audit", "export", text(&file)]);
+        let counts = &exported["bundle"]["documents"];
+        assert_eq!((&counts["charter"], &counts["key-set"]), (&1.into(), &3.into()));
+        assert!(counts["node-record"].as_u64().unwrap() >= 3, "{counts}");
+        (file, exported["bundle"]["root"].clone())
+    });
+    let pinned = ["--federation", federation.fingerprint()];
+    let arguments = [&["audit", "compare", text(&one.0), text(&two.0)], &pinned[..]].concat();
+    let compared: Value = parsed(&run_in(desk, None, &arguments));
+    assert_eq!((&compared["verdict"], one.1), (&"same".into(), two.1), "{compared}");
+    // What was published is listed, and no content of it is in the file.
+    let bundle = fs::read_to_string(&one.0).unwrap();
+    let report = parsed(&run_in(desk, None, &[&["audit", "verify", text(&one.0)], &pinned[..]].concat()));
+    let members = report["members"].as_array().unwrap();
+    let singapore = members.iter().find(|it| it["member"] == "SG").unwrap();
+    assert!(singapore["reference_point"]["sequence"].is_u64(), "{singapore}");
+    assert!(report["forks"].as_array().unwrap().is_empty() && !bundle.contains("Cybercrime Unit"));
+}

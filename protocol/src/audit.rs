@@ -1,0 +1,18 @@
+//! What an auditor checks without a node: bundles of signed documents, and what two of them say of one another.
+//!
+//! A bundle is read from its pinned federation up with the same rules by which a node takes documents in: nothing in
+//! it is believed for the sake of who handed it over. Reading a file and telling people is the node's.
+
+mod bundle;
+mod compare;
+mod exhibit;
+pub mod merkle;
+pub mod note;
+mod report;
+#[cfg(test)]
+mod tests;
+
+pub use bundle::{AuditError, BundleError, BundleWriter, Exporter, Frame, LineError};
+pub use compare::{ChainPlace, Comparison, Difference, Side, compare};
+pub use exhibit::{Exhibit, Signer};
+pub use report::{Audited, Fork, ForkPlace, NotHeld, Refused, audit};
