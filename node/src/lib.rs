@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod network;
 pub mod reference_point_diff;
 pub mod reference_point_file;
+pub mod review;
 pub mod runtime;
 pub mod sample;
 pub mod shutdown;

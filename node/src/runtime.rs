@@ -23,6 +23,7 @@ mod lending;
 mod load;
 mod own;
 mod pool;
+mod reminders;
 mod tokens;
 
 use std::{
@@ -51,6 +52,7 @@ use self::{
     jobs::{Identity, Seeds, Workshop, drawn},
     lending::{Desk, Lender},
     pool::Pool,
+    reminders::Reminders,
     tokens::Tokens,
 };
 pub use self::{
@@ -297,6 +299,7 @@ impl Node {
             counting.run(token).await;
             Ok(())
         });
+        tasks.spawn(Reminders(handle.clone()).run(stop.clone()));
         if !alert_command.is_empty() {
             let watch = Watch { command: alert_command, handle: handle.clone() };
             tasks.spawn(watch.run(stop.clone()));

@@ -176,6 +176,43 @@ fn a_member_that_lost_both_root_keys_gets_a_new_one_by_a_charter_version() {
     let issue = |root: &Path| unit.run(&["keys", "issue", "--root-key", text(root), "--yes"]);
     assert_failed(&issue(&unit.root_key()), 4, "another root key");
     assert_eq!(parsed(&issue(&new))["epoch"], 1);
+
+    // Singapore lost its root key alone: it follows that procedure, as it stands in the document.
+    let unit = federation.unit(1);
+    let media = ["media", "other"].map(|name| unit.folder.join(name));
+    media.iter().for_each(|folder| fs::create_dir(folder).unwrap());
+    fs::rename(unit.folder.join("keys/next-root.key"), media[0].join("next-root.key")).unwrap();
+    fs::remove_file(unit.root_key()).unwrap();
+    fs::remove_file(unit.folder.join("keys/root.key.signed")).unwrap();
+    let answers: Vec<Value> = procedure("The root key was lost")
+        .iter()
+        .map(|command| {
+            let command = command.replace("/media", text(&media[0])).replace("/other", text(&media[1]));
+            let words: Vec<&str> = command.strip_prefix("refpoint ").unwrap().split(' ').collect();
+            let signs: &[&str] = if words.contains(&"status") { &[] } else { &["--yes"] };
+            let makes: &[&str] = if words.contains(&"rotate") { WORK } else { &[] };
+            unit.run_ok(&[&words, signs, makes].concat())
+        })
+        .collect();
+    let place = |answer: &Value| (answer["generation"].clone(), answer["epoch"].clone());
+    assert_eq!(
+        answers.iter().map(place).collect::<Vec<_>>(),
+        [0, 0, 1].map(|epoch| (1.into(), epoch.into()))
+    );
+    assert_eq!(answers[0]["node_key"], answers[2]["node_key"], "the node goes on with its key");
+    let sent = federation.send(0, "SG", &["--wait", "delivered", "--timeout", "30s"]);
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+}
+
+/// The commands that a procedure of the operator's document names, in their order.
+fn procedure(heading: &str) -> Vec<String> {
+    let document = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("OPERATIONS.md")).unwrap();
+    let (_, section) = document.split_once(&format!("\n### {heading}\n")).expect(heading);
+    let section = section.split("\n#").next().unwrap();
+    let blocks = section.split("```sh\n").skip(1).map(|block| block.split("\n```").next().unwrap());
+    let lines: Vec<String> = blocks.flat_map(str::lines).map(str::to_owned).collect();
+    assert!(!lines.is_empty(), "{heading} names no commands");
+    lines
 }
 
 #[test]

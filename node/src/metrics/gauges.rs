@@ -7,16 +7,18 @@ use prometheus_client::{
     metrics::{
         family::Family,
         gauge::{ConstGauge, Gauge},
-        info::Info,
     },
     registry::Registry,
 };
 use refpoint_protocol::relay::views::{ReceivedState, RecipientState, Tally};
 
 use super::{MemberFigures, PREFIX, QueueDepth, counted::labels};
-use crate::api::views::{
-    instant::Instant,
-    status::{ChainState, Health, StatusFacts, StatusView},
+use crate::{
+    api::views::{
+        instant::Instant,
+        status::{ChainState, Health, StatusFacts, StatusView},
+    },
+    review::Stage,
 };
 
 /// How a node's health is told in a number: the worse the greater.
@@ -73,7 +75,9 @@ type Labels = Vec<(&'static str, String)>;
 
 fn node(view: &StatusView, figures: &mut Figures) {
     let facts = &view.facts;
-    figures.0.register("build", "The program", Info::new(vec![("version", facts.version.clone())]));
+    // No `info` metric: the older readers of the text format do not know that type.
+    let version = vec![("version", facts.version.clone())];
+    figures.family("build_info", "The program's version", std::iter::once((version, 1)));
     figures.one("start_time_seconds", "When this run began, in seconds since 1970", seconds(facts.started));
     let about = "How the node is: 0 does its work, 1 somebody should look, 2 does not do its work";
     figures.one("health", about, Severity::from(view.health).0);
@@ -125,6 +129,12 @@ fn reviews(facts: &StatusFacts, figures: &mut Figures) {
     let review = facts.key_set.review.map(|review| (vec![("of", "key-set".to_owned())], seconds(review)));
     let about = "When it is to be looked at again, in seconds since 1970; past it, it stays valid";
     figures.family("review_timestamp_seconds", about, review.into_iter());
+    let stage = facts.key_set.review.map(|review| {
+        let stage = Stage::of(review.timestamp(), facts.now.timestamp());
+        (vec![("of", "key-set".to_owned())], stage.number())
+    });
+    let about = "How near that is: 0 far, 1 within 60 days, 2 within 30, 3 within 7, 4 overdue";
+    figures.family("review_stage", about, stage.into_iter());
     let about = "Whether this member's key set lists this node as active";
     figures.one("key_set_lists_this_node", about, u64::from(facts.key_set.lists_this_node));
 }

@@ -13,6 +13,7 @@ use crate::{
         KeyFileError, NodeSecret, PassphraseFile, PassphrasePurpose, Secret, StorageKey, obtain_passphrase,
         read_header, read_key,
     },
+    review::Stage,
     store::{OpenError, Opened, Options, SledStore, StorageKey as StoreKey},
 };
 
@@ -150,18 +151,16 @@ fn listed(node: Option<NodeKey>, active: &[NodeKey]) -> Line {
 pub(super) fn review(review: Timestamp, now: Timestamp) -> Line {
     let days = |duration: Duration| duration.as_secs() / 86_400;
     let fix = "where the root key is: refpoint keys issue --root-key FILE";
-    if review <= now {
-        let what = format!("the key set is overdue by {} days; it stays valid", days(now.since(review)));
-        Line::fail("review date", what, fix)
-    } else if review.since(now) <= REVIEW_WARNING {
-        Line::warn("review date", format!("due in {} days", days(review.since(now))), fix)
-    } else {
-        Line::ok("review date", format!("due in {} days", days(review.since(now))))
+    let due = format!("due in {} days", days(review.since(now)));
+    match Stage::of(review, now) {
+        Stage::Overdue => {
+            let what = format!("the key set is overdue by {} days; it stays valid", days(now.since(review)));
+            Line::fail("review date", what, fix)
+        }
+        Stage::Within60Days | Stage::Within30Days | Stage::Within7Days => Line::warn("review date", due, fix),
+        Stage::Far => Line::ok("review date", due),
     }
 }
-
-/// As in `status`: two months in which to bring the root key's owners together.
-const REVIEW_WARNING: Duration = Duration::from_secs(60 * 86_400);
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@ use crate::{
     cli::{ConfigFile, failure::Failure, human, output::Output},
     clock::Clock,
     fingerprint::spoken,
+    review::Stage,
 };
 
 #[derive(clap::Args)]
@@ -95,13 +96,14 @@ fn notes(member: &MemberView, view: &Membership, now: Timestamp) -> Vec<String> 
     }
     let Some(review) = member.review else { return notes };
     let days = review.since(now).as_secs() / DAY;
-    if review <= now {
+    let stage = Stage::of(review, now);
+    if stage == Stage::Overdue {
         notes.push(format!(
             "the key set is overdue by {} days; it stays valid: refpoint keys issue",
             now.since(review).as_secs() / DAY
         ));
-    } else if let Some(warned) = WARNINGS.into_iter().find(|warning| days < *warning) {
-        notes.push(format!("the review is due in {days} days, less than {warned}: refpoint keys issue"));
+    } else if let Some(warned) = stage.warned() {
+        notes.push(format!("the review is due in {days} days, within {warned}: refpoint keys issue"));
     }
     notes
 }
@@ -143,6 +145,3 @@ const fn name(state: KeyState) -> &'static str {
 }
 
 const DAY: u64 = 86_400;
-
-/// Days before the review from which on each warning stands, the nearest first.
-const WARNINGS: [u64; 3] = [7, 30, 60];

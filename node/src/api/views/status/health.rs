@@ -4,6 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use refpoint_protocol::message::header::Precedence;
 
+use crate::review::Stage;
+
 use super::{ChainState, Finding, Health, NextCommand, StatusFacts, Unacknowledged};
 
 /// All that is wrong or should be looked at, worst first.
@@ -77,19 +79,20 @@ fn membership(facts: &StatusFacts, found: &mut Found) {
         let days = |duration: Duration| duration.as_secs() / 86_400;
         let (review, now) = (review.timestamp(), facts.now.timestamp());
         let (to_do, command) = ("sign a new one", "refpoint keys issue --root-key FILE");
-        if review <= now {
-            let what = format!("the key set is overdue by {} days; it stays valid", days(now.since(review)));
-            found.run(Health::Degraded, "key-set-overdue", what, to_do, command);
-        } else if review.since(now) <= REVIEW_WARNING {
-            let what = format!("the key set's review is due in {} days", days(review.since(now)));
-            let near = review.since(now) <= REVIEW_NEAR;
-            found.run(
-                if near { Health::Degraded } else { Health::Ok },
-                "key-set-review",
-                what,
-                to_do,
-                command,
-            );
+        let stage = Stage::of(review, now);
+        match stage {
+            Stage::Far => {}
+            Stage::Overdue => {
+                let what =
+                    format!("the key set is overdue by {} days; it stays valid", days(now.since(review)));
+                found.run(Health::Degraded, "key-set-overdue", what, to_do, command);
+            }
+            Stage::Within60Days | Stage::Within30Days | Stage::Within7Days => {
+                let what = format!("the key set's review is due in {} days", days(review.since(now)));
+                let near = stage >= Stage::Within7Days;
+                let severity = if near { Health::Degraded } else { Health::Ok };
+                found.run(severity, "key-set-review", what, to_do, command);
+            }
         }
     }
     if !facts.root_keys_here.is_empty() {
@@ -271,12 +274,6 @@ const DIAL_IN_WAIT: Duration = Duration::from_secs(600);
 
 /// Prints each arrival and rings the bell.
 const WATCH: &str = "refpoint message watch";
-
-/// The first warning of a review date: two months in which to bring the root key's owners together.
-const REVIEW_WARNING: Duration = Duration::from_secs(60 * 86_400);
-
-/// From here on the review date counts against the node's health.
-const REVIEW_NEAR: Duration = Duration::from_secs(7 * 86_400);
 
 /// Free space below which a week of the largest messages may not fit.
 const DISK_LOW_BYTES: u64 = 2_000_000_000;
