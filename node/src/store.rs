@@ -73,6 +73,14 @@ pub trait Store: Send + Sync {
     /// Any error stops the store: what a failed sync has written is unknown, and it is never tried again.
     fn sync(&self) -> Result<(), StoreError>;
 
+    /// Does what [`Store::sync`] left for later, if anything: nothing durable depends on it.
+    ///
+    /// # Errors
+    /// As [`Store::sync`].
+    fn settle(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// The value under `key`, checked.
     ///
     /// # Errors

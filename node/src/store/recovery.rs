@@ -8,6 +8,7 @@
 use std::{
     collections::BTreeSet,
     fs, io,
+    ops::Bound,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -322,7 +323,7 @@ impl Opening<'_> {
 fn check(store: &SledStore) -> Result<Checked, StoreError> {
     let mut checked = Checked::default();
     let mut named = BTreeSet::new();
-    let mut rows = store.database.iter();
+    let mut rows = store.raw_rows((Bound::Unbounded, Bound::Unbounded));
     while let Some((row_key, row)) = store.call("checking every row", || rows.next().transpose())? {
         let Some((&prefix, key)) = row_key.split_first() else { continue };
         if prefix == FOUNDING {

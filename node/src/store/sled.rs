@@ -8,6 +8,7 @@
 mod batch;
 mod durable;
 mod keys;
+mod recent;
 mod rows;
 
 use std::{
@@ -25,7 +26,13 @@ use refpoint_protocol::storage::{Change, Table};
 
 pub(super) use self::durable::Gap;
 pub(super) use self::keys::{FOUNDING, SET_ASIDE, row_key};
-use self::{batch::last_of_each, durable::Unsynced, keys::aside_key, rows::SledRows};
+use self::{
+    batch::last_of_each,
+    durable::{Log, Unsynced},
+    keys::aside_key,
+    recent::Recent,
+    rows::{SledRows, with_prefix},
+};
 use super::{
     Damage, Keys, Reserve, Row, Rows, SetAside, Store, StoreError, check_bounds,
     content::{self, ContentFolder, Unread},
@@ -66,7 +73,8 @@ pub struct SledStore {
     /// One row: the number of the last batch. A tree of its own, since it changes with every batch.
     sequence: ::sled::Tree,
     progress: Progress,
-    log: Mutex<WriteAheadLog>,
+    log: Mutex<Log>,
+    recent: Recent,
     /// Our own handle to sled's file: what fdatasync needs, and what a failed write-back is reported to.
     file: File,
     pub(super) content: ContentFolder,
@@ -130,7 +138,8 @@ impl SledStore {
             database,
             sequence,
             progress,
-            log: Mutex::new(log),
+            log: Mutex::new(Log::new(log)),
+            recent: Recent::default(),
             file,
             content: ContentFolder::open(layout.content()).map_err(told)?,
             layout: layout.clone(),
@@ -183,14 +192,13 @@ impl SledStore {
     pub(super) fn put_aside(&self, table: Table, key: &[u8], row: &[u8]) -> Result<Moved, StoreError> {
         let mut writing = self.writing();
         let row_key = row_key(table.id(), key);
-        if self.call("reading a damaged row", || self.database.get(&row_key))?.as_deref() != Some(row) {
+        if self.raw_row("reading a damaged row", &row_key)?.as_deref() != Some(row) {
             return Ok(Moved::Replaced);
         }
         let aside = aside_key(table, key);
         let place = Place { prefix: SET_ASIDE, key: aside.get(1..).unwrap_or_default(), secret: false };
         let remains = record::encode(place, Shape::Inline, row, &self.storage_key)?;
-        let changes = vec![(row_key, None), (aside, Some(remains))];
-        self.apply_rows(&mut writing, "setting a damaged row aside", changes)?;
+        self.apply_rows(&mut writing, vec![(row_key, None), (aside, Some(remains))]);
         self.set_aside.fetch_add(1, Ordering::SeqCst);
         drop(writing);
         Ok(Moved::Aside)
@@ -260,25 +268,28 @@ impl Store for SledStore {
         }
         self.check_space(&last, reserve)?;
         let prepared = self.prepare(&last)?;
-        self.apply_rows(&mut writing, "applying a batch", prepared.rows)?;
+        self.apply_rows(&mut writing, prepared.rows);
         self.set_aside.fetch_sub(prepared.replaced, Ordering::SeqCst);
         writing.unsynced.dropped.extend(prepared.dropped);
-        Ok(())
+        let must_sync = writing.unsynced.is_beyond(self.options.log_bytes);
+        drop(writing);
+        if must_sync { self.sync_applied() } else { Ok(()) }
     }
 
     fn sync(&self) -> Result<(), StoreError> {
         self.sync_applied()
     }
 
+    fn settle(&self) -> Result<(), StoreError> {
+        self.settle_log()
+    }
+
     fn value(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         loop {
             self.running()?;
-            let Some(row) = self.call("reading a row", || self.database.get(row_key(table.id(), key)))?
-            else {
+            let Some(row) = self.raw_row("reading a row", &row_key(table.id(), key))? else {
                 let is_aside = self.set_aside.load(Ordering::SeqCst) > 0
-                    && self.call("reading a set-aside row", || {
-                        self.database.contains_key(aside_key(table, key))
-                    })?;
+                    && self.raw_row("reading a set-aside row", &aside_key(table, key))?.is_some();
                 return if is_aside { Err(set_aside_earlier(table, key)) } else { Ok(None) };
             };
             match self.open_row(table, key, &row) {
@@ -313,7 +324,7 @@ impl Store for SledStore {
     fn set_aside(&self) -> Result<Vec<SetAside>, StoreError> {
         self.running()?;
         let mut all = Vec::new();
-        let mut rows = self.database.scan_prefix([SET_ASIDE]);
+        let mut rows = self.raw_rows(with_prefix(vec![SET_ASIDE], vec![SET_ASIDE]));
         while let Some((key, remains)) = self.call("reading set-aside rows", || rows.next().transpose())? {
             let Some((table, within)) = key
                 .get(1..)
@@ -354,7 +365,7 @@ impl Drop for SledStore {
         if self.running().is_err() {
             return;
         }
-        match self.sync().and_then(|()| self.sync_all()) {
+        match self.sync_all() {
             Ok(()) if self.is_orderly.load(Ordering::SeqCst) => {
                 if let Err(cause) = folder::replace_file(&self.layout.clean(), b"") {
                     tracing::warn!("cannot mark the folder as closed, so the next start checks it: {cause}");
@@ -429,13 +440,13 @@ mod tests {
         let store = open(folder.path());
         // It takes all that is written and cannot be synced, which is an error as good as any.
         let null = std::fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
-        let file = store.log().replace_file(null);
+        let file = store.log().file.replace_file(null);
         let change = Change::put(Table::Inbox, *b"key", *b"value");
         store.apply(std::slice::from_ref(&change)).unwrap();
         let failed = store.sync().unwrap_err();
         assert!(matches!(failed, StoreError::Failed { doing: "syncing the log", .. }), "{failed}");
         // The cause is gone, and still nothing is tried again.
-        drop(store.log().replace_file(file));
+        drop(store.log().file.replace_file(file));
         for error in [
             store.sync().unwrap_err(),
             store.apply(&[change]).unwrap_err(),

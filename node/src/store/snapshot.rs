@@ -14,6 +14,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, BufReader, BufWriter, Write as _},
+    ops::Bound,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::TryLockError as MutexBusy,
@@ -172,7 +173,7 @@ impl SledStore {
         let writing = self.writing();
         self.running()?;
         let began = Instant::now();
-        let mut rows = self.database.iter();
+        let mut rows = self.raw_rows((Bound::Unbounded, Bound::Unbounded));
         while let Some((row_key, row)) = self.call("copying rows", || rows.next().transpose())? {
             write_row(&mut output, &row_key, &row).map_err(failed(&path))?;
             let Some((table, key)) = table_of(&row_key) else { continue };

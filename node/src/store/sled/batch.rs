@@ -86,7 +86,7 @@ impl SledStore {
         for (&(table, key), value) in changes {
             let place = Place::of(table, key);
             let row_key = row_key(table.id(), key);
-            let old = self.call("reading a row", || self.database.get(&row_key))?;
+            let old = self.raw_row("reading a row", &row_key)?;
             prepared.drop_file(old.and_then(|row| record::file_reference(place, &row, &self.storage_key)));
             if self.set_aside.load(Ordering::SeqCst) > 0 {
                 self.prepare_replacement(place, &aside_key(table, key), prepared)?;
@@ -126,7 +126,7 @@ impl SledStore {
         aside: &[u8],
         prepared: &mut Prepared,
     ) -> Result<(), StoreError> {
-        let Some(remains) = self.call("reading a set-aside row", || self.database.get(aside))? else {
+        let Some(remains) = self.raw_row("reading a set-aside row", aside)? else {
             return Ok(());
         };
         let within = Place { prefix: SET_ASIDE, key: aside.get(1..).unwrap_or_default(), secret: false };

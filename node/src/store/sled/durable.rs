@@ -2,35 +2,46 @@
 
 use std::sync::{MutexGuard, PoisonError, atomic::Ordering};
 
-use super::{SEQUENCE_KEY, SledStore, StoreError, Writing, guarded};
+use sled::IVec;
+
+use super::{
+    SEQUENCE_KEY, SledStore, StoreError, Writing, guarded,
+    recent::{KeyRange, Merged},
+};
 use crate::store::wal::{Entry, RowChange, WriteAheadLog};
 
 /// What was applied since the last sync.
 #[derive(Default)]
 pub(super) struct Unsynced {
-    /// The batches, for the log.
+    /// The batches, in order.
     entries: Vec<Entry>,
     /// Bytes that they take in the log.
     bytes: u64,
-    /// They were too many to be kept for the log, so the next sync is one of sled.
-    is_beyond_log: bool,
     /// Content files whose rows are gone, to be removed once that is on the device.
     pub(super) dropped: Vec<[u8; 32]>,
 }
 
 impl Unsynced {
-    fn is_empty(&self) -> bool {
-        self.entries.is_empty() && !self.is_beyond_log && self.dropped.is_empty()
+    /// Says whether this is more than the log ever takes, so that a sync must come.
+    pub(super) const fn is_beyond(&self, log_bytes: u64) -> bool {
+        self.bytes > log_bytes
     }
 
-    fn push(&mut self, entry: Entry, log_bytes: u64) {
-        self.bytes = self.bytes.saturating_add(entry.size());
-        if self.is_beyond_log || self.bytes > log_bytes {
-            self.is_beyond_log = true;
-            self.entries.clear();
-        } else {
-            self.entries.push(entry);
-        }
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.dropped.is_empty()
+    }
+}
+
+/// The log, and what it holds beyond sled.
+pub(super) struct Log {
+    pub(super) file: WriteAheadLog,
+    /// Batches that are in the log and not in sled yet.
+    unsettled: Vec<Entry>,
+}
+
+impl Log {
+    pub(super) const fn new(file: WriteAheadLog) -> Self {
+        Self { file, unsettled: Vec::new() }
     }
 }
 
@@ -67,43 +78,47 @@ pub(super) fn replay(
             return Ok((last, newest.saturating_sub(last)));
         }
         lost += between;
-        guarded(|| put_rows(database, sequence, &entry.changes, entry.number))?;
+        guarded(|| put_batch(database, sequence, &entry))?;
         last = entry.number;
     }
     Ok((last, lost))
 }
 
-/// In the order of sled's own log: the number is there only if the batch is.
-fn put_rows(
-    database: &::sled::Db,
-    sequence: &::sled::Tree,
-    changes: &[RowChange],
-    number: u64,
-) -> ::sled::Result<()> {
+/// Puts a batch into sled as one. In the order of sled's own log: the number is there only if the batch is.
+fn put_batch(database: &::sled::Db, sequence: &::sled::Tree, entry: &Entry) -> ::sled::Result<()> {
     let mut batch = ::sled::Batch::default();
-    for (key, row) in changes {
+    for (key, row) in &entry.changes {
         match row {
             Some(row) => batch.insert(key.as_slice(), row.as_slice()),
             None => batch.remove(key.as_slice()),
         }
     }
     database.apply_batch(batch)?;
-    sequence.insert(SEQUENCE_KEY, &number.to_be_bytes()).map(drop)
+    sequence.insert(SEQUENCE_KEY, &entry.number.to_be_bytes()).map(drop)
+}
+
+/// Puts a batch into sled that is whole in the log: a power cut within it is mended from there, since its number
+/// comes last. sled's batches write two buffers each, at once.
+fn put_rows(database: &::sled::Db, sequence: &::sled::Tree, entry: &Entry) -> ::sled::Result<()> {
+    for (key, row) in &entry.changes {
+        match row {
+            Some(row) => database.insert(key, row.as_slice())?,
+            None => database.remove(key)?,
+        };
+    }
+    sequence.insert(SEQUENCE_KEY, &entry.number.to_be_bytes()).map(drop)
 }
 
 impl SledStore {
-    /// Applies rows as one batch under the next number, and keeps them for the log.
-    pub(super) fn apply_rows(
-        &self,
-        writing: &mut Writing,
-        doing: &'static str,
-        changes: Vec<RowChange>,
-    ) -> Result<(), StoreError> {
+    /// Applies rows as one batch under the next number: they can be read from here on, and the next sync makes them
+    /// durable.
+    pub(super) fn apply_rows(&self, writing: &mut Writing, changes: Vec<RowChange>) {
         let number = writing.sequence.saturating_add(1);
-        self.call(doing, || put_rows(&self.database, &self.sequence, &changes, number))?;
+        let entry = Entry { number, changes };
+        self.recent.add(&entry);
         writing.sequence = number;
-        writing.unsynced.push(Entry { number, changes }, self.options.log_bytes);
-        Ok(())
+        writing.unsynced.bytes = writing.unsynced.bytes.saturating_add(entry.size());
+        writing.unsynced.entries.push(entry);
     }
 
     /// Brings what was applied to the device: by the log if it has room, else by sled.
@@ -111,20 +126,71 @@ impl SledStore {
         self.running()?;
         // Held throughout: whoever finds nothing to sync knows that it is on the device, not on its way.
         let mut log = self.log();
-        let (unsynced, number) = {
-            let mut writing = self.writing();
-            (std::mem::take(&mut writing.unsynced), writing.sequence)
-        };
-        if unsynced.is_empty() && log.is_in_use() {
+        let (unsynced, number) = self.take_unsynced();
+        if unsynced.is_empty() {
             return Ok(());
         }
-        if !unsynced.is_beyond_log && log.has_room(unsynced.bytes) {
-            log.append(&unsynced.entries).map_err(|cause| self.stop("syncing the log", cause))?;
-        } else {
-            self.checkpoint(&mut log)?;
+        if !log.file.has_room(unsynced.bytes) {
+            return self.sync_through_sled(&mut log, unsynced, number);
         }
+        log.file.append(&unsynced.entries).map_err(|cause| self.stop("syncing the log", cause))?;
+        log.unsettled.extend(unsynced.entries);
+        self.note(number, &unsynced.dropped)
+    }
+
+    /// Brings everything to the device through sled, also what was written past the log, and begins the log anew.
+    pub(in crate::store) fn sync_all(&self) -> Result<(), StoreError> {
+        self.running()?;
+        let mut log = self.log();
+        let (unsynced, number) = self.take_unsynced();
+        self.sync_through_sled(&mut log, unsynced, number)
+    }
+
+    /// Puts into sled what so far is in the log alone.
+    pub(super) fn settle_log(&self) -> Result<(), StoreError> {
+        self.running()?;
+        self.settle_in(&mut self.log())
+    }
+
+    /// From here on batches go through the log.
+    pub(super) fn begin_log(&self) -> Result<(), StoreError> {
+        self.log().file.restart().map_err(|cause| self.stop("beginning the log", cause))
+    }
+
+    fn take_unsynced(&self) -> (Unsynced, u64) {
+        let mut writing = self.writing();
+        (std::mem::take(&mut writing.unsynced), writing.sequence)
+    }
+
+    fn sync_through_sled(&self, log: &mut Log, unsynced: Unsynced, number: u64) -> Result<(), StoreError> {
+        self.settle_in(log)?;
+        for entry in &unsynced.entries {
+            // Nothing else holds it yet: all of it or nothing is for sled to see to.
+            self.call("applying a batch", || put_batch(&self.database, &self.sequence, entry))?;
+            self.recent.settle(entry);
+        }
+        self.call("flushing the database", || self.database.flush())?;
+        self.file.sync_data().map_err(|cause| self.stop("syncing the database", cause))?;
+        if log.file.is_in_use() {
+            log.file.restart().map_err(|cause| self.stop("beginning the log anew", cause))?;
+        }
+        self.note(number, &unsynced.dropped)
+    }
+
+    fn settle_in(&self, log: &mut Log) -> Result<(), StoreError> {
+        for entry in std::mem::take(&mut log.unsettled) {
+            self.call("putting a batch into the database", || {
+                put_rows(&self.database, &self.sequence, &entry)
+            })?;
+            self.recent.settle(&entry);
+        }
+        Ok(())
+    }
+
+    /// What follows once everything up to a number is on the device.
+    fn note(&self, number: u64, dropped: &[[u8; 32]]) -> Result<(), StoreError> {
         self.progress.note(number).map_err(|cause| self.stop("noting the progress", cause))?;
-        for hash in &unsynced.dropped {
+        for hash in dropped {
             if let Err(cause) = self.content.remove(hash) {
                 // It takes space and does no harm: without the mark the next start sweeps it.
                 self.is_orderly.store(false, Ordering::SeqCst);
@@ -134,27 +200,20 @@ impl SledStore {
         Ok(())
     }
 
-    /// Brings all that sled holds to the device, also what was written past the log, and begins the log anew.
-    pub(in crate::store) fn sync_all(&self) -> Result<(), StoreError> {
-        self.running()?;
-        self.checkpoint(&mut self.log())
-    }
-
-    /// From here on batches go through the log.
-    pub(super) fn begin_log(&self) -> Result<(), StoreError> {
-        self.log().restart().map_err(|cause| self.stop("beginning the log", cause))
-    }
-
-    fn checkpoint(&self, log: &mut WriteAheadLog) -> Result<(), StoreError> {
-        self.call("flushing the database", || self.database.flush())?;
-        self.file.sync_data().map_err(|cause| self.stop("syncing the database", cause))?;
-        if log.is_in_use() {
-            log.restart().map_err(|cause| self.stop("beginning the log anew", cause))?;
+    /// The row under a key, wherever it is.
+    pub(super) fn raw_row(&self, doing: &'static str, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        match self.recent.get(key) {
+            Some(row) => Ok(row),
+            None => self.call(doing, || self.database.get(key)),
         }
-        Ok(())
     }
 
-    pub(super) fn log(&self) -> MutexGuard<'_, WriteAheadLog> {
+    /// The rows of a range of keys, wherever they are.
+    pub(in crate::store) fn raw_rows(&self, range: KeyRange) -> Merged {
+        self.recent.merged(&self.database, range)
+    }
+
+    pub(super) fn log(&self) -> MutexGuard<'_, Log> {
         // After a panic within a write the store has stopped.
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,7 +4,11 @@ use std::ops::Bound;
 
 use refpoint_protocol::storage::Table;
 
-use super::{Keys, Row, SledStore, Store, row_key};
+use super::{
+    Keys, Row, SledStore, Store,
+    recent::{KeyAndRow, KeyRange, Merged},
+    row_key,
+};
 
 /// A scan in progress.
 pub(super) struct SledRows<'a> {
@@ -12,17 +16,17 @@ pub(super) struct SledRows<'a> {
     table: Table,
     errors: std::vec::IntoIter<Row>,
     /// `None` after sled has failed.
-    rows: Option<::sled::Iter>,
+    rows: Option<Merged>,
 }
 
 impl<'a> SledRows<'a> {
     /// Begins a scan; `errors` are told first.
     pub(super) fn start(store: &'a SledStore, table: Table, keys: Keys<'_>, errors: Vec<Row>) -> Self {
-        let rows = store.database.range(bounds(table, keys));
+        let rows = store.raw_rows(bounds(table, keys));
         Self { store, table, errors: errors.into_iter(), rows: Some(rows) }
     }
 
-    fn step(&mut self, step: impl Fn(&mut ::sled::Iter) -> Option<::sled::Result<KeyAndRow>>) -> Option<Row> {
+    fn step(&mut self, step: impl Fn(&mut Merged) -> Option<::sled::Result<KeyAndRow>>) -> Option<Row> {
         loop {
             let rows = self.rows.as_mut()?;
             let (key, row) = match self.store.call("scanning", || step(rows).transpose()) {
@@ -54,31 +58,34 @@ impl Iterator for SledRows<'_> {
     type Item = Row;
 
     fn next(&mut self) -> Option<Row> {
-        self.errors.next().or_else(|| self.step(::sled::Iter::next))
+        self.errors.next().or_else(|| self.step(Merged::next))
     }
 }
 
 impl DoubleEndedIterator for SledRows<'_> {
     fn next_back(&mut self) -> Option<Row> {
-        self.step(::sled::Iter::next_back).or_else(|| self.errors.next_back())
+        self.step(Merged::next_back).or_else(|| self.errors.next_back())
     }
 }
 
-type KeyAndRow = (::sled::IVec, ::sled::IVec);
-
 /// The range of row keys that a scan visits.
-fn bounds(table: Table, keys: Keys<'_>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+fn bounds(table: Table, keys: Keys<'_>) -> KeyRange {
     let start = row_key(table.id(), &keys.start());
-    let mut end = match keys {
+    let prefix = match keys {
         Keys::Prefix(_) => start.clone(),
         Keys::All | Keys::From(_) | Keys::After(_) => vec![table.id()],
     };
-    // The first key past all that begin with these bytes: the last byte that can grow, grown by one.
-    while let Some(last) = end.pop() {
+    with_prefix(start, prefix)
+}
+
+/// From a key to the last that begins with these bytes.
+pub(super) fn with_prefix(start: Vec<u8>, mut prefix: Vec<u8>) -> KeyRange {
+    // The first key past all of them: the last byte that can grow, grown by one.
+    while let Some(last) = prefix.pop() {
         if let Some(next) = last.checked_add(1) {
-            end.push(next);
+            prefix.push(next);
             break;
         }
     }
-    (Bound::Included(start), Bound::Excluded(end))
+    (Bound::Included(start), Bound::Excluded(prefix))
 }

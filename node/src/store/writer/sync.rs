@@ -74,6 +74,15 @@ impl Syncer {
         for Applied { result, then, .. } in group {
             then(result);
         }
+        self.settle();
+    }
+
+    /// After the answers, which must not wait for it.
+    fn settle(&self) {
+        // The store has stopped and says so to the next batch.
+        if let Err(error) = self.store.settle() {
+            tracing::error!("what was stored cannot be put in order: {error}");
+        }
     }
 
     fn sync(&self) -> Result<(), StoreError> {
@@ -88,7 +97,9 @@ impl Syncer {
         // The store has stopped and says so to the next batch; nobody waits here.
         if let Err(error) = self.sync() {
             tracing::error!("storing in the background failed: {error}");
+            return;
         }
+        self.settle();
     }
 }
 
