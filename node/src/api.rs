@@ -83,6 +83,8 @@ fn router<B: Backend>(request_timeout: Duration, backend: Arc<B>, stop: Cancella
         .route("/directory/reference-point", get(directory::published::<B>).post(directory::publish::<B>))
         .route("/directory/resume", post(directory::resume::<B>))
         .route("/directory/{member}", get(directory::entry::<B>))
+        .route("/directory/{member}/history", get(directory::history::<B>))
+        .route("/directory-at/{instant}", get(directory::at::<B>))
         .route("/messages", get(messages::list::<B>).post(messages::send::<B>))
         .route("/messages/{id}", get(messages::show::<B>))
         .route("/messages/{id}/receipts", get(messages::receipts::<B>))

@@ -26,6 +26,8 @@ use crate::api::{
             ResumeReply,
         },
         document::{ImportReply, ImportRequest, OwnDocuments},
+        history::{DirectoryAtView, DirectoryHistoryView},
+        instant::Instant,
         message::{AttachmentData, MessageBox, MessageRow, MessageView},
         peer::PeerView,
         problem::Problem,
@@ -129,6 +131,22 @@ impl Client {
     /// [`ClientError`].
     pub async fn directory_entry(&self, member: &MemberCode) -> Result<DirectoryEntryView, ClientError> {
         self.read(&format!("/v1/directory/{member}")).await
+    }
+
+    /// What one member's entries were.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn directory_history(&self, member: &MemberCode) -> Result<DirectoryHistoryView, ClientError> {
+        self.read(&format!("/v1/directory/{member}/history")).await
+    }
+
+    /// The directory as it was.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn directory_at(&self, at: Instant) -> Result<DirectoryAtView, ClientError> {
+        self.read(&format!("/v1/directory-at/{at}")).await
     }
 
     /// What the node itself publishes.

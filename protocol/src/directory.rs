@@ -7,6 +7,7 @@ pub mod bodies;
 pub mod chain;
 pub mod clock;
 pub mod header;
+pub mod history;
 pub mod node_record;
 pub mod own_chain;
 pub mod reference_point;

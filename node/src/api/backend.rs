@@ -13,6 +13,8 @@ use super::views::{
     },
     document::{ImportReply, ImportRequest, OwnDocuments},
     event::EventView,
+    history::{DirectoryAtView, DirectoryHistoryView},
+    instant::Instant,
     message::{AttachmentData, MessageBox, MessageRow, MessageView},
     peer::PeerView,
     receipt::ReceiptsView,
@@ -44,6 +46,16 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         member: &MemberCode,
     ) -> impl Future<Output = Result<DirectoryEntryView, BackendError>> + Send;
+
+    /// All that is held of a member's entries; [`BackendError::UnknownMember`] if the charter does not list it.
+    fn directory_history(
+        &self,
+        member: &MemberCode,
+    ) -> impl Future<Output = Result<DirectoryHistoryView, BackendError>> + Send;
+
+    /// The directory as it was.
+    fn directory_at(&self, at: Instant)
+    -> impl Future<Output = Result<DirectoryAtView, BackendError>> + Send;
 
     /// What this node itself publishes.
     fn published(&self) -> impl Future<Output = Result<PublishedReferencePoint, BackendError>> + Send;

@@ -11,9 +11,12 @@ use super::{
     backend::Backend,
     error::ApiError,
     request::{self, Body},
-    views::directory::{
-        DirectoryEntryView, DirectoryRow, PublishReply, PublishRequest, PublishedReferencePoint,
-        ReferencePointView, ResumeReply,
+    views::{
+        directory::{
+            DirectoryEntryView, DirectoryRow, PublishReply, PublishRequest, PublishedReferencePoint,
+            ReferencePointView, ResumeReply,
+        },
+        history::{DirectoryAtView, DirectoryHistoryView},
     },
 };
 
@@ -29,6 +32,22 @@ pub(super) async fn entry<B: Backend>(
 ) -> Result<Json<DirectoryEntryView>, ApiError> {
     let member = request::member(path)?;
     Ok(Json(shared.backend.directory_entry(&member).await?))
+}
+
+pub(super) async fn history<B: Backend>(
+    State(shared): State<Shared<B>>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<DirectoryHistoryView>, ApiError> {
+    let member = request::member(path)?;
+    Ok(Json(shared.backend.directory_history(&member).await?))
+}
+
+pub(super) async fn at<B: Backend>(
+    State(shared): State<Shared<B>>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<DirectoryAtView>, ApiError> {
+    let instant = request::instant(path)?;
+    Ok(Json(shared.backend.directory_at(instant).await?))
 }
 
 pub(super) async fn published<B: Backend>(

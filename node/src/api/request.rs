@@ -8,7 +8,11 @@ use axum::{
 use refpoint_protocol::ids::MemberCode;
 use serde::de::DeserializeOwned;
 
-use super::{backend::IdPrefix, error::ApiError};
+use super::{
+    backend::IdPrefix,
+    error::ApiError,
+    views::instant::{Instant, InstantError},
+};
 
 /// A JSON body of at most [`BODY_BYTES_MAX`].
 pub(super) struct Body<T>(pub(super) T);
@@ -56,6 +60,13 @@ pub(super) fn member(
 ) -> Result<MemberCode, ApiError> {
     let text = text(path)?;
     text.parse().map_err(|_| ApiError::NotAMember { text: text.chars().take(ECHO_CHARS_MAX).collect() })
+}
+
+/// An instant.
+pub(super) fn instant(
+    path: Result<Path<String>, axum::extract::rejection::PathRejection>,
+) -> Result<Instant, ApiError> {
+    text(path)?.parse().map_err(|error: InstantError| ApiError::Path { reason: error.to_string() })
 }
 
 fn text(path: Result<Path<String>, axum::extract::rejection::PathRejection>) -> Result<String, ApiError> {

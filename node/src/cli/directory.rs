@@ -1,5 +1,6 @@
 //! `refpoint directory`: who can be reached, where and how; and this unit's own entry.
 
+mod history;
 mod publish;
 mod show;
 
@@ -24,6 +25,12 @@ pub(super) enum Command {
     List(List),
     /// Show all that is known of one member.
     Show(show::Arguments),
+    /// List what a member's entries were, as far as this node holds them.
+    History(history::History),
+    /// Show what changed between two entries, such as FR@12 and FR@15.
+    Diff(history::Diff),
+    /// Show the directory as it was at a time, and since when this node can tell.
+    At(history::At),
     /// Publish this unit's entry from a file, after showing what changes.
     Publish(publish::Publish),
     /// Let this node sign its own entry again without waiting for other members.
@@ -47,6 +54,9 @@ pub(super) fn run(command: &Command, output: &Output) -> Result<(), Failure> {
     match command {
         Command::List(arguments) => list(arguments, output),
         Command::Show(arguments) => show::run(arguments, output),
+        Command::History(arguments) => history::history(arguments, output),
+        Command::Diff(arguments) => history::diff(arguments, output),
+        Command::At(arguments) => history::at(arguments, output),
         Command::Publish(arguments) => publish::publish(arguments, output),
         Command::Resume(arguments) => publish::resume(arguments, output),
     }

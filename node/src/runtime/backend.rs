@@ -7,6 +7,7 @@ mod content;
 mod dial_back;
 mod directory;
 mod events;
+mod history;
 mod measured;
 mod messages;
 mod publish;
@@ -47,6 +48,8 @@ use crate::{
                 ResumeReply,
             },
             document::{ImportOutcome, ImportReply, ImportRequest, ImportedDocument, OwnDocuments},
+            history::{DirectoryAtView, DirectoryHistoryView},
+            instant::Instant,
             message::{AttachmentData, MessageBox, MessageRow, MessageView},
             peer::PeerView,
             receipt::ReceiptsView,
@@ -218,6 +221,16 @@ impl Backend for NodeBackend {
         let entry =
             self.look(move |machine, now| directory::entry_view(machine, &code, &network, now)).await?;
         entry.ok_or_else(|| BackendError::UnknownMember { member: member.clone() })
+    }
+
+    async fn directory_history(&self, member: &MemberCode) -> Result<DirectoryHistoryView, BackendError> {
+        let code = member.clone();
+        let history = self.look(move |machine, now| history::of(machine, &code, now)).await?;
+        history.ok_or_else(|| BackendError::UnknownMember { member: member.clone() })
+    }
+
+    async fn directory_at(&self, at: Instant) -> Result<DirectoryAtView, BackendError> {
+        self.look(move |machine, _| history::at(machine, at.timestamp())).await
     }
 
     async fn published(&self) -> Result<PublishedReferencePoint, BackendError> {

@@ -91,6 +91,10 @@ async fn every_route_answers_with_its_view() {
     assert_eq!(client.directory().await.unwrap().len(), 3);
     let entry = client.directory_entry(&samples::member("KE")).await.unwrap();
     assert_eq!(entry, samples::entry("KE", "Cyber Unit"));
+    let history = client.directory_history(&samples::member("KE")).await.unwrap();
+    assert_eq!(history, samples::history(&samples::member("KE")));
+    let then = samples::at("07:00:00");
+    assert_eq!(client.directory_at(then).await.unwrap(), samples::directory_at(then));
     assert_eq!(client.published().await.unwrap().sequence, Some(Sequence(3)));
 
     let replaces = Some(Sequence(3));
@@ -296,6 +300,9 @@ async fn garbage_is_answered_with_a_problem_and_changes_nothing() {
         ("/", 404, "unknown-route"),
         ("/v1/nothing", 404, "unknown-route"),
         ("/v1/directory/resume", 405, "unknown-method"),
+        ("/v1/directory/KN/history", 404, "unknown-member"),
+        ("/v1/directory/kenya/history", 400, "not-a-member-code"),
+        ("/v1/directory-at/yesterday", 400, "bad-path"),
     ] {
         let answer = get(&server, path).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");

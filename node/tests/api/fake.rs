@@ -21,6 +21,8 @@ use refpoint::{
             },
             document::{ImportOutcome, ImportReply, ImportRequest, ImportedDocument, OwnDocuments},
             event::{Event, EventView},
+            history::{DirectoryAtView, DirectoryHistoryView},
+            instant::Instant,
             message::{AttachmentData, MessageBox, MessageRow, MessageView, PersonWord, RecipientState},
             peer::PeerView,
             receipt::{MachineWord, ReceiptsView},
@@ -156,6 +158,19 @@ impl Backend for Fake {
             entry.cloned().ok_or_else(|| BackendError::UnknownMember { member: member.clone() })
         })
         .await
+    }
+
+    async fn directory_history(&self, member: &MemberCode) -> Result<DirectoryHistoryView, BackendError> {
+        self.guard(|state| {
+            let is_listed = state.entries.iter().any(|entry| entry.row.member == *member);
+            let history = is_listed.then(|| samples::history(member));
+            history.ok_or_else(|| BackendError::UnknownMember { member: member.clone() })
+        })
+        .await
+    }
+
+    async fn directory_at(&self, at: Instant) -> Result<DirectoryAtView, BackendError> {
+        self.guard(|_| Ok(samples::directory_at(at))).await
     }
 
     async fn published(&self) -> Result<PublishedReferencePoint, BackendError> {

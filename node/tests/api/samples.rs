@@ -6,6 +6,10 @@ use refpoint::{
     api::views::{
         dial_back::{DialBackReply, Outcome, Seen},
         directory::{DirectoryEntryView, DirectoryNodeView, DirectoryRow, Freshness, ReferencePointView},
+        history::{
+            ChainHistoryView, ContentState, DirectoryAtView, DirectoryHistoryView, EntryAt, MemberAt,
+            PastEntry,
+        },
         instant::Instant,
         message::{AttachmentView, MessageBox, MessageRow, MessageView, PersonWord, RecipientState},
         names::MemberNames,
@@ -22,7 +26,10 @@ use refpoint_protocol::{
     directory::reference_point::{
         Channel, ChannelKind, Competence, CompetenceMode, CompetenceTask, LocalText, OnDuty,
     },
-    ids::{CharterId, CharterVersion, ContentHash, Epoch, MemberCode, MessageId, NodeKey, Sequence},
+    ids::{
+        CharterId, CharterVersion, ContentHash, Epoch, HeaderId, KeySetId, MemberCode, MessageId, NodeKey,
+        Sequence,
+    },
     membership::{
         charter::{MemberStatus, WorkingGroup},
         key_set::NodeState,
@@ -301,5 +308,71 @@ pub(crate) fn acknowledgement(role: &str) -> PersonWord {
         will: Some(true),
         form: None,
         by: None,
+    }
+}
+
+/// Three entries of one chain, the first of them let go, the second renewed; and an earlier chain.
+pub(crate) fn history(member: &MemberCode) -> DirectoryHistoryView {
+    let hash = |byte| ContentHash::from_bytes([byte; 32]);
+    let entry = |first, last, byte, content| PastEntry {
+        first: Sequence(first),
+        last: Sequence(last),
+        header: HeaderId::from_bytes([byte; 32]),
+        issued: at("08:00:00"),
+        renewed: at("09:00:00"),
+        content,
+        hash: hash(byte),
+    };
+    let chain = |epoch, entries| ChainHistoryView {
+        node: NodeKey::from_bytes([0x21; 32]),
+        key_set: KeySetId::from_bytes([epoch as u8; 32]),
+        epoch: Epoch(epoch),
+        entries,
+        gaps: Vec::new(),
+        disputed_from: None,
+    };
+    let mut current = chain(
+        1,
+        vec![
+            entry(0, 11, 0xa1, ContentState::LetGo),
+            entry(12, 14, 0xa2, ContentState::Held),
+            entry(15, 15, 0xa3, ContentState::Held),
+        ],
+    );
+    current.gaps = vec![[Sequence(5), Sequence(6)]];
+    let earlier = chain(0, vec![entry(0, 3, 0xa4, ContentState::Held)]);
+    let mut newest = unit("New Unit");
+    newest.languages.push("ar".into());
+    DirectoryHistoryView {
+        member: member.clone(),
+        contents_kept: 5,
+        shown: Some(HeaderId::from_bytes([0xa3; 32])),
+        chains: vec![earlier, current],
+        contents: [(hash(0xa2), unit("Old Unit")), (hash(0xa3), newest), (hash(0xa4), unit("First Unit"))]
+            .into(),
+    }
+}
+
+/// The directory at a time: one member with an entry, one whose content is let go, one with nothing.
+pub(crate) fn directory_at(at: Instant) -> DirectoryAtView {
+    let entry = |content, reference_point| EntryAt {
+        node: NodeKey::from_bytes([0x21; 32]),
+        sequence: Sequence(7),
+        header: HeaderId::from_bytes([0xa7; 32]),
+        issued: at,
+        content,
+        may_be_older: false,
+        reference_point,
+    };
+    let row =
+        |code: &str, entry| MemberAt { member: member(code), names: MemberNames::of(&member(code)), entry };
+    DirectoryAtView {
+        at,
+        complete_since: Some(self::at("06:00:00")),
+        members: vec![
+            row("BR", None),
+            row("FR", Some(entry(ContentState::LetGo, None))),
+            row("KE", Some(entry(ContentState::Held, Some(unit("Cyber Unit"))))),
+        ],
     }
 }

@@ -87,6 +87,41 @@ async fn the_directory_is_listed_filtered_and_shown() {
 }
 
 #[tokio::test]
+async fn what_entries_were_is_listed_compared_and_shown_at_a_time() {
+    let server = Server::start();
+    let texts =
+        ["0 to 11", "older than what a node keeps", "Old Unit", "New Unit", "KE@NUMBER", "5 to 6 exist"];
+    run(&server, &["directory", "history", "KE"]).await.shows(0, &texts);
+    run(&server, &["directory", "history", "ZZ"]).await.shows(1, &["ZZ is not a member"]);
+
+    let diff = async |before: &str, after: &str| run(&server, &["directory", "diff", before, after]).await;
+    diff("KE@12", "KE@15").await.shows(0, &["- en: Old Unit", "+ en: New Unit", "languages"]);
+    diff("KE@13", "KE@14").await.shows(0, &["the contents are the same"]);
+    diff("KE@a4a4a4a4", "KE@12").await.shows(0, &["- en: First Unit", "+ en: Old Unit"]);
+    diff("KE@3", "KE@12")
+        .await
+        .shows(1, &["KE@3 cannot be compared", "older than what a node keeps", "backup"]);
+    diff("KE@16", "KE@12").await.shows(1, &["no such entry", "refpoint directory history KE"]);
+    diff("KE", "KE@12").await.shows(2, &["such as FR@12"]);
+    let json = run(&server, &["directory", "diff", "KE@12", "FR@15", "--json"]).await.json();
+    assert_eq!((&json["before"]["member"], &json["after"]["member"]), (&"KE".into(), &"FR".into()));
+    assert_eq!(json["differences"][0]["field"], "unit");
+
+    let texts = [
+        "the directory at 2026-11-01",
+        "nothing issued by then is here",
+        "content is older than what a node keeps",
+        "Cyber Unit (SAMPLE)",
+        "any time since 2026-11-24T06:00",
+        "members of now",
+    ];
+    run(&server, &["directory", "at", "2026-11-01"]).await.shows(0, &texts);
+    let json = run(&server, &["directory", "at", "2026-11-01T00:00Z", "--json"]).await.json();
+    assert_eq!(json["at"], "2026-11-01T00:00:00.000Z");
+    run(&server, &["directory", "at", "yesterday"]).await.shows(2, &["2026-11-25T06:00Z"]);
+}
+
+#[tokio::test]
 async fn publishing_shows_the_difference_asks_and_publishes_once() {
     let server = Server::start();
     let mut unit = samples::unit("Renamed Unit");
