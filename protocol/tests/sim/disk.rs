@@ -147,11 +147,20 @@ impl Disk {
         self.copies.len()
     }
 
-    /// Whether a record is there and on the device.
+    /// Whether a record is on the device, whatever has been made of it since.
     pub(crate) fn has_durably(&self, table: Table, key: &[u8]) -> bool {
         let key = (table, key.to_vec());
-        self.rows.contains_key(&key)
-            && !self.unsynced.iter().any(|undo| undo.before.iter().any(|(changed, _)| *changed == key))
+        let mut undone = self.unsynced.iter().flat_map(|undo| &undo.before);
+        let before = undone.find(|(changed, _)| *changed == key);
+        before.map_or_else(|| self.rows.contains_key(&key), |(_, before)| before.is_some())
+    }
+
+    /// The keys of a table on the device, whatever has been made of it since.
+    pub(crate) fn durable_keys(&self, table: Table) -> impl Iterator<Item = &Vec<u8>> {
+        let changed = self.unsynced.iter().flat_map(|undo| undo.before.iter().map(|(place, _)| place));
+        let gone = changed.filter(move |(at, _)| *at == table).map(|(_, key)| key);
+        let keys = self.table(table).map(|(key, _)| key).chain(gone);
+        keys.filter(move |key| self.has_durably(table, key))
     }
 
     pub(crate) fn value(&self, table: Table, key: &[u8]) -> Option<Arc<[u8]>> {

@@ -31,6 +31,7 @@ pub(crate) struct Ledger {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Left {
     pub(crate) message: MessageId,
+    pub(crate) sender: usize,
     pub(crate) custodian: usize,
     pub(crate) recipient: usize,
     /// The folders in which it was kept, and is to arrive: another one has promised nothing.

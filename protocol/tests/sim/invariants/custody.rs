@@ -60,7 +60,9 @@ pub(super) fn what_was_left_arrived(sim: &mut Sim) {
         let both = stands(recipient, left.recipient_folder) && stands(keeper, left.custodian_folder);
         let settled = left.since + SETTLING < sim.now && sim.now + CLOCK_FAULT < left.expires;
         let has = sim.ledger.answered.contains(&(left.message, recipient.key));
-        (both && settled && !has).then_some((left.message, left.custodian, left.recipient))
+        // Of a suspended member nothing is handed over until it is back.
+        let stopped = sim.units[sim.nodes[left.sender].unit].suspended;
+        (both && settled && !has && !stopped).then_some((left.message, left.custodian, left.recipient))
     });
     if let Some((message, custodian, recipient)) = lost {
         let what = format!(
@@ -94,6 +96,7 @@ pub(crate) fn sender_gone(sim: &mut Sim, gone: usize) {
             }
             left.push(Left {
                 message: *message,
+                sender: gone,
                 custodian,
                 recipient,
                 custodian_folder: sim.nodes[custodian].folder,
