@@ -280,6 +280,32 @@ fn a_member_that_brings_too_much_waits_and_takes_nobody_elses_turn() {
 }
 
 #[test]
+fn a_body_that_comes_after_its_header_ends_the_wait_for_a_key() {
+    let mut world = World::new(12, &["BR", "FR", "KE", "SG"]);
+    for (a, b) in [(1, 2), (1, 3), (2, 3)] {
+        world.connect(a, b);
+    }
+    world.run_for(Duration::from_secs(5));
+    let (record, body) = world.machine(3).presence().record.clone().unwrap();
+    let key_set = world.federation.unit("SG").key_set.envelope().as_ref().clone();
+    let headers = Documents { envelopes: vec![key_set, record], bodies: Vec::new() };
+    assert!(matches!(world.give(1, 0, headers), RepairResponse::Taken(_)));
+    let command = draft(&world, 3);
+    queued(&world.command(0, command));
+    // Neither of the two gets to a repair.
+    world.lose_requests(0, 100);
+    world.lose_requests(3, 100);
+    world.connect(0, 3);
+    world.run_for(Duration::from_millis(100));
+    let keyless = |world: &World| world.machine(0).messages().outbox()[0].recipients[0].nodes[0].keyless;
+    assert!(keyless(&world));
+    let bodies = Documents { envelopes: Vec::new(), bodies: vec![body.into()] };
+    assert!(matches!(world.give(1, 0, bodies), RepairResponse::Taken(_)));
+    world.run_for(Duration::from_millis(100));
+    assert!(!keyless(&world) && world.machine(3).messages().inbox().len() == 1);
+}
+
+#[test]
 fn resume_ends_the_wait_once_and_is_refused_when_nothing_waits() {
     let mut world = World::new(6, &["BR", "FR", "KE"]);
     world.connect_all();

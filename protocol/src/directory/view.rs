@@ -17,7 +17,7 @@ use super::{
     reference_point::ReferencePoint,
 };
 use crate::{
-    ids::{HeaderId, KeySetId, MemberCode, NodeKey, Sequence},
+    ids::{ContentHash, HeaderId, KeySetId, MemberCode, NodeKey, Sequence},
     limits::{FRESHNESS, FUTURE_TOLERANCE},
     time::Timestamp,
 };
@@ -269,6 +269,22 @@ impl<'a> Directory<'a> {
         let missing =
             records.chain(points).filter(|(kind, body)| self.body_mark(*kind, *body) == BodyMark::Missing);
         missing.map(|(_, body)| body).collect()
+    }
+
+    /// The chains of current nodes that show, or would show, one of these contents: whose member, of which node.
+    #[must_use]
+    pub fn showing(&self, contents: &BTreeSet<ContentHash>) -> Vec<(MemberCode, ChainKind, NodeKey)> {
+        let shows = |listing: &NodeListing, kind| match kind {
+            ChainKind::NodeRecord => self.record_bodies(listing).any(|body| contents.contains(&body.hash)),
+            ChainKind::ReferencePoint => {
+                self.current(listing, kind).is_some_and(|current| contents.contains(&current.info.body.hash))
+            }
+        };
+        let pairs = self.listings.iter().flat_map(|listing| {
+            [ChainKind::NodeRecord, ChainKind::ReferencePoint].map(|kind| (listing, kind))
+        });
+        let pairs = pairs.filter(|(listing, kind)| shows(listing, *kind));
+        pairs.map(|(listing, kind)| (listing.member.clone(), kind, listing.node)).collect()
     }
 
     /// The bodies of a node's record, the newest first.

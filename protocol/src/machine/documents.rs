@@ -10,7 +10,7 @@ use crate::{
         Accepted, AnyDocument, Bearer, Outcome,
         repair::{RepairResponse, Taken},
     },
-    ids::{HeaderId, MemberCode, NodeKey},
+    ids::{ContentHash, HeaderId, MemberCode, NodeKey},
     machine::{CommandRefused, PushToken},
     membership::NodeStanding,
     relay::exchange::{CommandId, RelayInput},
@@ -92,10 +92,14 @@ impl Machine {
             }
             invalid |= rejection.bearer == bearer;
         }
-        let changed = self.persist_accepted(&outcome, effects);
+        let mut changed = self.persist_accepted(&outcome, effects);
         // What only this node has must be as durable as the header that names it.
         let grade = if from.is_none() { Grade::Durable } else { Grade::Cached };
-        self.take_in_bodies(&bodies, grade, effects);
+        let read = self.take_in_bodies(&bodies, grade, effects);
+        // A body may come long after its header: only now can be sealed to that node.
+        if !read.is_empty() {
+            changed.chains.extend(self.evidence.directory().showing(&read));
+        }
         self.on_forks(now, &outcome, effects);
         self.judge(push, invalid, &outcome, effects);
         self.follow(now, &changed, effects);
@@ -160,16 +164,24 @@ impl Machine {
         }
     }
 
-    fn take_in_bodies(&mut self, bodies: &[Vec<u8>], grade: Grade, effects: &mut Vec<Effect>) {
-        let mut changes = Vec::new();
+    /// Returns which are new.
+    fn take_in_bodies(
+        &mut self,
+        bodies: &[Vec<u8>],
+        grade: Grade,
+        effects: &mut Vec<Effect>,
+    ) -> BTreeSet<ContentHash> {
+        let (mut changes, mut new) = (Vec::new(), BTreeSet::new());
         for body in bodies {
             if let BodyAcceptance::New(hash) = self.evidence.accept_body(body) {
                 changes.push(Change::put(Table::Bodies, *hash.as_bytes(), body.clone()));
+                new.insert(hash);
             }
         }
         if !changes.is_empty() {
             effects.push(Effect::Persist { grade, changes, ticket: None });
         }
+        new
     }
 
     /// A fork that became known is pushed with both its halves, so that it is known everywhere.

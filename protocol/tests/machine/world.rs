@@ -42,7 +42,7 @@ use refpoint_protocol::{
 
 pub(crate) struct World {
     pub(crate) now: Timestamp,
-    federation: Federation,
+    pub(crate) federation: Federation,
     nodes: Vec<Node>,
     queue: VecDeque<(usize, Input)>,
     connected: BTreeSet<(usize, usize)>,
