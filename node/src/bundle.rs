@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use ed25519_dalek::SigningKey;
 use refpoint_protocol::{
-    audit::{BundleError, BundleWriter, Exporter},
+    audit::{BundleError, BundleWriter, Exporter, note::Note},
     directory::header::{ChainPayload, NodeRecordHeader, ReferencePointHeader},
     document::{EncodeError, Envelope, Kind, Unverified, encode},
     ids::DocumentId,
@@ -27,6 +27,8 @@ pub struct Export<'a> {
     pub trust: Trust,
     /// This node.
     pub exporter: Exporter,
+    /// Where its journal stands, signed; `None` if it has none, or cannot say now.
+    pub journal: Option<Note>,
     /// Its key's secret half.
     pub key: &'a SigningKey,
     /// The time.
@@ -65,7 +67,7 @@ impl Export<'_> {
     /// # Errors
     /// [`ExportError`]; what was written then has no end, and is refused as cut off.
     pub fn write(self, out: &mut dyn Write) -> Result<Exported, ExportError> {
-        let Self { store, trust, exporter, key, now } = self;
+        let Self { store, trust, exporter, journal, key, now } = self;
         let (mut writer, head) = BundleWriter::begin(exporter.federation);
         out.write_all(head.as_bytes())?;
         let mut exported = Exported::default();
@@ -104,6 +106,9 @@ impl Export<'_> {
                     Stored::Damaged => exported.damaged += 1,
                 }
             }
+        }
+        if let Some(checkpoint) = journal {
+            out.write_all(writer.journal(&checkpoint).as_bytes())?;
         }
         out.write_all(writer.finish(&exporter, key, now).as_bytes())?;
         out.flush()?;

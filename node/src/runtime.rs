@@ -19,6 +19,7 @@ mod dialled_in;
 pub mod events;
 mod ingest;
 mod jobs;
+pub mod journal;
 mod lending;
 mod load;
 mod own;
@@ -50,6 +51,7 @@ use self::{
     events::EventLog,
     ingest::{Ingest, Verifier},
     jobs::{Identity, Seeds, Workshop, drawn},
+    journal::JournalKeeper,
     lending::{Desk, Lender},
     pool::Pool,
     reminders::Reminders,
@@ -116,6 +118,7 @@ pub struct Handle {
     pub(crate) alert: AlertHealth,
     pub(crate) damaged: Arc<Vec<String>>,
     pub(crate) dialled_in: DialledIn,
+    pub(crate) journal: JournalKeeper,
     pub(crate) verifier: Verifier,
     pub(crate) identity: Arc<Identity>,
     pub(crate) started: Timestamp,
@@ -215,6 +218,7 @@ impl Node {
         let answers = Tokens::new(machine::AnswerToken);
         let stop = CancellationToken::new();
         let dialled_in = DialledIn::restore(Arc::clone(&store))?;
+        let journal = JournalKeeper::new(Arc::clone(&store), now);
         let handle = Handle {
             doors: doors.clone(),
             events: events.clone(),
@@ -223,6 +227,7 @@ impl Node {
             alert: AlertHealth::default(),
             damaged: Arc::new(damaged),
             dialled_in: dialled_in.clone(),
+            journal: journal.clone(),
             verifier: verifier.clone(),
             identity,
             started: now,
@@ -300,6 +305,11 @@ impl Node {
             Ok(())
         });
         tasks.spawn(Reminders(handle.clone()).run(stop.clone()));
+        let (log, token) = (handle.events.clone(), stop.clone());
+        tasks.spawn(async move {
+            journal.run(log, token).await;
+            Ok(())
+        });
         if !alert_command.is_empty() {
             let watch = Watch { command: alert_command, handle: handle.clone() };
             tasks.spawn(watch.run(stop.clone()));

@@ -6,13 +6,15 @@
 mod bundle;
 mod compare;
 mod exhibit;
+mod journal;
 pub mod merkle;
 pub mod note;
 mod report;
 #[cfg(test)]
 mod tests;
 
-pub use bundle::{AuditError, BundleError, BundleWriter, Exporter, Frame, LineError};
-pub use compare::{ChainPlace, Comparison, Difference, Side, compare};
+pub use bundle::{AuditError, BundleError, BundleWriter, Exporter, Frame, JournalError, LineError};
+pub use compare::{ChainPlace, Comparison, Difference, JournalFork, Side, compare};
 pub use exhibit::{Exhibit, Signer};
+pub use journal::{Before, Entry, Journal, JournalCheckpoint, JournalOrigin, journal_ended_mark};
 pub use report::{Audited, Fork, ForkPlace, NotHeld, Refused, audit};

@@ -47,11 +47,14 @@ pub enum Table {
     Quarantine,
     /// The numbered event log behind resumable event ids, bounded by its owner. Key: number (8 B).
     Events,
+    /// What this node did and accepted, a list that only grows. Key: when the journal began, in milliseconds (8 B), then the
+    /// entry's number from 0 (8 B). Value: the entry, a leaf of its Merkle tree.
+    Journal,
 }
 
 impl Table {
     /// Every table, in the order of their ids.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Charters,
         Self::KeySets,
         Self::NodeRecords,
@@ -70,6 +73,7 @@ impl Table {
         Self::OwnState,
         Self::Quarantine,
         Self::Events,
+        Self::Journal,
     ];
 
     /// The byte that names the table on disk; never reused for another meaning.
@@ -94,6 +98,7 @@ impl Table {
             Self::OwnState => 0x30,
             Self::Quarantine => 0x31,
             Self::Events => 0x32,
+            Self::Journal => 0x33,
         }
     }
 
@@ -125,6 +130,7 @@ impl Table {
             Self::OwnState => "own-state",
             Self::Quarantine => "quarantine",
             Self::Events => "events",
+            Self::Journal => "journal",
         }
     }
 
@@ -139,7 +145,8 @@ impl Table {
             | Self::InboxContent
             | Self::Statements
             | Self::Custody
-            | Self::Events => true,
+            | Self::Events
+            | Self::Journal => true,
             Self::Charters
             | Self::KeySets
             | Self::NodeRecords

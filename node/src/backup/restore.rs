@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use refpoint_protocol::machine::signed_before_mark;
+use refpoint_protocol::{audit::journal_ended_mark, machine::signed_before_mark};
 
 use super::{
     BackupError, Checked, NodePassphrase, Opener,
@@ -105,7 +105,8 @@ fn write_all(
             }
         }
     }
-    rebuild.ok_or(BackupError::Missing { name: "data/rows" })?.finish(&[signed_before_mark()])?;
+    let rebuild = rebuild.ok_or(BackupError::Missing { name: "data/rows" })?;
+    rebuild.finish(&[signed_before_mark(), journal_ended_mark()])?;
     let key = storage_key.ok_or(BackupError::Missing { name: "keys/storage.key" })?;
     // Checks every row on the disk, runs upgrades, and ends in order.
     let (store, opened) = SledStore::open(&data, &StoreKey::from_bytes(key.as_bytes()), &Options::default())?;

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The schema that this version writes.
-pub(super) const CURRENT: u32 = 3;
+pub(super) const CURRENT: u32 = 4;
 
 /// One step of an upgrade, done for the report that opening returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { from: 1, run: |_| Ok(0) },
     // The write-ahead log: a program that does not know it would open a database without its last batches.
     Migration { from: 2, run: |_| Ok(0) },
+    // The journal has a table of its own, and begins with the first start.
+    Migration { from: 3, run: |_| Ok(0) },
 ];
 
 /// Reads the schema file; refuses a newer folder before anything is changed. `None` is a new folder.

@@ -40,7 +40,7 @@ fn a_backup_of_a_running_and_of_a_stopped_node_is_whole_and_its_owners_alone() {
         let found = parsed(&shelf.verify(name));
         assert_eq!((&found["member"], &found["running"]), (&"FR".into(), &running.into()));
         assert_eq!((&found["messages"]["sent"], &found["root_keys"]), (&sent.into(), &false.into()));
-        assert_eq!(found["schema"], 3);
+        assert_eq!(found["schema"], 4);
         let files = found["files"].as_array().unwrap();
         assert_eq!(files.len(), 4, "{files:?}");
     }
@@ -68,6 +68,7 @@ fn a_backup_of_a_running_and_of_a_stopped_node_is_whole_and_its_owners_alone() {
     assert!(!into.join("keys/root.key").exists());
     let unit = crate::founding::Unit { code: "FR", folder: into.clone(), port: None };
     assert!(unit.store().value(Table::OwnState, b"signed-before").unwrap().is_some());
+    assert!(unit.store().value(Table::OwnState, b"journal-ended").unwrap().is_some());
     // A second restore finds it occupied.
     assert_failed(&shelf.restore("stopped.age", &into), 1, "is not empty");
 }

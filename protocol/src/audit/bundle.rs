@@ -7,6 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::SigningKey;
 
 use super::{
+    journal::{JournalCheckpoint, TIME},
     merkle::Tree,
     note::{Checkpoint, Note, NoteError},
 };
@@ -106,6 +107,14 @@ pub enum AuditError {
         /// Its ancestors that are missing.
         missing: Vec<DocumentId>,
     },
+    /// The checkpoint of the exporter's journal is not one.
+    #[error("line {line}: the checkpoint of the exporter's journal is false: {why}")]
+    Journal {
+        /// Which line.
+        line: u64,
+        /// What is wrong.
+        why: JournalError,
+    },
     /// The exporter is no node of the federation, as far as the bundle says.
     #[error("its exporter, node {} of {member}, is listed by no key set in it", node.short())]
     ExporterUnknown {
@@ -149,6 +158,20 @@ pub enum LineError {
     Envelope(#[from] EnvelopeError),
 }
 
+/// Why a line is no checkpoint of the exporter's journal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// Not base64 in its one form.
+    #[error("it is not base64 in its one form")]
+    Base64,
+    /// Not a checkpoint, or not signed by its node.
+    #[error(transparent)]
+    Note(#[from] NoteError),
+    /// Another node's.
+    #[error("it is another node's journal")]
+    Other,
+}
+
 impl AuditError {
     /// The broken rule's id in VALIDATION.md.
     #[must_use]
@@ -162,6 +185,7 @@ impl AuditError {
             Self::Doubled { .. } | Self::OutOfOrder { .. } => "AU-06",
             Self::False { .. } => "AU-07",
             Self::Unfounded { .. } => "AU-08",
+            Self::Journal { .. } => "AU-10",
             Self::ExporterUnknown { .. } | Self::ExporterSignature { .. } => "AU-09",
         }
     }
@@ -243,6 +267,12 @@ impl BundleWriter {
         Ok(self.line(format!("{kind} {}", STANDARD.encode(envelope))))
     }
 
+    /// Adds the checkpoint of the exporter's own journal, after all documents; the text is its line.
+    #[must_use]
+    pub fn journal(&mut self, checkpoint: &Note) -> String {
+        self.line(format!("{JOURNAL} {}", STANDARD.encode(checkpoint.to_string())))
+    }
+
     /// Ends the bundle: the text is the exporter's signed checkpoint.
     #[must_use]
     pub fn finish(self, exporter: &Exporter, key: &SigningKey, now: Timestamp) -> String {
@@ -264,6 +294,8 @@ impl BundleWriter {
 #[derive(Clone, Debug)]
 pub struct Frame<'a> {
     lines: Vec<&'a [u8]>,
+    /// The last line, if it begins as the checkpoint of a journal does.
+    journal: Option<&'a [u8]>,
     note: Note,
     /// The federation that the bundle says to be about.
     pub federation: FederationId,
@@ -300,7 +332,7 @@ impl<'a> Frame<'a> {
         }
         let checkpoint = Checkpoint::parse(&note.text)?;
         let exporter: Exporter = checkpoint.origin.parse()?;
-        let made = made(&checkpoint).ok_or(NoteError::Checkpoint("time"))?;
+        let made = checkpoint.time(TIME).ok_or(NoteError::Checkpoint("time"))?;
         let mut tree = Tree::default();
         let lines: Vec<&[u8]> = before.split(|byte| *byte == b'\n').collect();
         lines.iter().for_each(|line| tree.push(line));
@@ -311,9 +343,10 @@ impl<'a> Frame<'a> {
         if exporter.federation != federation {
             return Err(AuditError::Origin(checkpoint.origin));
         }
-        let lines = lines.into_iter().skip(LINES_OF_HEAD).collect();
+        let mut lines: Vec<&[u8]> = lines.into_iter().skip(LINES_OF_HEAD).collect();
+        let journal = lines.pop_if(|line| line.starts_with(JOURNAL.as_bytes()));
         let (said, got) = ((checkpoint.size, checkpoint.root), (tree.size(), tree.root()));
-        Ok(Self { lines, note, federation, exporter, made, said, got })
+        Ok(Self { lines, journal, note, federation, exporter, made, said, got })
     }
 
     /// How many documents it has.
@@ -340,6 +373,21 @@ impl<'a> Frame<'a> {
         })
     }
 
+    /// The checkpoint of the exporter's journal, if there is one.
+    pub(super) fn journal(&self) -> Result<Option<JournalCheckpoint>, AuditError> {
+        let Some(text) = self.journal else { return Ok(None) };
+        let read = || {
+            let encoded = text.strip_prefix(JOURNAL.as_bytes()).and_then(|rest| rest.strip_prefix(b" "));
+            let bytes = STANDARD.decode(encoded.unwrap_or_default()).map_err(|_| JournalError::Base64)?;
+            let checkpoint = JournalCheckpoint::read(&bytes)?;
+            let Exporter { federation, member, node } = &self.exporter;
+            let origin = &checkpoint.origin;
+            let own = (&origin.federation, &origin.member, &origin.node) == (federation, member, node);
+            if own { Ok(Some(checkpoint)) } else { Err(JournalError::Other) }
+        };
+        read().map_err(|why| AuditError::Journal { line: Self::line_of(self.lines.len()), why })
+    }
+
     /// The line of a document, numbered from 1.
     pub(super) const fn line_of(index: usize) -> u64 {
         (index + LINES_OF_HEAD + 1) as u64
@@ -359,14 +407,6 @@ fn parse(line: &[u8]) -> Result<(Kind, Envelope), LineError> {
     // The engine refuses missing or superfluous padding and bits after the end.
     let bytes = STANDARD.decode(encoded.get(1..).unwrap_or_default()).map_err(|_| LineError::Base64)?;
     Ok((kind, Envelope::from_bytes(&bytes)?))
-}
-
-fn made(checkpoint: &Checkpoint) -> Option<Timestamp> {
-    let [line] = checkpoint.extensions.as_slice() else { return None };
-    let digits = line.strip_prefix(TIME)?.strip_prefix(' ')?;
-    let millis: u64 = digits.parse().ok()?;
-    let time = Timestamp::from_millis(millis);
-    (time.as_millis().to_string() == digits).then_some(time)
 }
 
 /// What a document that does not verify says to be.
@@ -417,14 +457,14 @@ const FIRST_LINE: &str = "refpoint audit bundle 1";
 /// What the second line begins with.
 const FEDERATION: &str = "federation";
 
+/// What the line of the exporter's journal begins with.
+const JOURNAL: &str = "journal";
+
 /// Lines before the first document.
 const LINES_OF_HEAD: usize = 2;
 
 /// What the checkpoint's origin begins with.
 const ORIGIN: &str = "refpoint-bundle";
-
-/// What the checkpoint's third line begins with, before milliseconds since 1970.
-const TIME: &str = "time";
 
 /// Characters of something wrong that are repeated in the error.
 const ECHO_CHARS_MAX: usize = 200;

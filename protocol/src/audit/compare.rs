@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     exhibit::Exhibit,
+    journal::{JournalCheckpoint, JournalOrigin},
     report::{Audited, Fork, ForkPlace, fork_places},
 };
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     },
     document::Kind,
     evidence::{AnyDocument, Evidence},
-    ids::{HeaderId, MemberCode, Sequence},
+    ids::{HeaderId, MemberCode, Sequence, TreeRoot},
     time::Timestamp,
 };
 
@@ -24,6 +25,19 @@ pub struct Comparison {
     pub differences: Vec<Difference>,
     /// Forks that neither shows by itself: somebody told the two exporters different stories.
     pub contradictions: Vec<Fork>,
+    /// Two pasts of one node: its journal was rewritten between the exports.
+    pub journal: Option<JournalFork>,
+}
+
+/// One node's journal with one number of entries and two roots. Both checkpoints are signed by the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalFork {
+    /// Which journal.
+    pub origin: JournalOrigin,
+    /// How many entries it had.
+    pub size: u64,
+    /// Their root in the first and in the second bundle.
+    pub roots: [TreeRoot; 2],
 }
 
 /// One of the two bundles.
@@ -84,7 +98,13 @@ impl Comparison {
     /// Whether both hold the same directory.
     #[must_use]
     pub fn is_same(&self) -> bool {
-        self.differences.is_empty() && self.contradictions.is_empty()
+        self.differences.is_empty() && self.is_consistent()
+    }
+
+    /// Whether nothing in the one contradicts the other.
+    #[must_use]
+    pub fn is_consistent(&self) -> bool {
+        self.contradictions.is_empty() && self.journal.is_none()
     }
 }
 
@@ -109,7 +129,15 @@ pub fn compare(a: &Audited, b: &Audited) -> Comparison {
             }
         }
     }
-    Comparison { differences, contradictions }
+    let journal = a.journal.as_ref().zip(b.journal.as_ref()).and_then(|(a, b)| journal_fork(a, b));
+    Comparison { differences, contradictions, journal }
+}
+
+/// Whether two checkpoints of one journal exclude each other. Whether a larger one includes a smaller is not shown by
+/// them alone, and times are claims.
+fn journal_fork(a: &JournalCheckpoint, b: &JournalCheckpoint) -> Option<JournalFork> {
+    let forked = a.origin == b.origin && a.size == b.size && a.root != b.root;
+    forked.then(|| JournalFork { origin: a.origin.clone(), size: a.size, roots: [a.root, b.root] })
 }
 
 /// The evidence of both: in it, two stories meet.

@@ -1,6 +1,7 @@
 //! Merkle trees as RFC 9162, section 2.1, defines them: hashes of leaves and nodes, and the root of a list that only
 //! grows. It knows nothing of what the leaves say.
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::ids::TreeRoot;
@@ -18,11 +19,11 @@ pub fn node_hash(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
 }
 
 /// A list that only grows, of which nothing is kept but what its root needs: one hash for each binary digit of its size.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tree {
     size: u64,
     /// The roots of the complete subtrees that the list consists of, the largest first.
-    peaks: Vec<[u8; 32]>,
+    peaks: Vec<TreeRoot>,
 }
 
 impl Tree {
@@ -34,10 +35,10 @@ impl Tree {
         while size & 1 == 1
             && let Some(left) = self.peaks.pop()
         {
-            hash = node_hash(&left, &hash);
+            hash = node_hash(left.as_bytes(), &hash);
             size >>= 1;
         }
-        self.peaks.push(hash);
+        self.peaks.push(TreeRoot::from_bytes(hash));
         self.size += 1;
     }
 
@@ -50,8 +51,11 @@ impl Tree {
     /// The root of all leaves so far; of none, SHA-256 of nothing.
     #[must_use]
     pub fn root(&self) -> TreeRoot {
-        let whole = self.peaks.iter().rev().copied().reduce(|right, left| node_hash(&left, &right));
-        TreeRoot::from_bytes(whole.unwrap_or_else(|| Sha256::digest([]).into()))
+        let above = |right: TreeRoot, left: TreeRoot| {
+            TreeRoot::from_bytes(node_hash(left.as_bytes(), right.as_bytes()))
+        };
+        let whole = self.peaks.iter().rev().copied().reduce(above);
+        whole.unwrap_or_else(|| TreeRoot::from_bytes(Sha256::digest([]).into()))
     }
 }
 

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 
-use crate::ids::TreeRoot;
+use crate::{ids::TreeRoot, time::Timestamp};
 
 /// A text with signatures under it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +44,9 @@ pub enum NoteError {
     /// More signatures than its writer's.
     #[error("it has {0} signatures, its writer's alone is expected")]
     Signatures(usize),
+    /// Not signed by the one that it says to be from.
+    #[error("it is not signed by the node that it names")]
+    Unsigned,
     /// A checkpoint's line.
     #[error("its {0} is not in form")]
     Checkpoint(&'static str),
@@ -136,6 +139,15 @@ impl Checkpoint {
             let _infallible = writeln!(text, "{line}");
         }
         text
+    }
+
+    /// The time in its only further line: that name and milliseconds since 1970.
+    #[must_use]
+    pub fn time(&self, name: &str) -> Option<Timestamp> {
+        let [line] = self.extensions.as_slice() else { return None };
+        let digits = line.strip_prefix(name)?.strip_prefix(' ')?;
+        let time = Timestamp::from_millis(digits.parse().ok()?);
+        (time.as_millis().to_string() == digits).then_some(time)
     }
 
     /// Reads a note's text.

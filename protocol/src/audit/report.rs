@@ -9,6 +9,7 @@ use std::{
 use super::{
     bundle::{AuditError, Exporter, Frame, words},
     exhibit::Exhibit,
+    journal::JournalCheckpoint,
 };
 use crate::{
     directory::header::{ChainKey, ChainKind, SignedHeader},
@@ -69,6 +70,8 @@ pub struct Audited {
     pub counts: BTreeMap<Kind, u64>,
     /// Documents that are true and count for nothing: above a fork, or of a generation that is broken.
     pub surplus: u64,
+    /// How the exporter's journal stood, if the bundle says so.
+    pub journal: Option<JournalCheckpoint>,
     /// What they say together.
     pub evidence: Evidence,
     documents: Vec<AnyDocument>,
@@ -136,6 +139,10 @@ impl Audited {
         check_whole(frame, &mut faults);
         let documents = check_lines(opened, &mut faults);
         let (evidence, surplus) = check_evidence(federation, &documents, &mut faults);
+        let journal = frame.journal().unwrap_or_else(|fault| {
+            faults.add(fault);
+            None
+        });
         let Exporter { member, node, .. } = frame.exporter.clone();
         let standing = evidence.membership().node_of(&member, &node).map(|standing| standing.state);
         if !frame.is_signed() {
@@ -156,6 +163,7 @@ impl Audited {
                 root,
                 counts,
                 surplus,
+                journal,
                 evidence,
                 documents,
             }),

@@ -11,6 +11,7 @@ use crate::{
     document::{Kind, encode},
     evidence::AnyDocument,
     ids::{FederationId, Sequence},
+    machine::{Event, NumberedEvent},
     membership::{KeyState, charter::MemberStatus},
     testing::{
         FOUNDED, Federation, Unit,
@@ -24,10 +25,15 @@ const MADE: Timestamp = Timestamp::from_millis(FOUNDED.as_millis() + 3_600_000);
 
 /// Writes a bundle as an exporter does: sorted, each document once.
 fn bundle(federation: FederationId, unit: &Unit, documents: &[AnyDocument]) -> String {
-    signed_by(federation, unit, &unit.nodes[0], documents)
+    with_journal(federation, unit, documents, None)
 }
 
-fn signed_by(federation: FederationId, unit: &Unit, key: &SigningKey, documents: &[AnyDocument]) -> String {
+fn with_journal(
+    federation: FederationId,
+    unit: &Unit,
+    documents: &[AnyDocument],
+    journal: Option<&note::Note>,
+) -> String {
     let order = |kind: Kind| Kind::EVIDENCE.iter().position(|known| *known == kind).unwrap();
     let mut documents: Vec<_> = documents.iter().collect();
     documents.sort_by_key(|document| (order(document.kind()), document.id()));
@@ -37,7 +43,11 @@ fn signed_by(federation: FederationId, unit: &Unit, key: &SigningKey, documents:
         let bytes = encode(document.envelope().as_ref()).unwrap();
         text.push_str(&writer.document(document.kind(), document.id(), &bytes).unwrap());
     }
-    let node = node_key(&unit.nodes[0]);
+    if let Some(checkpoint) = journal {
+        text.push_str(&writer.journal(checkpoint));
+    }
+    let key = &unit.nodes[0];
+    let node = node_key(key);
     text + &writer.finish(&Exporter { federation, member: unit.code.clone(), node }, key, MADE)
 }
 
@@ -92,6 +102,20 @@ impl World {
         bundle(self.federation.id, self.ke(), &self.documents)
     }
 
+    /// With the checkpoint of a journal of a unit, which followed that many events.
+    fn with_journal_of(&self, unit: &Unit, events: &[Event]) -> String {
+        let key = &unit.nodes[0];
+        let (mut journal, _) = Journal::begin(FOUNDED, None, 0).unwrap();
+        let numbered = |(at, event): (usize, &Event)| {
+            let number = at as u64 + 1;
+            NumberedEvent { number, at: FOUNDED, event: event.clone() }
+        };
+        drop(journal.follow(events.iter().enumerate().map(numbered)).unwrap());
+        let of = (self.federation.id, unit.code.clone(), node_key(key));
+        let checkpoint = journal.checkpoint(of, key, MADE);
+        with_journal(self.federation.id, self.ke(), &self.documents, Some(&checkpoint))
+    }
+
     fn exporter(&self) -> Exporter {
         let node = node_key(&self.ke().nodes[0]);
         Exporter { federation: self.federation.id, member: self.ke().code.clone(), node }
@@ -129,7 +153,7 @@ fn a_whole_bundle_is_accepted_and_says_what_is_in_it() {
 #[test]
 fn every_line_flipped_dropped_moved_or_doubled_is_found() {
     let world = world();
-    let whole = world.bundle();
+    let whole = world.with_journal_of(world.ke(), &[Event::TwinSeen]);
     world.audit(&whole).unwrap();
     let lines: Vec<&str> = whole.split_inclusive('\n').collect();
     let found = |lines: &[String], what: &str| {
@@ -421,4 +445,27 @@ fn other_files_and_other_versions_are_told_apart() {
     );
     let faults = world.audit(&whole.replacen("key-set ", "charter ", 1)).unwrap_err().faults;
     assert!(faults.iter().any(|it| matches!(it, AuditError::Line { why: LineError::Kind { .. }, .. })));
+}
+
+#[test]
+fn the_exporters_journal_is_its_own_and_one_number_has_one_past() {
+    let world = world();
+    let of = |unit: &Unit, events: &[Event]| world.audit(&world.with_journal_of(unit, events));
+    let clock = Event::ClockJudged { right: true, offset_millis: -1 };
+    let one = of(world.ke(), &[Event::TwinSeen, clock.clone()]).unwrap();
+    assert_eq!(one.journal.as_ref().unwrap().size, 3);
+    assert_eq!(rules(of(world.federation.unit("FR"), &[])), ["AU-10"]);
+    // Signed by another key than the node's in its name.
+    let text = world.bundle();
+    let forged = note::Note::sign("refpoint-journal/x\n".into(), "refpoint-journal/x", &world.ke().nodes[0]);
+    let forged = with_journal(world.federation.id, world.ke(), &world.documents, Some(&forged));
+    assert_eq!(rules(world.audit(&forged)), ["AU-10"]);
+    assert!(world.audit(&text).unwrap().journal.is_none());
+
+    let longer = of(world.ke(), &[Event::TwinSeen, clock.clone(), Event::TwinSeen]).unwrap();
+    assert!(compare(&one, &longer).is_same(), "a journal that grew contradicts nothing");
+    let rewritten = of(world.ke(), &[clock, Event::TwinSeen]).unwrap();
+    let comparison = compare(&one, &rewritten);
+    let JournalFork { size, roots: [a, b], .. } = comparison.journal.clone().unwrap();
+    assert!(size == 3 && a != b && !comparison.is_consistent());
 }

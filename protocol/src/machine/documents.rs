@@ -225,7 +225,9 @@ impl Machine {
             self.emit(now, Event::CharterChanged { tips }, effects);
         }
         for member in &changed.key_sets {
-            self.emit(now, Event::KeySetChanged { member: member.clone() }, effects);
+            let view = self.evidence.membership();
+            let tips = view.member(member).map(|view| view.key_sets.clone()).unwrap_or_default();
+            self.emit(now, Event::KeySetChanged { member: member.clone(), tips }, effects);
         }
         let mut records = BTreeSet::new();
         for (member, kind, node) in &changed.chains {

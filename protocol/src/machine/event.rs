@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     directory::header::ChainKind,
     document::EncodeError,
-    ids::{CharterId, MemberCode, NodeKey, Sequence},
+    ids::{CharterId, KeySetId, MemberCode, NodeKey, Sequence},
     relay::{
         event::RelayEvent,
         rows::{RowError, decode_row, encode_row},
@@ -80,6 +80,9 @@ pub enum Event {
     KeySetChanged {
         /// The member.
         member: MemberCode,
+        /// Its key sets that no other names now: one as a rule. Logs of earlier programs lack them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tips: Vec<KeySetId>,
     },
     /// A member's node contradicted itself.
     ForkSeen {

@@ -3,7 +3,7 @@
 use ed25519_dalek::SigningKey;
 use refpoint_protocol::{
     audit::{
-        BundleWriter, Exporter, audit,
+        BundleWriter, Exporter, Journal, audit,
         merkle::{Tree, leaf_hash},
         note::{Checkpoint, Note},
     },
@@ -14,7 +14,7 @@ use refpoint_protocol::{
 use serde_json::{Value, json};
 
 use super::{
-    cast::{Cast, at, header, node, public, root},
+    cast::{Cast, at, header, member, node, public, root},
     hexadecimal,
 };
 
@@ -38,6 +38,19 @@ pub(super) fn vectors() -> Value {
     let again = |text: &str| resigned(text, &exporter, &key);
     let line = |number: usize| whole.split_inclusive('\n').nth(number).unwrap().to_owned();
     let other = FederationId::from_bytes([9; 32]);
+    let (journal, _) = Journal::begin(at(60), None, 0).unwrap();
+    let stands = |code: &str| {
+        let key = node(code, 0);
+        journal.checkpoint((cast.federation, member(code), public(&key)), &key, at(3_600))
+    };
+    let journalled = |code: &str| {
+        let documents = [founding, set, record];
+        let (mut writer, mut text) = begun(cast.federation, &documents);
+        text.push_str(&writer.journal(&stands(code)));
+        text + &writer.finish(&exporter, &key, at(3_600))
+    };
+    let with_journal = journalled("KE");
+    let kept = audit(with_journal.as_bytes(), cast.federation).unwrap().journal.unwrap();
     let stranger = node("KE", 9);
     let elsewhere = Exporter { node: public(&stranger), ..exporter.clone() };
     let forged = whole.replace(&line(3), &flipped(&line(3)));
@@ -67,6 +80,7 @@ pub(super) fn vectors() -> Value {
             written(cast.federation, &[founding, record], &exporter, &key),
         ),
         ("the checkpoint signed by another key", "AU-09", resigned(&whole, &exporter, &stranger)),
+        ("the journal of another node", "AU-10", journalled("FR")),
         ("an exporter that no key set lists", "AU-09", resigned(&whole, &elsewhere, &stranger)),
     ];
     let bad: Vec<Value> = bad
@@ -81,6 +95,7 @@ pub(super) fn vectors() -> Value {
         "tree": tree(),
         "federation": cast.federation,
         "bundle": { "text": whole, "lines": audited.size, "root": audited.root, "made": audited.made },
+        "with_journal": { "text": with_journal, "entries": kept.size, "root": kept.root },
         "bad": bad,
     })
 }
@@ -105,11 +120,17 @@ fn written(
     exporter: &Exporter,
     key: &SigningKey,
 ) -> String {
+    let (writer, text) = begun(federation, documents);
+    text + &writer.finish(exporter, key, at(3_600))
+}
+
+/// A bundle to which only its end is missing.
+fn begun(federation: FederationId, documents: &[(Kind, DocumentId, &Envelope)]) -> (BundleWriter, String) {
     let (mut writer, mut text) = BundleWriter::begin(federation);
     for (kind, id, envelope) in documents {
         text.push_str(&writer.document(*kind, *id, &encode(envelope).unwrap()).unwrap());
     }
-    text + &writer.finish(exporter, key, at(3_600))
+    (writer, text)
 }
 
 /// The lines with a checkpoint that fits them.

@@ -40,6 +40,7 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<(), 
         "a": shown::summary(&a),
         "b": shown::summary(&b),
         "differences": comparison.differences.iter().map(shown::difference_json).collect::<Vec<_>>(),
+        "journal_rewritten": comparison.journal.as_ref().map(shown::journal_fork_json),
         "contradictions": comparison.contradictions.iter().map(shown::fork_json).collect::<Vec<_>>(),
     });
     output.result(human, &machine)?;

@@ -25,6 +25,7 @@ use crate::{
     config::Config,
     fingerprint::spoken,
     founding::stored_trust,
+    runtime::journal::stopped_checkpoint,
 };
 
 /// Write the directory into one file, with every signature, for auditors: no messages, no contact details.
@@ -107,7 +108,8 @@ fn by_hand(config: &Config, part: &Part) -> Result<FederationId, Failure> {
     let node = NodeKey::from_bytes(key.verifying_key().to_bytes());
     let exporter = Exporter { federation, member: config.member.clone(), node };
     let now = human::now().timestamp();
-    let export = Export { store: folder.store.as_ref(), trust, exporter, key, now };
+    let journal = stopped_checkpoint(folder.store.as_ref(), &exporter, key, now)?;
+    let export = Export { store: folder.store.as_ref(), trust, exporter, journal, key, now };
     let mut out = std::io::BufWriter::new(&part.file);
     export.write(&mut out).map_err(|error| part.failed(error))?;
     Ok(federation)

@@ -2,7 +2,9 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use refpoint_protocol::{
-    audit::{Audited, ChainPlace, Comparison, Difference, Exhibit, Fork, ForkPlace, NotHeld, Side},
+    audit::{
+        Audited, ChainPlace, Comparison, Difference, Exhibit, Fork, ForkPlace, JournalFork, NotHeld, Side,
+    },
     directory::{
         header::{ChainKey, ChainKind},
         view::{HeaderView, MemberView as Entry},
@@ -36,7 +38,7 @@ impl Verdict {
     pub(super) fn of(comparison: &Comparison) -> Self {
         if comparison.is_same() {
             Self::Same
-        } else if comparison.contradictions.is_empty() {
+        } else if comparison.is_consistent() {
             Self::Behind
         } else {
             Self::Contradict
@@ -82,6 +84,13 @@ pub(super) fn report(audited: &Audited) -> String {
         audited.root,
         audited.size,
     );
+    if let Some(journal) = &audited.journal {
+        let began = at(journal.origin.began);
+        text.push_str(&format!(
+            "journal     {} entries since {began}, root {}\n\n",
+            journal.size, journal.root
+        ));
+    }
     let entries = audited.evidence.directory().members(audited.made);
     let rows = membership.members().map(|member| row(member, entry(&entries, member)));
     text.push_str(&table(["MEMBER", "STATUS", "KEY SET", "NODE RECORD", "REFERENCE POINT"], rows));
@@ -157,6 +166,9 @@ pub(super) fn summary(audited: &Audited) -> Value {
         "root": audited.root,
         "documents": counts,
         "surplus": audited.surplus,
+        "journal": audited.journal.as_ref().map(|journal| json!({
+            "began": Instant::from(journal.origin.began), "entries": journal.size, "root": journal.root,
+        })),
     })
 }
 
@@ -169,6 +181,13 @@ pub(super) fn comparison(comparison: &Comparison) -> String {
             "CONTRADICTION: somebody told the two exporters different stories\n".to_owned()
         }
     };
+    if let Some(fork) = &comparison.journal {
+        let JournalFork { origin, size, roots: [a, b] } = fork;
+        let (member, node) = (&origin.member, origin.node.short());
+        text.push_str(&format!(
+            "\nREWRITTEN: the journal of {member}'s node {node} has {size} entries with root {a} in A and {b} in B\n"
+        ));
+    }
     comparison.contradictions.iter().for_each(|fork| text.push_str(&format!("\n{}", fork_text(fork))));
     if !comparison.differences.is_empty() {
         text.push('\n');
@@ -242,6 +261,13 @@ fn fork_text(fork: &Fork) -> String {
         }
     }
     text
+}
+
+pub(super) fn journal_fork_json(fork: &JournalFork) -> Value {
+    json!({
+        "member": fork.origin.member, "node": fork.origin.node, "began": Instant::from(fork.origin.began),
+        "size": fork.size, "roots": fork.roots,
+    })
 }
 
 pub(super) fn fork_json(fork: &Fork) -> Value {

@@ -25,8 +25,15 @@ impl NodeBackend {
             let identity = handle.identity.as_ref();
             let (federation, member, node) = (identity.federation, identity.member.clone(), identity.node);
             let exporter = Exporter { federation, member, node };
-            let export =
-                Export { store: handle.store.as_ref(), trust, exporter, key: &identity.signing, now };
+            let journal = match handle.journal.checkpoint(&exporter, &identity.signing, now) {
+                Ok(checkpoint) => Some(checkpoint),
+                Err(error) => {
+                    tracing::warn!(%error, "the journal's checkpoint is left out of a bundle");
+                    None
+                }
+            };
+            let (store, key) = (handle.store.as_ref(), &identity.signing);
+            let export = Export { store, trust, exporter, journal, key, now };
             let mut out = io::BufWriter::with_capacity(PIECE_BYTES, Pieces(pieces.clone()));
             match export.write(&mut out) {
                 Ok(exported) => {

@@ -52,7 +52,7 @@ fn told(event: &Happened, own: &MemberCode) -> Option<Event> {
         }
         Happened::DirectoryChanged { member, .. } => Event::DirectoryChanged { member: member.clone() },
         Happened::CharterChanged { .. } => Event::MembershipChanged { member: None },
-        Happened::KeySetChanged { member } => Event::MembershipChanged { member: Some(member.clone()) },
+        Happened::KeySetChanged { member, .. } => Event::MembershipChanged { member: Some(member.clone()) },
         Happened::ForkSeen { member, node, sequence, .. } => Event::ForkFound {
             member: Some(member.clone()),
             what: format!("node {} said two things at place {sequence} of its chain", node.short()),

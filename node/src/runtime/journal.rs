@@ -1,0 +1,298 @@
+//! Keeps the journal: follows the stored events a little behind, and says under the node's signature where it stands.
+//!
+//! Nothing that a message waits for waits for this. What is lost by a hard stop is followed again from the events.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use ed25519_dalek::SigningKey;
+use refpoint_protocol::{
+    audit::{Exporter, Journal, note::Note},
+    document::EncodeError,
+    machine::NumberedEvent,
+    storage::Table,
+    time::Timestamp,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::events::EventLog;
+use crate::store::{Keys, Store, StoreError};
+
+/// The journal and where it is stored. Cheap to clone.
+#[derive(Clone)]
+pub struct JournalKeeper {
+    store: Arc<dyn Store>,
+    started: Timestamp,
+    /// `None` until it was opened.
+    journal: Arc<Mutex<Option<Journal>>>,
+}
+
+/// Why the journal does not go on, or cannot say where it stands.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The store refuses or has stopped.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A broken invariant of ours.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+}
+
+impl JournalKeeper {
+    /// Opens nothing yet: a full disk keeps no node from starting.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, now: Timestamp) -> Self {
+        Self { store, started: now, journal: Arc::default() }
+    }
+
+    /// Follows the events until told to stop, at most once a second.
+    pub(super) async fn run(self, events: EventLog, stop: CancellationToken) {
+        let mut live = events.subscribe(None).live;
+        loop {
+            let keeper = self.clone();
+            match tokio::task::spawn_blocking(move || keeper.catch_up()).await {
+                Ok(Ok(())) => {}
+                // They are followed with the next event, when there is room.
+                Ok(Err(error)) => tracing::warn!(%error, "the journal is behind"),
+                Err(error) => tracing::error!(%error, "the journal is behind"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                // Whatever came: the events are read from storage.
+                _any = live.recv() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+    }
+
+    /// Follows all events that are stored by now.
+    ///
+    /// # Errors
+    /// [`JournalError`]; the journal is as it was after the last batch that was stored.
+    pub fn catch_up(&self) -> Result<(), JournalError> {
+        self.caught_up(&mut self.journal()).map(drop)
+    }
+
+    /// Where the journal stands, signed once all of it is on the device.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn checkpoint(
+        &self,
+        exporter: &Exporter,
+        key: &SigningKey,
+        now: Timestamp,
+    ) -> Result<Note, JournalError> {
+        let mut journal = self.journal();
+        let journal = self.caught_up(&mut journal)?;
+        self.store.sync()?;
+        Ok(signed(journal, exporter, key, now))
+    }
+
+    fn caught_up<'a>(&self, slot: &'a mut Option<Journal>) -> Result<&'a Journal, JournalError> {
+        let journal = match slot {
+            Some(journal) => journal,
+            None => slot.insert(self.opened()?),
+        };
+        loop {
+            let after = journal.last_event().to_be_bytes();
+            let mut batch = Vec::new();
+            for row in self.store.scan(Table::Events, Keys::After(&after)).take(EVENTS_AT_ONCE) {
+                match row {
+                    Ok((_, value)) => batch.extend(NumberedEvent::from_row(&value).ok()),
+                    Err(error) if error.is_fatal() => return Err(error.into()),
+                    // It is journalled as missed, by the next one's number.
+                    Err(_) => {}
+                }
+            }
+            let mut next = journal.clone();
+            let changes = next.follow(batch)?;
+            if changes.is_empty() {
+                return Ok(journal);
+            }
+            self.store.apply(&changes)?;
+            *journal = next;
+        }
+    }
+
+    /// Goes on with the stored journal; begins one where there is none, where a restore ended it, or where its head is
+    /// damaged.
+    fn opened(&self) -> Result<Journal, JournalError> {
+        let store = self.store.as_ref();
+        let before = match stored(store)? {
+            Some(journal) if !ended(store)? => return Ok(journal),
+            before => before.map(|journal| (journal.stands(), journal.last_event())),
+        };
+        // One that never was follows the events from the first that is kept.
+        let after = match before {
+            Some((_, last)) => last.min(number(store.scan(Table::Events, Keys::All).next_back())?),
+            None => number(store.scan(Table::Events, Keys::All).find(Result::is_ok))?.saturating_sub(1),
+        };
+        let (journal, changes) = Journal::begin(self.started, before.map(|(stands, _)| stands), after)?;
+        store.apply(&changes)?;
+        tracing::info!(follows = before.is_some(), "a journal begins");
+        Ok(journal)
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Option<Journal>> {
+        // It is replaced as a whole.
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where the journal of a stopped node stands, if it has one that a restore did not end.
+///
+/// # Errors
+/// [`StoreError`] if the store does not answer.
+pub fn stopped_checkpoint(
+    store: &dyn Store,
+    exporter: &Exporter,
+    key: &SigningKey,
+    now: Timestamp,
+) -> Result<Option<Note>, StoreError> {
+    let journal = stored(store)?;
+    let ended = ended(store)?;
+    Ok(journal.filter(|_| !ended).map(|journal| signed(&journal, exporter, key, now)))
+}
+
+fn signed(journal: &Journal, exporter: &Exporter, key: &SigningKey, now: Timestamp) -> Note {
+    let Exporter { federation, member, node } = exporter.clone();
+    journal.checkpoint((federation, member, node), key, now)
+}
+
+/// The stored journal; one whose head is damaged counts as none.
+fn stored(store: &dyn Store) -> Result<Option<Journal>, StoreError> {
+    let told = |error: &dyn std::fmt::Display| tracing::error!(%error, "the journal's head cannot be read");
+    match store.value(Table::OwnState, Journal::HEAD) {
+        Ok(None) => Ok(None),
+        Ok(Some(head)) => Ok(Journal::restore(&head).map_err(|error| told(&error)).ok()),
+        Err(error) if error.is_fatal() => Err(error),
+        Err(error) => {
+            told(&error);
+            Ok(None)
+        }
+    }
+}
+
+fn ended(store: &dyn Store) -> Result<bool, StoreError> {
+    match store.value(Table::OwnState, Journal::ENDED) {
+        Ok(mark) => Ok(mark.is_some()),
+        Err(error) if error.is_fatal() => Err(error),
+        // It was there once.
+        Err(_) => Ok(true),
+    }
+}
+
+fn number(row: Option<crate::store::Row>) -> Result<u64, StoreError> {
+    match row {
+        Some(Ok((key, _))) => Ok(<[u8; 8]>::try_from(key).map(u64::from_be_bytes).unwrap_or_default()),
+        Some(Err(error)) if error.is_fatal() => Err(error),
+        Some(Err(_)) | None => Ok(0),
+    }
+}
+
+/// How long events gather before they are followed: one batch for many, and few rewritten heads.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Events followed in one batch: about 100 KB of rows.
+const EVENTS_AT_ONCE: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use refpoint_protocol::{
+        audit::{JournalCheckpoint, journal_ended_mark, merkle::Tree},
+        ids::{FederationId, NodeKey},
+        machine::Event,
+        storage::Change,
+    };
+
+    use super::*;
+    use crate::store::{Fullness, MemoryStore};
+
+    const STARTED: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn happened(store: &MemoryStore, number: u64, event: Event) {
+        let row = NumberedEvent { number, at: STARTED, event }.to_row().unwrap();
+        store.apply(&[Change::put(Table::Events, number.to_be_bytes(), row)]).unwrap();
+    }
+
+    fn read(keeper: &JournalKeeper) -> JournalCheckpoint {
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let node = NodeKey::from_bytes(key.verifying_key().to_bytes());
+        let federation = FederationId::from_bytes([1; 32]);
+        let exporter = Exporter { federation, member: "KE".parse().unwrap(), node };
+        let note = keeper.checkpoint(&exporter, &key, STARTED).unwrap();
+        JournalCheckpoint::read(note.to_string().as_bytes()).unwrap()
+    }
+
+    fn leaves(store: &MemoryStore) -> Vec<Vec<u8>> {
+        store.scan(Table::Journal, Keys::All).map(|row| row.unwrap().1).collect()
+    }
+
+    /// The root of the rows that are stored.
+    fn root_of(rows: &[Vec<u8>]) -> refpoint_protocol::ids::TreeRoot {
+        let mut tree = Tree::default();
+        rows.iter().for_each(|row| tree.push(row));
+        tree.root()
+    }
+
+    #[test]
+    fn it_follows_what_happened_over_crashes_and_signs_what_is_on_the_device() {
+        let store = Arc::new(MemoryStore::new());
+        let keeper = JournalKeeper::new(store.clone(), STARTED);
+        happened(&store, 1, Event::TwinSeen);
+        // Connections are nobody's deed.
+        let peer = Event::PeerConnected { member: "FR".parse().unwrap(), node: NodeKey::from_bytes([2; 32]) };
+        happened(&store, 2, peer);
+        happened(&store, 3, Event::TwinSeen);
+        let first = read(&keeper);
+        assert_eq!((first.size, first.root), (3, root_of(&leaves(&store))));
+        // What was followed and not yet on the device is followed again.
+        happened(&store, 4, Event::TwinSeen);
+        keeper.catch_up().unwrap();
+        store.crash();
+        happened(&store, 4, Event::ClockJudged { right: true, offset_millis: -3 });
+        let keeper = JournalKeeper::new(store.clone(), STARTED);
+        let second = read(&keeper);
+        assert_eq!((&second.origin, second.size), (&first.origin, 4));
+        assert_eq!(second.root, root_of(&leaves(&store)));
+        assert_eq!(root_of(&leaves(&store)[..3]), first.root, "it only grew");
+    }
+
+    #[test]
+    fn a_full_disk_stops_no_node_and_what_was_never_stored_is_journalled_as_missed() {
+        let store = Arc::new(MemoryStore::new());
+        let keeper = JournalKeeper::new(store.clone(), STARTED);
+        store.fill_disk(Fullness::Full);
+        assert!(keeper.catch_up().is_err());
+        store.fill_disk(Fullness::Space);
+        happened(&store, 5, Event::TwinSeen);
+        keeper.catch_up().unwrap();
+        happened(&store, 9, Event::TwinSeen);
+        // It began with the first event that was kept; 6 to 8 are gone.
+        assert_eq!(read(&keeper).size, 4);
+        assert_eq!(read(&keeper).size, 4, "nothing twice");
+    }
+
+    #[test]
+    fn after_a_restore_a_new_journal_begins_and_names_where_the_old_one_stood() {
+        let store = Arc::new(MemoryStore::new());
+        happened(&store, 1, Event::TwinSeen);
+        let old = read(&JournalKeeper::new(store.clone(), STARTED));
+        store.apply(&[journal_ended_mark()]).unwrap();
+        let later = Timestamp::from_millis(STARTED.as_millis() + 1);
+        let new = read(&JournalKeeper::new(store.clone(), later));
+        assert_eq!((new.origin.began, new.size), (later, 1));
+        // Its first entry is the last row: rows are sorted by when their journal began.
+        let first = leaves(&store).pop().unwrap();
+        assert!(first.windows(32).any(|bytes| bytes == old.root.as_bytes()), "it names the root");
+        // The mark is gone, and the journal goes on.
+        assert_eq!(read(&JournalKeeper::new(store.clone(), later)).size, 1);
+    }
+}
