@@ -365,7 +365,7 @@ impl Drop for SledStore {
         if self.running().is_err() {
             return;
         }
-        match self.sync_all() {
+        match self.end_in_order() {
             Ok(()) if self.is_orderly.load(Ordering::SeqCst) => {
                 if let Err(cause) = folder::replace_file(&self.layout.clean(), b"") {
                     tracing::warn!("cannot mark the folder as closed, so the next start checks it: {cause}");

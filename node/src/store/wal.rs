@@ -16,7 +16,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io,
+    io::{self, BufReader, Read, Take},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
 };
@@ -95,9 +95,7 @@ impl WriteAheadLog {
             .mode(OWNER_FILE)
             .open(path)?;
         let length = file.metadata()?.len();
-        let mut found = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-        file.read_exact_at(&mut found, 0)?;
-        let entries = entries_in(&found);
+        let entries = entries_in(BufReader::with_capacity(BUFFER_BYTES, &file).take(length))?;
         let mut log = Self { file, size: length, writing: None };
         match log.extend(size) {
             Ok(()) => path.parent().map_or(Ok(()), sync_folder)?,
@@ -114,10 +112,22 @@ impl WriteAheadLog {
     /// Fills the file with zeros up to a size.
     fn extend(&mut self, size: u64) -> io::Result<()> {
         if self.size < size {
-            let zeros = vec![0; usize::try_from(size - self.size).map_err(io::Error::other)?];
-            self.file.write_all_at(&zeros, self.size)?;
+            let zeros = [0; BUFFER_BYTES];
+            while self.size < size {
+                let bytes = zeros.len().min(usize::try_from(size - self.size).unwrap_or(usize::MAX));
+                self.file.write_all_at(zeros.get(..bytes).unwrap_or_default(), self.size)?;
+                self.size = self.size.saturating_add(bytes as u64);
+            }
             self.file.sync_all()?;
-            self.size = size;
+        }
+        Ok(())
+    }
+
+    /// Ends in order: all that was logged is on the device elsewhere, and the next opening need not read it. If this
+    /// does not reach the device, it reads entries that the database knows.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        if self.writing.take().is_some() && self.size > 0 {
+            self.file.write_all_at(&[0; CHECKSUM_BYTES], 0)?;
         }
         Ok(())
     }
@@ -164,29 +174,43 @@ impl WriteAheadLog {
 }
 
 /// The entries from the beginning up to the first that does not count.
-fn entries_in(mut bytes: &[u8]) -> Vec<Entry> {
+fn entries_in<R: Read>(mut input: Take<R>) -> io::Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = Vec::new();
     let mut generation = None;
-    while let Some((entry, of, rest)) = first_entry(bytes) {
+    while let Some((entry, of)) = next_entry(&mut input)? {
         let follows = entries.last().is_none_or(|last| last.number.checked_add(1) == Some(entry.number));
         if *generation.get_or_insert(of) != of || !follows {
             break;
         }
         entries.push(entry);
-        bytes = rest;
     }
-    entries
+    Ok(entries)
 }
 
-fn first_entry(bytes: &[u8]) -> Option<(Entry, [u8; GENERATION_BYTES], &[u8])> {
+/// The entry that begins here, unless none does that is whole, with its generation.
+fn next_entry<R: Read>(input: &mut Take<R>) -> io::Result<Option<(Entry, [u8; GENERATION_BYTES])>> {
+    let mut bytes = vec![0; HEADER_BYTES];
+    if input.limit() < HEADER_BYTES as u64 {
+        return Ok(None);
+    }
+    input.read_exact(&mut bytes)?;
+    let length = bytes.last_chunk::<4>().map_or(0, |length| u32::from_be_bytes(*length));
+    if input.limit() < u64::from(length) {
+        return Ok(None);
+    }
+    bytes.resize(HEADER_BYTES.saturating_add(usize::try_from(length).map_err(io::Error::other)?), 0);
+    input.read_exact(bytes.get_mut(HEADER_BYTES..).unwrap_or_default())?;
+    Ok(whole_entry(&bytes))
+}
+
+fn whole_entry(bytes: &[u8]) -> Option<(Entry, [u8; GENERATION_BYTES])> {
     let (sum, rest) = bytes.split_first_chunk::<CHECKSUM_BYTES>()?;
-    let (generation, after) = rest.split_first_chunk::<GENERATION_BYTES>()?;
-    let (number, after) = after.split_first_chunk::<8>()?;
-    let (length, after) = after.split_first_chunk::<4>()?;
-    let (mut body, after) = after.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
-    if *sum != checksum(rest.get(..rest.len() - after.len())?) {
+    if *sum != checksum(rest) {
         return None;
     }
+    let (generation, rest) = rest.split_first_chunk::<GENERATION_BYTES>()?;
+    let (number, rest) = rest.split_first_chunk::<8>()?;
+    let (_length, mut body) = rest.split_first_chunk::<4>()?;
     let mut changes = Vec::new();
     while !body.is_empty() {
         let (key_length, rest) = body.split_first_chunk::<2>()?;
@@ -202,7 +226,7 @@ fn first_entry(bytes: &[u8]) -> Option<(Entry, [u8; GENERATION_BYTES], &[u8])> {
         changes.push((key.to_vec(), row));
         body = rest;
     }
-    Some((Entry { number: u64::from_be_bytes(*number), changes }, *generation, after))
+    Some((Entry { number: u64::from_be_bytes(*number), changes }, *generation))
 }
 
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
@@ -210,6 +234,9 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
     sum.iter_mut().zip(Sha256::digest(bytes)).for_each(|(into, from)| *into = from);
     sum
 }
+
+/// What is read or written at once where the whole log is: memory that is freed soon and stays small.
+const BUFFER_BYTES: usize = 16 * 1024;
 
 /// Half a SHA-256: against torn writes and bit rot, not against people, who could replace the whole file.
 const CHECKSUM_BYTES: usize = 16;
@@ -259,6 +286,8 @@ mod tests {
         log.append(&entries(10..=10)).unwrap();
         assert_eq!(found(&path), entries(10..=10));
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 4_096);
+        log.end().unwrap();
+        assert!(found(&path).is_empty() && !log.has_room(0));
     }
 
     #[test]
@@ -301,8 +330,10 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;
             let whole = at / size;
-            assert_eq!(entries_in(&flipped), entries(1..=whole as u64), "byte {at}");
-            assert_eq!(entries_in(&bytes[..at]), entries(1..=whole as u64), "cut at {at}");
+            for (bytes, how) in [(&flipped[..], "flipped"), (&bytes[..at], "cut")] {
+                let found = entries_in(bytes.take(bytes.len() as u64)).unwrap();
+                assert_eq!(found, entries(1..=whole as u64), "{how} at byte {at}");
+            }
         }
     }
 }

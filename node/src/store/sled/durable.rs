@@ -152,6 +152,12 @@ impl SledStore {
         self.settle_in(&mut self.log())
     }
 
+    /// Brings everything to the device for good.
+    pub(super) fn end_in_order(&self) -> Result<(), StoreError> {
+        self.sync_all()?;
+        self.log().file.end().map_err(|cause| self.stop("ending the log", cause))
+    }
+
     /// From here on batches go through the log.
     pub(super) fn begin_log(&self) -> Result<(), StoreError> {
         self.log().file.restart().map_err(|cause| self.stop("beginning the log", cause))

@@ -147,6 +147,7 @@ fn damaged_records_are_set_aside_and_the_rest_is_whole() {
     store
         .apply(&[put(Table::Inbox, 1, 60), put(Table::Inbox, 2, 60), put(Table::InboxContent, 3, LARGE)])
         .unwrap();
+    store.sync_all().unwrap();
     let flipped = {
         let row_key = crate::store::sled::row_key(Table::Inbox.id(), &1_u32.to_be_bytes());
         let mut row = store.database.get(&row_key).unwrap().unwrap().to_vec();
