@@ -9,6 +9,8 @@ mod catalog;
 #[expect(dead_code, reason = "faults stop and freeze nodes, attacks do not")]
 #[path = "../examples/faults/fleet.rs"]
 mod fleet;
+#[path = "../examples/faults/members.rs"]
+mod members;
 #[path = "../examples/faults/peer.rs"]
 mod peer;
 #[path = "../examples/faults/replays.rs"]

@@ -510,6 +510,10 @@ pub const REPAIR_ROUNDS_MAX: usize = 64;
 /// Bytes that one repair takes in and gives: a year's headers of a hundred chains.
 pub const REPAIR_SESSION_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Pushed documents of one signing key that are refused within [`PUSH_INTERVAL`] before they count against the
+/// member's node that brings them: an officer who publishes again and again stays below it.
+pub const PUSH_EXCESS_MAX: u32 = 16;
+
 /// Ids that one repair gives: about what [`REPAIR_SESSION_BYTES_MAX`] holds of headers.
 pub const REPAIR_GIVEN_IDS_MAX: usize = 32 * 1024;
 

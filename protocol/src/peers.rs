@@ -11,8 +11,8 @@ use crate::{
     ids::{MemberCode, NodeKey},
     limits::{
         FAULT_INTERVAL, FAULT_PEERS_MAX, FAULT_RULES_MAX, FAULTS_PER_INTERVAL_MAX, INTAKE_BYTES_MAX,
-        INTAKE_BYTES_PER_MINUTE, MEMBERS_MAX, PUSH_BURST, PUSH_FORKS_MAX, PUSH_INTERVAL, PUSH_KEYS_MAX,
-        REPAIR_BYTES_MAX,
+        INTAKE_BYTES_PER_MINUTE, MEMBERS_MAX, PUSH_BURST, PUSH_EXCESS_MAX, PUSH_FORKS_MAX, PUSH_INTERVAL,
+        PUSH_KEYS_MAX, REPAIR_BYTES_MAX,
     },
     membership::Trust,
     time::Timestamp,
@@ -41,6 +41,8 @@ struct Bucket {
     left: u32,
     /// Since when the next one is earned.
     since: Timestamp,
+    /// Pushes refused since one was earned last.
+    over: u32,
 }
 
 /// How many bytes of evidence the nodes of each member may bring by repair. A member's nodes have one account:
@@ -103,7 +105,7 @@ impl PushLimits {
             let silent = self.keys.iter().min_by_key(|(_, bucket)| bucket.since).map(|(key, _)| *key);
             silent.and_then(|key| self.keys.remove(&key));
         }
-        let bucket = self.keys.entry(key).or_insert(Bucket { left: PUSH_BURST, since: now });
+        let bucket = self.keys.entry(key).or_insert(Bucket { left: PUSH_BURST, since: now, over: 0 });
         bucket.refill(now);
         match bucket.left.checked_sub(1) {
             Some(left) => {
@@ -113,8 +115,18 @@ impl PushLimits {
                 bucket.left = left;
                 true
             }
-            None => false,
+            None => {
+                bucket.over = bucket.over.saturating_add(1);
+                false
+            }
         }
+    }
+
+    /// Whether so much of a document's signing key was refused lately that only a flood explains it.
+    #[must_use]
+    pub fn is_flooding(&self, document: &AnyDocument, trust: &Trust) -> bool {
+        let key = PushKey::of(document, trust);
+        key.and_then(|key| self.keys.get(&key)).is_some_and(|bucket| bucket.over > PUSH_EXCESS_MAX)
     }
 
     /// Whether a fork's proof may be pushed: one a chain and minute.
@@ -187,6 +199,7 @@ impl Bucket {
     fn refill(&mut self, now: Timestamp) {
         while self.left < PUSH_BURST && now.since(self.since) >= PUSH_INTERVAL {
             self.left += 1;
+            self.over = 0;
             self.since = self.since.after(PUSH_INTERVAL);
         }
         if self.left == PUSH_BURST {

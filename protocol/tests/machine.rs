@@ -10,7 +10,10 @@ use refpoint_protocol::{
         own_chain::{Standing, StopReason},
     },
     evidence::repair::{Documents, RepairResponse},
-    limits::{BODY_BYTES_MAX, CUSTODY_AFTER_URGENT, INTAKE_BYTES_MAX, RENEWAL_INTERVAL, RESUME_WAIT},
+    limits::{
+        BODY_BYTES_MAX, CUSTODY_AFTER_URGENT, FAULTS_PER_INTERVAL_MAX, INTAKE_BYTES_MAX, PUSH_BURST,
+        PUSH_EXCESS_MAX, RENEWAL_INTERVAL, RESUME_WAIT,
+    },
     machine::{Command, CommandRefused, Event, Reply},
     membership::charter::MemberStatus,
     message::{
@@ -303,6 +306,40 @@ fn a_body_that_comes_after_its_header_ends_the_wait_for_a_key() {
     assert!(matches!(world.give(1, 0, bodies), RepairResponse::Taken(_)));
     world.run_for(Duration::from_millis(100));
     assert!(!keyless(&world) && world.machine(3).messages().inbox().len() == 1);
+}
+
+#[test]
+fn a_member_that_pushes_without_end_is_named_and_cut_off_and_whoever_hands_that_on_is_not() {
+    let mut world = World::new(11, &["BR", "FR", "KE"]);
+    world.connect_all();
+    world.run_for(Duration::from_secs(5));
+    world.hostile = Some(world.key(1));
+    let unit = world.federation.unit("FR").clone();
+    let mut chain = chains::ChainWriter::new(&world.federation, &unit, 0, ChainKind::ReferencePoint);
+    let body = chains::body(&chains::reference_point(1));
+    let named = |world: &World, node: usize| {
+        let faults =
+            world.machine(0).faults().of(&world.key(node)).map(|it| it.by_rule().collect::<Vec<_>>());
+        faults.unwrap_or_default()
+    };
+    for _ in 0..PUSH_EXCESS_MAX {
+        let header = chain.write(&body);
+        world.push_alone(1, 0, &header);
+    }
+    assert_eq!(named(&world, 1), [], "an officer may publish again and again");
+    for _ in 0..PUSH_BURST {
+        let header = chain.write(&body);
+        world.push_alone(2, 0, &header);
+    }
+    assert_eq!(named(&world, 2), [], "it is not its own");
+    let header = chain.write(&body);
+    world.push_alone(1, 0, &header);
+    assert_eq!(named(&world, 1), [("EV-07", 1)]);
+    for _ in 1..FAULTS_PER_INTERVAL_MAX {
+        let header = chain.write(&body);
+        world.push_alone(1, 0, &header);
+    }
+    assert!(!world.is_connected(0, 1) && world.is_connected(0, 2));
 }
 
 #[test]

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 
 use super::{
     arena::{Arena, Measured},
+    members,
     peer::{GOSSIP, call, data, field, varint},
     replays::Replay,
     say,
@@ -38,6 +39,8 @@ pub(crate) enum Attack {
     BrokenFrames,
     /// Gossip that is no document, as fast as it goes.
     GossipFlood,
+    /// Good headers of the member's own chain, far more than its key may push.
+    GoodGossipFlood,
     /// Records that are invalid, and such as once broke readers.
     RecordStorm,
     /// A chain and a fork at each of its headers, from the highest down.
@@ -46,10 +49,12 @@ pub(crate) enum Attack {
 
 impl Attack {
     /// All of them.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::HalfOpen,
         Self::Strangers,
         Self::SlowReader,
+        // Before those for which gossip does not listen to a peer any more.
+        Self::GoodGossipFlood,
         Self::BrokenFrames,
         Self::GossipFlood,
         Self::RecordStorm,
@@ -64,6 +69,7 @@ impl Attack {
             Self::SlowReader => "a member that never reads",
             Self::BrokenFrames => "broken frames",
             Self::GossipFlood => "gossip flood",
+            Self::GoodGossipFlood => "flood of valid gossip",
             Self::RecordStorm => "invalid and poison records",
             Self::ForksDownAChain => "forks down a chain",
         }
@@ -74,7 +80,7 @@ impl Attack {
     pub(crate) async fn look(self, arena: &Arena, before: &BTreeMap<String, u64>) -> anyhow::Result<()> {
         match self {
             Self::HalfOpen | Self::Strangers | Self::SlowReader => {}
-            Self::BrokenFrames | Self::GossipFlood | Self::RecordStorm => {
+            Self::BrokenFrames | Self::GossipFlood | Self::GoodGossipFlood | Self::RecordStorm => {
                 say(&format!("  named for {:?}", arena.named(before).await?));
                 let attacker = arena.attacker()?.node.key().short();
                 arena.logged("a peer broke a rule", &attacker).await?;
@@ -93,6 +99,7 @@ impl Attack {
                 Self::SlowReader => slow_reader(arena).await,
                 Self::BrokenFrames => broken_frames(arena).await,
                 Self::GossipFlood => gossip_flood(arena).await,
+                Self::GoodGossipFlood => members::flood(arena).await,
                 Self::RecordStorm => record_storm(arena).await,
                 Self::ForksDownAChain => forks_down_a_chain(arena).await,
             }
@@ -102,18 +109,24 @@ impl Attack {
     }
 }
 
-/// Runs all, prints the table, and says whether every bound was kept.
-pub(crate) async fn all(program: &Path, folder: &Path, time: Duration) -> anyhow::Result<bool> {
+/// Runs all, or those whose names begin so, prints the table, and says whether every bound was kept.
+pub(crate) async fn all(
+    program: &Path,
+    folder: &Path,
+    time: Duration,
+    only: &[String],
+) -> anyhow::Result<bool> {
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|only| name.starts_with(only.as_str()));
     let mut arena = Arena::open(program, folder).await?;
     let mut rows = Vec::new();
-    for attack in Attack::ALL {
+    for attack in Attack::ALL.into_iter().filter(|attack| wanted(attack.name())) {
         say(&format!("{} ...", attack.name()));
         let before = arena.faults().await?;
         let ((), measured) = arena.during(attack.run(&arena, time)).await?;
         attack.look(&arena, &before).await?;
         rows.push((attack.name(), measured));
     }
-    for replay in Replay::ALL {
+    for replay in Replay::ALL.into_iter().filter(|replay| wanted(replay.name())) {
         say(&format!("{} ...", replay.name()));
         let ((), measured) = arena.during(replay.play(&arena)).await?;
         rows.push((replay.name(), measured));

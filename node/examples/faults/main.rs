@@ -16,6 +16,7 @@ mod image;
 mod kills;
 mod ledger;
 mod links;
+mod members;
 mod namespaces;
 mod peer;
 mod proxy;
@@ -62,7 +63,7 @@ fn main() -> anyhow::Result<()> {
 async fn run(arguments: &Arguments, ground: &Ground) -> anyhow::Result<()> {
     if let Some(seconds) = arguments.attacks {
         let time = Duration::from_secs(seconds);
-        let kept = attacks::all(&arguments.program, &ground.folder("")?, time).await?;
+        let kept = attacks::all(&arguments.program, &ground.folder("")?, time, &arguments.only).await?;
         anyhow::ensure!(kept, "a bound was not kept, or a node ended");
         return Ok(());
     }

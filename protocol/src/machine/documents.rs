@@ -83,7 +83,15 @@ impl Machine {
             }
         }
         if push.is_some() {
-            verified.retain(|document| self.may_push(now, document));
+            let pushed = std::mem::take(&mut verified);
+            for document in pushed {
+                if self.may_push(now, &document) {
+                    verified.push(document);
+                } else if self.floods(from, &document) {
+                    let what = "its member's documents, pushed faster than their key may".to_owned();
+                    self.fault(now, from, "EV-07", &what, effects);
+                }
+            }
         }
         let outcome = self.evidence.accept_all(bearer, verified);
         for rejection in &outcome.rejected {
@@ -104,6 +112,18 @@ impl Machine {
         self.judge(push, invalid, &outcome, effects);
         self.follow(now, &changed, effects);
         outcome
+    }
+
+    /// Whether a pushed document is one of too many that its own member's node brings. Nobody else hands on what
+    /// he refused himself, so nobody else is blamed.
+    fn floods(&self, from: Option<NodeKey>, document: &AnyDocument) -> bool {
+        let author = match document {
+            AnyDocument::KeySet(key_set) => Some(&key_set.payload().member),
+            other => other.header().map(|header| &header.member),
+        };
+        let bearer = from.and_then(|from| self.connected.get(&from));
+        bearer.is_some_and(|bearer| author == Some(&bearer.member))
+            && self.pushes.is_flooding(document, self.evidence.trust())
     }
 
     /// What every accepted document owes: a place on disk.

@@ -54,6 +54,7 @@ pub(crate) struct World {
     answered: Option<RepairResponse>,
     /// Repair requests of a node that are still to be lost, as with a connection that closes under them.
     requests_to_lose: BTreeMap<usize, u32>,
+    pub(crate) hostile: Option<NodeKey>,
 }
 
 struct Node {
@@ -84,6 +85,7 @@ impl World {
             counter: 0,
             answered: None,
             requests_to_lose: BTreeMap::new(),
+            hostile: None,
             federation,
         };
         for index in 0..world.federation.units.len() {
@@ -365,20 +367,20 @@ impl World {
             }
             Effect::DestroySeed(id) => drop(self.nodes[at].seeds.remove(&id)),
             Effect::Disconnect { node, why: Ended::Faults { rule } } => {
-                panic!("an honest peer was cut off: {node:?} {rule}")
+                assert_eq!(Some(node), self.hostile, "an honest peer was cut off: {rule}");
+                self.cut_pair(at, self.index(node));
             }
             Effect::Disconnect { node, why: Ended::Key { proof } } => {
                 if !proof.is_empty() && self.nodes[at].envelopes(&proof).iter().all(Option::is_some) {
                     self.nodes[at].cut_off.push(node);
                 }
-                let other = self.index(node);
-                self.cut_pair(at, other);
+                self.cut_pair(at, self.index(node));
             }
             Effect::Emit(event) => self.nodes[at].events.push(event),
             Effect::Reply { id, reply } => drop(self.replies.insert(id, reply)),
             Effect::Aim(targets) => self.nodes[at].aims = targets,
             Effect::Present(_) => {}
-            Effect::Report { rule, what, .. } => panic!("an honest peer was reported: {rule} {what}"),
+            Effect::Report { from, rule, what, .. } => assert_eq!(Some(from), self.hostile, "{rule} {what}"),
         }
     }
 

@@ -6,7 +6,7 @@ use refpoint_protocol::{
         repair::{Documents, RepairRequest, RepairResponse},
     },
     ids::HeaderId,
-    machine::{Batch, Carriage, Command, CommandRefused, Input, Reply},
+    machine::{Batch, Carriage, Command, CommandRefused, Input, PushToken, Reply},
     membership::{charter::Charter, key_set::KeySet},
     testing,
 };
@@ -38,6 +38,17 @@ impl World {
         self.queue.push_back((to, input));
         self.settle();
         self.answered.take().unwrap()
+    }
+
+    /// Has a node push a document to another, as a modified program would.
+    pub(crate) fn push_alone(&mut self, from: usize, to: usize, document: &AnyDocument) {
+        self.counter += 1;
+        let token = PushToken(self.counter);
+        self.pushes.insert(token, (from, document.envelope().as_ref().clone(), None));
+        let (documents, bodies) = (vec![Ok(document.clone())], Vec::new());
+        let batch = Batch { from: Some(self.key(from)), documents, bodies, carriage: Carriage::Push(token) };
+        self.queue.push_back((to, Input::Documents(batch)));
+        self.settle();
     }
 
     /// The next key set of a member, which lists another's node as its own, with an old record of that node's.
