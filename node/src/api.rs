@@ -91,6 +91,7 @@ fn router<B: Backend>(request_timeout: Duration, backend: Arc<B>, stop: Cancella
         .route("/messages/{id}/statements", post(messages::state::<B>))
         .route("/messages/{id}/attachments/{number}", get(messages::attachment::<B>))
         .route("/documents", get(documents::own::<B>).post(documents::import::<B>))
+        .route("/audit/heads", get(heads::<B>))
         .route("/audit/bundle", get(audit::bundle::<B>))
         .route("/dial-back", post(dial_back::<B>))
         .route("/snapshot", post(documents::snapshot::<B>))
@@ -133,6 +134,10 @@ async fn status<B: Backend>(State(shared): State<Shared<B>>) -> Result<Response,
 
 async fn peers<B: Backend>(State(shared): State<Shared<B>>) -> Result<Response, ApiError> {
     Ok(Json(shared.backend.peers().await?).into_response())
+}
+
+async fn heads<B: Backend>(State(shared): State<Shared<B>>) -> Result<Response, ApiError> {
+    Ok(Json(shared.backend.heads().await?).into_response())
 }
 
 async fn dial_back<B: Backend>(State(shared): State<Shared<B>>) -> Result<Response, ApiError> {

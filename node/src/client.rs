@@ -26,6 +26,7 @@ use crate::api::{
             ResumeReply,
         },
         document::{ImportReply, ImportRequest, OwnDocuments},
+        heads::HeadsReport,
         history::{DirectoryAtView, DirectoryHistoryView},
         instant::Instant,
         message::{AttachmentData, MessageBox, MessageRow, MessageView},
@@ -187,6 +188,14 @@ impl Client {
     /// [`ClientError`].
     pub async fn documents_of(&self, member: &MemberCode) -> Result<OwnDocuments, ClientError> {
         self.read(&format!("/v1/documents?member={member}")).await
+    }
+
+    /// What the members' signed heads say.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn heads(&self) -> Result<HeadsReport, ClientError> {
+        self.read("/v1/audit/heads").await
     }
 
     /// Has another member's node dial this one back.

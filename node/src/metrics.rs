@@ -12,7 +12,10 @@ use refpoint_protocol::{ids::MemberCode, relay::views::Tally};
 pub use counted::{Acknowledged, Counted, Delivered, SyncTimes};
 pub use gauges::Severity;
 
-use crate::api::views::status::{StatusFacts, StatusView};
+use crate::api::views::{
+    heads::HeadStanding,
+    status::{StatusFacts, StatusView},
+};
 
 /// All that one answer shows.
 #[derive(Clone, Debug)]
@@ -23,6 +26,8 @@ pub struct Measured {
     pub messages: Tally,
     /// The charter's active members, in the order of their codes.
     pub members: Vec<MemberFigures>,
+    /// How many nodes stand in which way to this one, by their heads.
+    pub heads: Vec<(HeadStanding, u64)>,
     /// What waits inside the node.
     pub queues: Vec<QueueDepth>,
     /// What happened since the start.
@@ -91,9 +96,9 @@ impl Measured {
     /// [`std::fmt::Error`] if a figure cannot be written, which is a fault of this program.
     pub fn text(self) -> Result<String, std::fmt::Error> {
         use prometheus_client::encoding::text::{encode_eof, encode_registry};
-        let Self { status, messages, members, queues, counted } = self;
+        let Self { status, messages, members, heads, queues, counted } = self;
         let view = StatusView::judge(status);
-        let now = gauges::registry(&view, &messages, &members, &queues);
+        let now = gauges::registry(&view, &messages, &members, &heads, &queues);
         let mut text = String::new();
         encode_registry(&mut text, &now)?;
         encode_registry(&mut text, counted.registry())?;

@@ -132,6 +132,8 @@ id_type! {
     KeySetId;
     /// The document id of a chain header.
     HeaderId;
+    /// The document id of a head.
+    HeadId;
     /// The document id of a message's signed header.
     MessageId;
     /// A member's offline Ed25519 public key.
@@ -174,7 +176,7 @@ macro_rules! document_ids {
         }
     )*};
 }
-document_ids!(CharterId, FederationId, KeySetId, HeaderId, MessageId);
+document_ids!(CharterId, FederationId, KeySetId, HeaderId, HeadId, MessageId);
 
 impl From<FederationId> for CharterId {
     fn from(id: FederationId) -> Self {

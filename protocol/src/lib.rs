@@ -9,6 +9,7 @@ pub mod crypto;
 pub mod directory;
 pub mod document;
 pub mod evidence;
+pub mod heads;
 pub mod ids;
 pub mod introduction;
 pub mod limits;

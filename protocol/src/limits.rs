@@ -541,6 +541,34 @@ const _: () = assert!(CHARTER_BYTES_MAX * 2 < INTRODUCTION_BYTES_MAX);
 const _: () = assert!(MESSAGE_BODY_BYTES_MAX < PARCEL_BYTES_MAX);
 const _: () = assert!(REPAIR_IDS_MAX * 32 < REPAIR_BYTES_MAX / 8);
 
+/// Bytes of a head: its fields need about 300, sixteen charter tips the rest.
+pub const HEAD_BYTES_MAX: usize = 1024;
+
+/// Charter tips that a head names: as many as one merge can name.
+pub const HEAD_TIPS_MAX: usize = CHARTER_PARENTS_MAX;
+
+/// How often a node signs a head while what it holds changes: minutes are what an auditor asks for, and 196 nodes
+/// together cost each of them a kilobyte a second.
+pub const HEAD_INTERVAL: Duration = Duration::from_secs(300);
+
+/// How often at rest: that a node is silent is known within two hours, for a few bytes a second.
+pub const HEAD_REST_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// How long after a start the first head waits: the first repairs are done by then.
+pub const HEAD_SETTLE: Duration = Duration::from_secs(20);
+
+/// After this without a head a node is silent: one hourly head may be lost, with a quarter of an hour to spare.
+pub const HEAD_SILENCE: Duration = Duration::from_secs(2 * 3_600 + 900);
+
+/// Heads kept of each node, so that one that comes late is compared with its neighbours: twenty minutes of change.
+pub const HEADS_KEPT_PER_NODE: usize = 4;
+
+/// Nodes whose heads are kept: every member's, several each.
+pub const HEARD_NODES_MAX: usize = 1_024;
+
+/// Own digests that are remembered, to tell who is behind: two weeks of a change every five minutes.
+pub const HEAD_HISTORY_MAX: usize = 4_096;
+
 /// Faults of a bundle that are told one by one: enough to see what kind of damage it is, and one screen.
 pub const AUDIT_FAULTS_SHOWN_MAX: usize = 32;
 

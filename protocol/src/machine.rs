@@ -11,6 +11,7 @@ mod commands;
 mod documents;
 mod effect;
 mod event;
+mod heads;
 mod own;
 mod relaying;
 mod repairs;
@@ -38,6 +39,7 @@ use crate::{
     },
     document::Envelope,
     evidence::{AnyDocument, Bearer, Evidence},
+    heads::{Heard, History, OwnHeads},
     ids::{FederationId, MemberCode, NodeKey},
     introduction::Presence,
     limits::{EVENTS_KEPT, WIRE_VERSION},
@@ -74,6 +76,9 @@ pub struct Machine {
     own: OwnChains,
     clocks: ClockWitnesses,
     clock_was_wrong: bool,
+    own_heads: OwnHeads,
+    heard: Heard,
+    history: History,
     pushes: PushLimits,
     intake: Intake,
     faults: Faults,
@@ -131,6 +136,8 @@ impl Machine {
             Input::HeaderSigned { kind, envelope, body } => {
                 self.on_header_signed(now, kind, envelope, body, &mut effects);
             }
+            Input::HeadPushed { from, token, head } => self.on_head(now, from, token, *head, &mut effects),
+            Input::HeadSigned { envelope } => self.on_head_signed(envelope, &mut effects),
             Input::Command { id, command } => self.on_command(now, id, command, &mut effects),
             Input::Woke => self.on_woke(now, &mut effects),
         }
@@ -143,7 +150,8 @@ impl Machine {
         let relay = self.relay.next_wakeup().map(|(at, _)| (at, "relay"));
         let own = self.own.planned().map(|(at, _)| (at, "own records"));
         let repair = Some((self.repairs.next_wakeup(), "repair"));
-        [relay, own, repair].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let head = Some((self.own_heads.look_at(), "head"));
+        [relay, own, repair, head].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// What this node is.
@@ -229,6 +237,7 @@ impl Machine {
         let was_full = self.is_full();
         if let Entry::Vacant(place) = self.connected.entry(node) {
             place.insert(Connection { member: member.clone(), since: now });
+            self.own_heads.met();
             self.emit(now, Event::PeerConnected { member: member.clone(), node }, effects);
         }
         self.observe_clock(now, &member, remote_time, effects);
@@ -266,6 +275,7 @@ impl Machine {
         if self.own.planned().is_some_and(|(at, _)| at <= now) {
             self.drive_own(now, effects);
         }
+        self.drive_heads(now, effects);
         self.relay(now, RelayInput::Woke, effects);
     }
 

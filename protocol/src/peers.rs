@@ -33,6 +33,8 @@ pub enum PushKey {
     Root([u8; 32]),
     /// A node key, for chain headers.
     Node([u8; 32]),
+    /// A node key, for heads: they come regularly, and must not use up what its entry needs.
+    Head([u8; 32]),
 }
 
 #[derive(Clone, Copy, Debug)]

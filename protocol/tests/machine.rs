@@ -1,5 +1,6 @@
 //! The whole machine: nodes that meet, agree on a directory, and carry messages, on a virtual clock.
 
+mod heads;
 mod world;
 
 use std::time::Duration;

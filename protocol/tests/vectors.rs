@@ -20,6 +20,8 @@ mod directory;
 mod documents;
 #[path = "vectors/ed25519.rs"]
 mod ed25519;
+#[path = "vectors/heads.rs"]
+mod heads;
 #[path = "vectors/introductions.rs"]
 mod introductions;
 #[path = "vectors/parcels.rs"]

@@ -13,6 +13,7 @@ use super::views::{
     },
     document::{ImportReply, ImportRequest, OwnDocuments},
     event::EventView,
+    heads::HeadsReport,
     history::{DirectoryAtView, DirectoryHistoryView},
     instant::Instant,
     message::{AttachmentData, MessageBox, MessageRow, MessageView},
@@ -34,6 +35,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The figures for Prometheus.
     fn metrics(&self) -> impl Future<Output = Result<Measured, BackendError>> + Send;
+
+    /// What the members' signed heads say.
+    fn heads(&self) -> impl Future<Output = Result<HeadsReport, BackendError>> + Send;
 
     /// All nodes of other members, and other nodes of this one, in the order of their members' codes.
     fn peers(&self) -> impl Future<Output = Result<Vec<PeerView>, BackendError>> + Send;

@@ -10,6 +10,7 @@ pub mod dial_back;
 pub mod directory;
 pub mod document;
 pub mod event;
+pub mod heads;
 pub mod history;
 pub mod instant;
 pub mod message;

@@ -2,6 +2,7 @@
 
 mod compare;
 mod export;
+mod heads;
 mod shown;
 mod verify;
 
@@ -16,10 +17,11 @@ use refpoint_protocol::{
 use super::{failure::Failure, output::Output};
 use crate::fingerprint::heard;
 
-/// Export the directory with all its signatures, check such a bundle without a node, compare two.
+/// Export the directory with all its signatures, check such a bundle without a node, compare two; see who holds the same.
 #[derive(Subcommand)]
 pub(super) enum Command {
     Export(export::Arguments),
+    Heads(heads::Arguments),
     Verify(verify::Arguments),
     Compare(compare::Arguments),
 }
@@ -27,6 +29,7 @@ pub(super) enum Command {
 pub(super) fn run(command: &Command, output: &Output) -> Result<(), Failure> {
     match command {
         Command::Export(arguments) => export::run(arguments, output),
+        Command::Heads(arguments) => heads::run(arguments, output),
         Command::Verify(arguments) => verify::run(arguments, output),
         Command::Compare(arguments) => compare::run(arguments, output),
     }

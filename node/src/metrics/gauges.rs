@@ -15,6 +15,7 @@ use refpoint_protocol::relay::views::{ReceivedState, RecipientState, Tally};
 use super::{MemberFigures, PREFIX, QueueDepth, counted::labels};
 use crate::{
     api::views::{
+        heads::HeadStanding,
         instant::Instant,
         status::{ChainState, Health, StatusFacts, StatusView},
     },
@@ -40,6 +41,7 @@ pub(super) fn registry(
     view: &StatusView,
     messages: &Tally,
     members: &[MemberFigures],
+    heads: &[(HeadStanding, u64)],
     queues: &[QueueDepth],
 ) -> Registry {
     let mut figures = Figures(Registry::with_prefix(PREFIX));
@@ -47,6 +49,9 @@ pub(super) fn registry(
     mesh_and_directory(&view.facts, members, &mut figures);
     reviews(&view.facts, &mut figures);
     relay(&view.facts, messages, &mut figures);
+    let standings =
+        heads.iter().map(|(standing, count)| (vec![("standing", standing.name().to_owned())], *count));
+    figures.family("heads", "Other nodes by what their newest head says, seen from here", standings);
     let depths = queues.iter().map(|it| (vec![("queue", it.queue.name().to_owned())], it.depth));
     figures.family("queue_depth", "Pieces that wait in each of the node's queues", depths);
     figures.0

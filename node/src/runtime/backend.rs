@@ -48,6 +48,7 @@ use crate::{
                 ResumeReply,
             },
             document::{ImportOutcome, ImportReply, ImportRequest, ImportedDocument, OwnDocuments},
+            heads::{HeadStanding, HeadsReport},
             history::{DirectoryAtView, DirectoryHistoryView},
             instant::Instant,
             message::{AttachmentData, MessageBox, MessageRow, MessageView},
@@ -200,8 +201,19 @@ impl Backend for NodeBackend {
     async fn metrics(&self) -> Result<Measured, BackendError> {
         let status = Backend::status(self).await?;
         let (messages, members) = self.look(measured::of_machine).await?;
+        let report = Backend::heads(self).await?;
+        let heads = HeadStanding::ALL.map(|standing| (standing, report.count(standing) as u64)).to_vec();
         let (queues, counted) = (self.handle.queues(), self.handle.counted.clone());
-        Ok(Measured { status, messages, members, queues, counted })
+        Ok(Measured { status, messages, members, heads, queues, counted })
+    }
+
+    async fn heads(&self) -> Result<HeadsReport, BackendError> {
+        let (member, node) = (self.own.member.clone(), self.own.node);
+        let report = move |machine: &refpoint_protocol::machine::Machine, now: Timestamp| {
+            Some(HeadsReport::of(member, node, now.into(), machine.heads(now)?))
+        };
+        let why = || "it does not know yet what it holds".to_owned();
+        self.look(report).await?.ok_or_else(|| BackendError::Unavailable { why: why() })
     }
 
     async fn peers(&self) -> Result<Vec<PeerView>, BackendError> {

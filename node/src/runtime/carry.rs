@@ -145,6 +145,10 @@ impl Carrier {
                 let input = own::sign_header(&self.workshop.identity, kind, header, body);
                 self.tell_or_log(input);
             }
+            Effect::SignHead(head) => {
+                let input = own::sign_head(&self.workshop.identity, &head);
+                self.tell_or_log(input);
+            }
             Effect::MakeSealingKey { from, until } => {
                 let (workshop, orders) = (self.workshop.clone(), self.orders.clone());
                 tokio::spawn(async move {

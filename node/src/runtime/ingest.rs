@@ -7,8 +7,9 @@ use std::{
 };
 
 use refpoint_protocol::{
-    document::{Envelope, Unverified, VerifyError, encode},
+    document::{Envelope, Kind, Unverified, Verified, VerifyError, encode},
     evidence::{AnyDocument, push::Pushed, verify_any},
+    heads::{Head, verify_head},
     ids::{ContentHash, FederationId, MemberCode, NodeKey},
     introduction::LearnedDocument,
     limits::FAULTS_PER_INTERVAL_MAX,
@@ -75,6 +76,17 @@ impl Verifier {
             self.isolate(hash);
             Err(poison())
         })
+    }
+
+    /// Opens and verifies a head; one that makes the decoder panic is left alone.
+    fn verify_head(&self, envelope: Envelope) -> Result<Verified<Head>, VerifyError> {
+        let federation = self.federation;
+        std::panic::catch_unwind(AssertUnwindSafe(|| verify_head(envelope, federation))).unwrap_or_else(
+            |_| {
+                tracing::error!("a head makes the decoder fail: left alone");
+                Err(VerifyError::Newer { kind: "quarantined".to_owned(), version: 0 })
+            },
+        )
     }
 
     /// Verifies what a peer brought at once, in order. After as many failures as cut a peer off the rest is not
@@ -254,6 +266,9 @@ impl Ingest {
         let work = move || {
             let push = pushes.hold(held);
             let input = match Pushed::from_bytes(&data) {
+                Ok(Pushed { document, body: None }) if document.kind == Kind::Head.name() => {
+                    Input::head(source, push, verifier.verify_head(document))
+                }
                 Ok(Pushed { document, body }) => Input::Documents(Batch {
                     from: Some(source),
                     documents: vec![verifier.verify(document)],

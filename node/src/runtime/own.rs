@@ -4,6 +4,7 @@ use refpoint_protocol::{
     crypto::SealingSeed,
     directory::header::{ChainKind, Header, NodeRecordHeader, ReferencePointHeader},
     document::sign,
+    heads::Head,
     machine::{Input, Target, sealing_seed_row},
     storage::{Change, Table},
     time::Timestamp,
@@ -49,6 +50,13 @@ pub(super) fn sign_header(
     };
     let envelope = envelope.map_err(|error| format!("a header cannot be encoded: {error}"))?;
     Ok(Input::HeaderSigned { kind, envelope, body })
+}
+
+/// Signs a head of this node.
+pub(super) fn sign_head(identity: &Identity, head: &Head) -> Result<Input, String> {
+    let envelope = sign(head, Some(identity.federation), &[&identity.signing]);
+    let envelope = envelope.map_err(|error| format!("a head cannot be encoded: {error}"))?;
+    Ok(Input::HeadSigned { envelope })
 }
 
 /// Makes a sealing key on a thread that may wait, and hands it in.

@@ -21,6 +21,7 @@ use refpoint::{
             },
             document::{ImportOutcome, ImportReply, ImportRequest, ImportedDocument, OwnDocuments},
             event::{Event, EventView},
+            heads::HeadsReport,
             history::{DirectoryAtView, DirectoryHistoryView},
             instant::Instant,
             message::{AttachmentData, MessageBox, MessageRow, MessageView, PersonWord, RecipientState},
@@ -138,6 +139,10 @@ fn find(state: &State, id: &IdPrefix) -> Result<MessageView, BackendError> {
 impl Backend for Fake {
     async fn metrics(&self) -> Result<Measured, BackendError> {
         Ok(samples::measured(self.guard(|state| Ok(state.facts.clone())).await?))
+    }
+
+    async fn heads(&self) -> Result<HeadsReport, BackendError> {
+        self.guard(|_| Ok(samples::heads())).await
     }
 
     async fn status(&self) -> Result<StatusFacts, BackendError> {

@@ -6,6 +6,7 @@ use refpoint::{
     api::views::{
         dial_back::{DialBackReply, Outcome, Seen},
         directory::{DirectoryEntryView, DirectoryNodeView, DirectoryRow, Freshness, ReferencePointView},
+        heads::{HeadStanding, HeadsReport},
         history::{
             ChainHistoryView, ContentState, DirectoryAtView, DirectoryHistoryView, EntryAt, MemberAt,
             PastEntry,
@@ -136,7 +137,31 @@ pub(crate) fn measured(status: StatusFacts) -> Measured {
     // One of each family: an exercise is a finding that leaves the health alone.
     status.unacknowledged_drills = 1;
     status.unacknowledged = vec![Unacknowledged { oldest: at("11:59:30"), ..unacknowledged() }];
-    Measured { status, messages, members, queues, counted }
+    let heads = vec![(HeadStanding::Same, 1), (HeadStanding::Contradicts, 0)];
+    Measured { status, messages, members, heads, queues, counted }
+}
+
+/// What the heads say there: France holds the same.
+pub(crate) fn heads() -> HeadsReport {
+    let digest = ContentHash::from_bytes([0x9f; 32]);
+    let row = refpoint::api::views::heads::HeadRow {
+        member: member("FR"),
+        node: node_key(0xf1),
+        standing: HeadStanding::Same,
+        since: None,
+        head: None,
+        received: Some(at("11:59:00")),
+        proof: None,
+    };
+    HeadsReport {
+        member: member("KE"),
+        node: node_key(1),
+        now: at("12:00:00"),
+        digest,
+        since: at("11:00:00"),
+        own: None,
+        nodes: vec![row],
+    }
 }
 
 /// France dialled this node's address and was introduced.

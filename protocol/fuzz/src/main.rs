@@ -9,6 +9,7 @@ mod chain;
 mod custody;
 mod desk;
 mod envelope;
+mod head;
 mod inbox;
 mod introduction;
 mod introduction_reader;
@@ -29,11 +30,12 @@ fuzz_target!(|bytes: &[u8]| TARGET(bytes));
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 15] = [
+const TARGETS: [(&str, Target); 16] = [
     ("canonical", canonical::run),
     ("chain", chain::run),
     ("custody", custody::run),
     ("envelope", envelope::run),
+    ("head", head::run),
     ("inbox", inbox::run),
     ("introduction", introduction::run),
     ("introduction_reader", introduction_reader::run),

@@ -422,7 +422,7 @@ fn claimed(label: Kind, envelope: Envelope) -> Option<String> {
             let opened = Unverified::<ReferencePointHeader>::open(envelope).ok()?;
             Some(header_words(label, &opened.claimed().0))
         }
-        Kind::JoiningRequest | Kind::Message | Kind::Receipt => None,
+        Kind::JoiningRequest | Kind::Message | Kind::Receipt | Kind::Head => None,
     }
 }
 

@@ -162,7 +162,12 @@ impl ChainKind {
         match kind {
             Kind::NodeRecord => Some(Self::NodeRecord),
             Kind::ReferencePoint => Some(Self::ReferencePoint),
-            Kind::JoiningRequest | Kind::Charter | Kind::KeySet | Kind::Message | Kind::Receipt => None,
+            Kind::JoiningRequest
+            | Kind::Charter
+            | Kind::KeySet
+            | Kind::Message
+            | Kind::Receipt
+            | Kind::Head => None,
         }
     }
 }

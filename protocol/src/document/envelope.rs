@@ -30,11 +30,13 @@ pub enum Kind {
     Message,
     /// A node's word about a parcel.
     Receipt,
+    /// A node's word about everything that it holds.
+    Head,
 }
 
 impl Kind {
     /// Every kind that this version knows.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::JoiningRequest,
         Self::Charter,
         Self::KeySet,
@@ -42,6 +44,7 @@ impl Kind {
         Self::ReferencePoint,
         Self::Message,
         Self::Receipt,
+        Self::Head,
     ];
 
     /// The kinds that make up the directory, in the order of their dependence: what gossip and repair carry.
@@ -58,6 +61,7 @@ impl Kind {
             Self::ReferencePoint => "reference-point",
             Self::Message => "message",
             Self::Receipt => "receipt",
+            Self::Head => "head",
         }
     }
 

@@ -34,7 +34,7 @@ pub fn verify_any(envelope: Envelope, federation: FederationId) -> Result<AnyDoc
         Some(Kind::KeySet) => verify(envelope, federation).map(AnyDocument::KeySet),
         Some(Kind::NodeRecord) => verify_header(envelope, federation).map(AnyDocument::NodeRecord),
         Some(Kind::ReferencePoint) => verify_header(envelope, federation).map(AnyDocument::ReferencePoint),
-        Some(Kind::JoiningRequest | Kind::Message | Kind::Receipt) | None => {
+        Some(Kind::JoiningRequest | Kind::Message | Kind::Receipt | Kind::Head) | None => {
             Err(VerifyError::Newer { kind: envelope.kind, version: envelope.version })
         }
     }

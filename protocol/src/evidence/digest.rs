@@ -65,6 +65,15 @@ impl Evidence {
         Kind::EVIDENCE.into_iter().zip(&self.roots.0).map(root).collect()
     }
 
+    /// One value that is equal on two nodes exactly if all their roots are: what a head names.
+    ///
+    /// # Errors
+    /// [`EncodeError`] as [`Evidence::digest`].
+    pub fn digest_root(&self) -> Result<ContentHash, EncodeError> {
+        let roots = self.roots()?;
+        Ok(ContentHash::from_bytes(Sha256::digest(encode(&roots)?).into()))
+    }
+
     /// Where this node stands in one kind, sorted; nothing for kinds that are not evidence.
     ///
     /// Chains under key sets of a broken generation are left out, as those key sets are: which of them a
@@ -83,7 +92,7 @@ impl Evidence {
             }
             Kind::NodeRecord => self.chain_positions(ChainKind::NodeRecord).collect(),
             Kind::ReferencePoint => self.chain_positions(ChainKind::ReferencePoint).collect(),
-            Kind::JoiningRequest | Kind::Message | Kind::Receipt => Vec::new(),
+            Kind::JoiningRequest | Kind::Message | Kind::Receipt | Kind::Head => Vec::new(),
         };
         positions.sort();
         positions
@@ -121,6 +130,6 @@ pub const fn version_of(kind: Kind) -> u64 {
         Kind::KeySet => KeySet::VERSION,
         Kind::NodeRecord => NodeRecordHeader::VERSION,
         Kind::ReferencePoint => ReferencePointHeader::VERSION,
-        Kind::JoiningRequest | Kind::Message | Kind::Receipt => 0,
+        Kind::JoiningRequest | Kind::Message | Kind::Receipt | Kind::Head => 0,
     }
 }

@@ -173,7 +173,7 @@ impl Machine {
             Kind::KeySet => Table::KeySets,
             Kind::NodeRecord => Table::NodeRecords,
             Kind::ReferencePoint => Table::ReferencePoints,
-            Kind::JoiningRequest | Kind::Message | Kind::Receipt => return None,
+            Kind::JoiningRequest | Kind::Message | Kind::Receipt | Kind::Head => return None,
         };
         match crate::document::encode(document.envelope().as_ref()) {
             Ok(value) => Some(Change::put(table, *document.id().as_bytes(), value)),
@@ -264,6 +264,7 @@ impl Machine {
         if changed.trust {
             self.present(effects);
             self.close_ended(effects);
+            self.follow_heads();
             self.relay(now, RelayInput::DirectoryChanged { member: None }, effects);
         }
         if changed.trust || !records.is_empty() {

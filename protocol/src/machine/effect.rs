@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::{
     directory::header::ChainKind,
-    document::{Envelope, VerifyError},
+    document::{Envelope, Verified, VerifyError},
     evidence::{
         AnyDocument,
         repair::{Packed, RepairRequest, RepairResponse},
     },
+    heads::Head,
     ids::{ContentHash, DocumentId, MemberCode, NodeKey, SealingKeyId},
     introduction::Presence,
     machine::{Command, CommandRefused, NumberedEvent, Reply},
@@ -108,6 +109,20 @@ pub enum Input {
         envelope: Envelope,
         /// The body, unless the header renews without change.
         body: Option<Vec<u8>>,
+    },
+    /// A head of another node, from gossip, after its verification.
+    HeadPushed {
+        /// The peer that handed it over.
+        from: NodeKey,
+        /// The piece of gossip.
+        token: PushToken,
+        /// The head, or why it is not verified.
+        head: Box<Result<Verified<Head>, VerifyError>>,
+    },
+    /// A head of this node was signed.
+    HeadSigned {
+        /// The envelope.
+        envelope: Envelope,
     },
     /// The operator asks.
     Command {
@@ -248,7 +263,9 @@ pub enum Effect {
     },
     /// Costly cryptography of the relay; returns as [`Input::Relay`].
     Work(Job),
-    /// Sign a header of this node's own chain; returns as [`Input::HeaderSigned`].
+    /// Sign a head of this node; comes back as [`Input::HeadSigned`].
+    SignHead(Head),
+    /// Sign a header of this node's own chain; comes back as [`Input::HeaderSigned`].
     SignHeader {
         /// Which chain.
         kind: ChainKind,

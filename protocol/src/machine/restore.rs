@@ -21,6 +21,7 @@ use crate::{
     },
     document::{Envelope, Kind, Payload},
     evidence::{AnyDocument, Evidence},
+    heads::{self, Heard, OwnHeads},
     limits::WIRE_VERSION,
     machine::Effect,
     peers::{Faults, Intake, PushLimits},
@@ -94,6 +95,7 @@ impl Machine {
             software: config.software.clone(),
         };
         let (member, node) = (config.member.clone(), config.node);
+        let own_heads = OwnHeads::new(member.clone(), node, now);
         let own = OwnChains::new(member.clone(), node, profile, sealing_keys, history, now);
         let mut relay_seed = [0; 32];
         rng.fill_bytes(&mut relay_seed);
@@ -111,6 +113,9 @@ impl Machine {
             own,
             clocks: ClockWitnesses::default(),
             clock_was_wrong: false,
+            own_heads,
+            heard: Heard::default(),
+            history: heads::History::default(),
             pushes: PushLimits::default(),
             intake: Intake::default(),
             faults: Faults::default(),
@@ -127,6 +132,7 @@ impl Machine {
         for effect in restored.effects {
             machine.carry_relay_effect(now, effect, &mut effects);
         }
+        machine.note_digest(now);
         machine.drive_own(now, &mut effects);
         machine.aim(&mut effects);
         machine.present(&mut effects);
@@ -176,6 +182,7 @@ fn readable() -> Vec<ReadableKind> {
         kind::<ReferencePointHeader>(),
         kind::<MessageHeader>(),
         kind::<Receipt>(),
+        kind::<crate::heads::Head>(),
     ];
     kinds.sort_by_key(|(kind, _)| kind.name());
     kinds.into_iter().map(|(kind, version)| ReadableKind { kind: kind.name().to_owned(), version }).collect()

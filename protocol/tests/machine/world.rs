@@ -1,6 +1,7 @@
 //! A few machines joined by a network that loses nothing unless told to, with storage that a restart reads back.
 
 mod documents;
+mod heads;
 mod storage;
 mod tell;
 
@@ -356,6 +357,7 @@ impl World {
                 };
                 self.queue.push_back((at, Input::HeaderSigned { kind, envelope: envelope.unwrap(), body }));
             }
+            Effect::SignHead(head) => self.sign_head(at, &head),
             Effect::MakeSealingKey { from, until } => {
                 let seed = SealingSeed::from_bytes(self.random());
                 let row = sealing_seed_row(&seed, from, until).unwrap().to_vec();
@@ -417,13 +419,7 @@ impl World {
             self.counter += 1;
             let token = PushToken(self.counter);
             self.pushes.insert(token, (at, document.clone(), body.cloned()));
-            let batch = Batch {
-                from: Some(self.key(at)),
-                documents: vec![verify_any(document.clone(), self.federation.id)],
-                bodies: body.into_iter().cloned().collect(),
-                carriage: Carriage::Push(token),
-            };
-            self.queue.push_back((other, Input::Documents(batch)));
+            self.queue.push_back((other, self.pushed(at, token, document, body)));
         }
     }
 

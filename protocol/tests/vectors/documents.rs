@@ -7,6 +7,7 @@ use refpoint_protocol::{
         Envelope, EnvelopeError, Payload, Signature, Unverified, VerifyError, encode, sign, signed_bytes,
     },
     evidence::{AnyDocument, Bearer, Evidence, verify_any},
+    heads::verify_head,
     ids::{CharterVersion, DocumentId, FederationId, Generation, Incarnation, KeySetId, MessageId, Sequence},
     membership::{
         charter::{Charter, MemberKind, MemberStatus},
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::{
     cast::{Cast, at, entry, hash, header, key, listing, member, node, node_record, public, root, root_key},
-    hexadecimal,
+    heads, hexadecimal,
 };
 
 /// Good documents of all kinds, and bad ones.
@@ -165,6 +166,8 @@ impl Stage {
             ("refused", cast.signed(&self.receipt(ReceiptWord::Refused), &[&ke])),
             ("reseal", cast.signed(&resealed, &[&ke])),
             ("custody, said by another member of the recipient node", cast.signed(&kept, &[&node("BR", 0)])),
+            ("the first head of a run", cast.signed(&heads::head(cast, 0), &[&ke])),
+            ("a later head", cast.signed(&heads::head(cast, 7), &[&ke])),
         ]
     }
 
@@ -202,6 +205,7 @@ impl Stage {
             "joining-request" => opened::<JoiningRequest>(envelope, federation),
             "message" => opened::<MessageHeader>(envelope, federation),
             "receipt" => opened::<Receipt>(envelope, federation),
+            "head" => verify_head(envelope, federation).err().map(|error| error.rule().into()),
             _ => match verify_any(envelope, federation) {
                 Err(error) => Some(error.rule().into()),
                 Ok(document) => {
@@ -222,6 +226,7 @@ impl Stage {
         bad.extend(self.bad_key_sets());
         bad.extend(self.bad_headers());
         bad.extend(self.bad_messages());
+        bad.extend(heads::bad(&self.cast).into_iter().map(|(rule, name, bytes)| Bad { rule, name, bytes }));
         bad
     }
 
@@ -275,7 +280,7 @@ impl Stage {
             }),
             with("DO-04", "no signature", &|e| e.signatures.clear()),
             with("DO-04", "a signature of an unknown algorithm alone", &|e| e.signatures[0].alg = 2),
-            with("DO-06", "a newer kind", &|e| e.kind = "head".into()),
+            with("DO-06", "a newer kind", &|e| e.kind = "settlement".into()),
             with("DO-06", "a newer version", &|e| e.version = 2),
         ]
     }

@@ -124,16 +124,9 @@ fn known_nodes(machine: &Machine) -> u64 {
     others.filter(|listing| connected.contains_key(&listing.node) || has_address(listing)).count() as u64
 }
 
-/// One value that is equal on two nodes exactly if they hold the same directory: SHA-256 over the roots that
-/// repair compares.
+/// One value that is equal on two nodes exactly if they hold the same directory: what heads name.
 fn digest(machine: &Machine) -> String {
-    use sha2::{Digest as _, Sha256};
-    let roots = machine.evidence().roots().unwrap_or_default();
-    let mut hash = Sha256::new();
-    for root in &roots {
-        hash.update(root.root.as_bytes());
-    }
-    refpoint_protocol::ids::ContentHash::from_bytes(hash.finalize().into()).to_string()
+    machine.evidence().digest_root().map(|root| root.to_string()).unwrap_or_default()
 }
 
 fn unacknowledged(machine: &Machine) -> Vec<Unacknowledged> {

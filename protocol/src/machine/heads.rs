@@ -1,0 +1,129 @@
+//! Heads in the machine: what this node signs of what it holds, and what others' heads say.
+
+use std::sync::Arc;
+
+use super::{Effect, Input, Machine, PushToken, Verdict};
+use crate::{
+    directory::own_chain::Standing as ChainStanding,
+    document::{Verified, VerifyError},
+    heads::{Head, HeadsView, HeldHead, Said, Taken, judge, verify_head},
+    ids::{ContentHash, NodeKey},
+    membership::NodeStanding,
+    time::Timestamp,
+};
+
+impl Machine {
+    /// What the heads say: who holds the same, who is behind, who is silent, who contradicts himself.
+    pub fn heads(&self, now: Timestamp) -> Option<HeadsView> {
+        let (digest, since) = self.history.newest()?;
+        let listings = self.evidence.listings().iter();
+        let own = self.config.node;
+        Some(HeadsView {
+            digest,
+            since,
+            own: self.own_heads.last().cloned(),
+            nodes: judge(&self.heard, &self.history, listings, own, (self.started, now)),
+        })
+    }
+
+    /// Notes what is held now.
+    pub(super) fn note_digest(&mut self, now: Timestamp) -> Option<ContentHash> {
+        match self.evidence.digest_root() {
+            Ok(digest) => {
+                self.history.note(now, digest);
+                Some(digest)
+            }
+            Err(error) => {
+                self.bug(format!("the digest: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Has a head signed, if one is due.
+    pub(super) fn drive_heads(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if now < self.own_heads.look_at() {
+            return;
+        }
+        let Some(digest) = self.note_digest(now) else { return };
+        let membership = self.evidence.membership();
+        let said = Said { charter: membership.tips().to_vec(), digest };
+        // A head is no part of a chain: a node that waits for others before it signs those may say what it holds.
+        let may_sign = match self.standing(now) {
+            ChainStanding::Signing | ChainStanding::Waiting { .. } => true,
+            ChainStanding::NotListed | ChainStanding::ClockWrong { .. } | ChainStanding::Stopped(_) => false,
+        };
+        if let Some(head) = self.own_heads.due(now, may_sign, &said) {
+            effects.push(Effect::SignHead(head));
+        }
+    }
+
+    /// A head of this node was signed: it is told to all.
+    pub(super) fn on_head_signed(&mut self, envelope: crate::document::Envelope, effects: &mut Vec<Effect>) {
+        match verify_head(envelope, self.evidence.federation()) {
+            Ok(head) => {
+                let document = Arc::clone(head.envelope());
+                self.own_heads.signed(HeldHead { id: head.id().into(), head: head.payload().clone() });
+                effects.push(Effect::Push { document, body: None });
+            }
+            Err(error) => self.bug(format!("a head of this node's own: {error}")),
+        }
+    }
+
+    /// A head came by gossip.
+    pub(super) fn on_head(
+        &mut self,
+        now: Timestamp,
+        from: NodeKey,
+        token: PushToken,
+        head: Result<Verified<Head>, VerifyError>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let verdict = match head {
+            Err(VerifyError::Newer { .. }) => {
+                self.newer += 1;
+                Verdict::Ignore
+            }
+            Err(error) => {
+                self.fault(now, Some(from), error.rule(), &error.to_string(), effects);
+                Verdict::Reject
+            }
+            Ok(head) => self.take_head(now, &head),
+        };
+        effects.push(Effect::Judge { token, verdict });
+    }
+
+    fn take_head(&mut self, now: Timestamp, head: &Verified<Head>) -> Verdict {
+        let payload = head.payload();
+        let membership = self.evidence.membership();
+        let counts = membership.node_of(&payload.member, &payload.node).is_some_and(NodeStanding::is_active);
+        // Whether a key counts may be news that has not come here yet: that is nobody's fault.
+        if !counts || payload.node == self.config.node {
+            return Verdict::Ignore;
+        }
+        if !self.pushes.allow_key(crate::peers::PushKey::Head(*payload.node.as_bytes()), now) {
+            return Verdict::Ignore;
+        }
+        self.note_digest(now);
+        let held = HeldHead { id: head.id().into(), head: payload.clone() };
+        match self.heard.take(now, held) {
+            Taken::New | Taken::Contradicts => Verdict::Accept,
+            Taken::Old => Verdict::Ignore,
+        }
+    }
+
+    /// Keys or members have changed: what is held of those that do not count any more is let go.
+    pub(super) fn follow_heads(&mut self) {
+        let membership = self.evidence.membership();
+        self.heard
+            .retain(|member, node| membership.node_of(member, node).is_some_and(NodeStanding::is_active));
+    }
+}
+
+impl Input {
+    /// A head that came by gossip, after its verification.
+    #[must_use]
+    pub fn head(from: NodeKey, token: PushToken, head: Result<Verified<Head>, VerifyError>) -> Self {
+        Self::HeadPushed { from, token, head: Box::new(head) }
+    }
+}

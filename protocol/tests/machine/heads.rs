@@ -1,0 +1,116 @@
+//! Heads between nodes: who holds the same, who is behind, who is silent, and what is ignored.
+
+use std::time::Duration;
+
+use refpoint_protocol::{
+    document::sign,
+    heads::{Head, Standing, verify_head},
+    ids::{ContentHash, HeadId, Sequence},
+    limits::{HEAD_INTERVAL, HEAD_SILENCE},
+    machine::{Command, Effect, Input, PushToken, Verdict},
+    testing::{chains, node_key},
+};
+
+use super::world::World;
+
+/// How `of` stands to `at`.
+fn standing(world: &World, at: usize, of: usize) -> Standing {
+    let view = world.machine(at).heads(world.now).unwrap();
+    view.nodes.into_iter().find(|node| node.node == world.key(of)).unwrap().standing
+}
+
+#[test]
+fn heads_say_who_holds_the_same_who_is_behind_and_since_when_and_who_is_silent() {
+    let mut world = World::new(130, &["BR", "FR", "KE"]);
+    world.connect_all();
+    world.run_for(Duration::from_secs(10));
+    assert!(matches!(standing(&world, 0, 1), Standing::NotHeard { .. }), "nobody has signed yet");
+    // The first head, and the one after the last change.
+    world.run_for(HEAD_INTERVAL * 3);
+    for (at, of) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+        assert_eq!(standing(&world, at, of), Standing::Same, "{at} {of}");
+    }
+
+    world.cut(2);
+    world.run_for(Duration::from_secs(5));
+    let before = world.now;
+    world.command(0, Command::Publish(Box::new(chains::reference_point(7)))).unwrap();
+    world.run_for(HEAD_INTERVAL * 2);
+    assert_eq!(standing(&world, 0, 1), Standing::Same);
+    for at in [0, 1] {
+        let Standing::Behind { since } = standing(&world, at, 2) else {
+            panic!("{:?}", standing(&world, at, 2))
+        };
+        assert!(since >= before && since <= before.after(HEAD_INTERVAL), "{since} after {before}");
+    }
+    world.run_for(HEAD_SILENCE);
+    assert!(matches!(standing(&world, 0, 2), Standing::Silent { since } if since < before));
+
+    world.connect(0, 2);
+    world.connect(1, 2);
+    world.run_for(HEAD_INTERVAL * 3);
+    for (at, of) in [(0, 2), (1, 2), (2, 0), (2, 1)] {
+        assert_eq!(standing(&world, at, of), Standing::Same, "{at} {of}");
+    }
+    let heads: Vec<_> = (0..3).map(|at| world.machine(at).heads(world.now).unwrap().digest).collect();
+    assert!(heads.iter().all(|digest| *digest == heads[0]));
+}
+
+#[test]
+fn a_restart_begins_a_new_run_and_contradicts_nothing() {
+    let mut world = World::new(131, &["BR", "FR", "KE"]);
+    world.connect_all();
+    world.run_for(HEAD_INTERVAL * 2);
+    world.restart(1);
+    world.connect_all();
+    world.run_for(HEAD_INTERVAL * 3);
+    let view = world.machine(0).heads(world.now).unwrap();
+    let restarted = view.nodes.into_iter().find(|node| node.node == world.key(1)).unwrap();
+    assert_eq!(restarted.standing, Standing::Same);
+    assert!(
+        restarted.head.unwrap().head.run > world.machine(0).heads(world.now).unwrap().own.unwrap().head.run
+    );
+}
+
+#[test]
+fn heads_of_those_that_do_not_count_are_ignored() {
+    let mut world = World::new(132, &["BR", "FR", "KE"]);
+    world.connect_all();
+    world.run_for(Duration::from_secs(60));
+    let stranger = refpoint_protocol::testing::Federation::new(9, &["BR", "FR", "KE"], 1);
+    let federation = world.machine(0).evidence().federation();
+    let own = world.machine(0).heads(world.now).unwrap().own.unwrap().head;
+    let judged = |world: &mut World, head: &Head, key| {
+        let head = verify_head(sign(head, Some(federation), &[key]).unwrap(), federation);
+        let (now, from) = (world.now, world.key(1));
+        let effects = world.machine_mut(0).handle(now, Input::head(from, PushToken(1 << 40), head));
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Judge { verdict, .. } => Some(verdict),
+            _ => None,
+        })
+    };
+    // A key that no key set lists, and one that is another member's.
+    let key = &stranger.unit("FR").nodes[0];
+    let forged = Head { node: node_key(key), member: "FR".parse().unwrap(), ..own };
+    assert_eq!(judged(&mut world, &forged, key), Some(Verdict::Ignore));
+    let key = world.signing(1).clone();
+    let good = Head {
+        node: node_key(&key),
+        number: Sequence(1_000),
+        previous: Some(HeadId::from_bytes([1; 32])),
+        time: world.now,
+        ..forged
+    };
+    let elsewhere = Head { member: "KE".parse().unwrap(), ..good.clone() };
+    assert_eq!(judged(&mut world, &elsewhere, &key), Some(Verdict::Ignore));
+    assert_eq!(judged(&mut world, &good, &key), Some(Verdict::Accept));
+    assert_eq!(judged(&mut world, &good, &key), Some(Verdict::Ignore), "known");
+    let other = Head { digest: ContentHash::from_bytes([9; 32]), ..good.clone() };
+    assert_eq!(judged(&mut world, &other, &key), Some(Verdict::Accept), "the proof is passed on");
+    assert!(matches!(standing(&world, 0, 1), Standing::Contradicts { .. }));
+    // Past its allowance a node is not heard, and nobody is penalised.
+    let verdicts: Vec<_> = (1_001..1_010)
+        .map(|number| judged(&mut world, &Head { number: Sequence(number), ..good.clone() }, &key))
+        .collect();
+    assert_eq!(verdicts.last(), Some(&Some(Verdict::Ignore)));
+}

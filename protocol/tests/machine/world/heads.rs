@@ -1,0 +1,46 @@
+//! Heads: signed, pushed, and handed in by a test itself.
+
+use ed25519_dalek::SigningKey;
+use refpoint_protocol::{
+    document::{Envelope, Kind, sign},
+    evidence::verify_any,
+    heads::{Head, verify_head},
+    machine::{Batch, Carriage, Input, Machine, PushToken},
+};
+
+use super::World;
+
+impl World {
+    pub(crate) fn machine_mut(&mut self, node: usize) -> &mut Machine {
+        &mut self.nodes[node].machine
+    }
+
+    pub(crate) fn signing(&self, node: usize) -> &SigningKey {
+        &self.nodes[node].signing
+    }
+
+    pub(super) fn sign_head(&mut self, at: usize, head: &Head) {
+        let envelope = sign(head, Some(self.federation.id), &[&self.nodes[at].signing]).unwrap();
+        self.queue.push_back((at, Input::HeadSigned { envelope }));
+    }
+
+    /// What a node makes of gossip that `from` passed on.
+    pub(super) fn pushed(
+        &self,
+        from: usize,
+        token: PushToken,
+        document: &Envelope,
+        body: Option<&Vec<u8>>,
+    ) -> Input {
+        if document.kind == Kind::Head.name() {
+            let head = verify_head(document.clone(), self.federation.id);
+            return Input::head(self.key(from), token, head);
+        }
+        Input::Documents(Batch {
+            from: Some(self.key(from)),
+            documents: vec![verify_any(document.clone(), self.federation.id)],
+            bodies: body.into_iter().cloned().collect(),
+            carriage: Carriage::Push(token),
+        })
+    }
+}
