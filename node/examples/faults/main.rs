@@ -112,7 +112,7 @@ fn arguments() -> anyhow::Result<Arguments> {
         match argument.as_str() {
             "--program" => arguments.program = value()?.into(),
             "--short" => {
-                (arguments.is_short, arguments.kills, arguments.cuts, arguments.minutes) = (true, 12, 24, 2);
+                (arguments.is_short, arguments.kills, arguments.cuts, arguments.minutes) = (true, 8, 16, 2);
             }
             "--kills" => arguments.kills = value()?.parse()?,
             "--cuts" => arguments.cuts = value()?.parse()?,
