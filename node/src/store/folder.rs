@@ -91,14 +91,7 @@ impl Lock {
     pub(super) fn take(layout: &Layout) -> Result<Self, OpenError> {
         let path = layout.lock();
         let failed = |doing, cause| OpenError::Folder { doing, path: path.clone(), cause };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(OWNER_FILE)
-            .open(&path)
-            .map_err(|cause| failed("open", cause))?;
+        let mut file = open_in_place(&path).map_err(|cause| failed("open", cause))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -141,6 +134,11 @@ fn create_with(path: &Path, mode: u32) -> Result<(), OpenError> {
         // The umask may have taken bits away, or the folder was there already.
         .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
         .map_err(|cause| OpenError::Folder { doing: "create", path: path.to_path_buf(), cause })
+}
+
+/// Opens a file that is changed in place, for its owner alone; one that is not there is made.
+pub(super) fn open_in_place(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(OWNER_FILE).open(path)
 }
 
 /// Writes a small file so that after a power cut it holds either its old or its new content.

@@ -4,16 +4,11 @@
 //! database, and after each sync the number goes into a small file, in place and not waited for. A file ahead of
 //! the database proves a loss; a file behind it (its last write did not reach the device) proves nothing.
 
-use std::{
-    fs::{File, OpenOptions},
-    io,
-    os::unix::fs::{FileExt, OpenOptionsExt},
-    path::Path,
-};
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
 use sha2::{Digest, Sha256};
 
-use super::folder::OWNER_FILE;
+use super::folder::open_in_place;
 
 /// The open file.
 pub(super) struct Progress {
@@ -23,13 +18,7 @@ pub(super) struct Progress {
 impl Progress {
     /// Opens the file, which is made if it is not there. Returns it with the number that it holds.
     pub(super) fn open(path: &Path) -> io::Result<(Self, u64)> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(OWNER_FILE)
-            .open(path)?;
+        let file = open_in_place(path)?;
         let mut bytes = [0; BYTES];
         let number = match file.read_exact_at(&mut bytes, 0) {
             Ok(()) => number_in(&bytes).unwrap_or(0),

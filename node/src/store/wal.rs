@@ -1,8 +1,7 @@
 //! The write-ahead log: what makes a batch durable with one write and one fdatasync.
 //!
-//! sled's own `flush` writes several buffers one after another and waits for the device after each. So a batch is
-//! applied to sled in memory, and its rows go to this file before anybody is told. sled brings them to the device in
-//! its own time; when the log is full, or the store closes, sled is flushed and synced, and the log begins anew. An
+//! sled's own `flush` writes several buffers one after another and waits for the device after each. So a batch's rows
+//! go to this file before anybody is told, and into sled after that. sled brings them to the device in its own time; when the log is full, or the store closes, sled is flushed and synced, and the log begins anew. An
 //! opening applies to sled what it lacks of the log.
 //!
 //! The file has its full size from the start and is overwritten in place, so that a sync has no metadata to write.
@@ -15,15 +14,15 @@
 //! ```
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, BufReader, Read, Take},
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::FileExt,
     path::Path,
 };
 
 use sha2::{Digest, Sha256};
 
-use super::folder::{OWNER_FILE, sync_folder};
+use super::folder::{open_in_place, sync_folder};
 
 /// A row that changes: its key, and the row or nothing for a removal.
 pub(super) type RowChange = (Vec<u8>, Option<Vec<u8>>);
@@ -87,13 +86,7 @@ impl WriteAheadLog {
     /// Opens the log, which is made with this size if it is not there, and reads its entries. They stay until
     /// [`WriteAheadLog::restart`]; before that the log takes nothing.
     pub(super) fn open(path: &Path, size: u64) -> io::Result<(Self, Vec<Entry>)> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(OWNER_FILE)
-            .open(path)?;
+        let file = open_in_place(path)?;
         let length = file.metadata()?.len();
         let entries = entries_in(BufReader::with_capacity(BUFFER_BYTES, &file).take(length))?;
         let mut log = Self { file, size: length, writing: None };
@@ -282,7 +275,7 @@ mod tests {
         assert_eq!(found(&path), entries(1..=9));
         log.restart().unwrap();
         assert_eq!(found(&path), entries(1..=9));
-        // The old entries 2 to 9 lie behind it; 11 would even follow it.
+        // The old entries 2 to 9 lie behind it.
         log.append(&entries(10..=10)).unwrap();
         assert_eq!(found(&path), entries(10..=10));
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 4_096);

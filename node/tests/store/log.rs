@@ -1,6 +1,9 @@
 //! The write-ahead log: what was synced is there although sled never wrote it.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use refpoint::store::{Keys, Options, Recovered, Remedy, SledStore, Store};
 use refpoint_protocol::storage::{Change, Table};
@@ -33,8 +36,19 @@ fn held(store: &SledStore) -> Vec<u64> {
     rows.into_iter().map(|(key, _)| u64::from_be_bytes(key.try_into().unwrap())).collect()
 }
 
+/// A folder with four batches that was closed in order, and a copy of it as it was then.
+fn closed_with_four() -> (tempfile::TempDir, PathBuf, PathBuf) {
+    let root = tempfile::tempdir().unwrap();
+    let (folder, before) = (root.path().join("data"), root.path().join("before"));
+    let (first, _) = open(&folder);
+    store(&first, 1..=4);
+    drop(first);
+    copy_folder(&folder, &before);
+    (root, folder, before)
+}
+
 /// Puts an old database in the place of a folder's own, as if sled had written nothing since.
-fn with_database(folder: &Path, database: &Path, root: &Path) -> std::path::PathBuf {
+fn with_database(folder: &Path, database: &Path, root: &Path) -> PathBuf {
     let mixed = root.join("mixed");
     copy_folder(folder, &mixed);
     fs::remove_dir_all(mixed.join("database")).unwrap();
@@ -44,12 +58,7 @@ fn with_database(folder: &Path, database: &Path, root: &Path) -> std::path::Path
 
 #[test]
 fn what_was_synced_is_found_although_sled_never_wrote_it() {
-    let root = tempfile::tempdir().unwrap();
-    let (folder, before) = (root.path().join("data"), root.path().join("before"));
-    let (first, _) = open(&folder);
-    store(&first, 1..=4);
-    drop(first);
-    copy_folder(&folder, &before);
+    let (root, folder, before) = closed_with_four();
     let (second, _) = open(&folder);
     store(&second, 5..=20);
     let mixed = with_database(&folder, &before, root.path());
@@ -63,12 +72,7 @@ fn what_was_synced_is_found_although_sled_never_wrote_it() {
 
 #[test]
 fn a_log_that_does_not_follow_the_database_is_a_loss_that_is_told_and_its_own_rows_are_kept() {
-    let root = tempfile::tempdir().unwrap();
-    let (folder, before) = (root.path().join("data"), root.path().join("before"));
-    let (first, _) = open(&folder);
-    store(&first, 1..=4);
-    drop(first);
-    copy_folder(&folder, &before);
+    let (root, folder, before) = closed_with_four();
     let (second, _) = open(&folder);
     store(&second, 5..=9);
     // Its end brings 5 to 9 into the database, and the log begins anew.
