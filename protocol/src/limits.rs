@@ -379,6 +379,14 @@ pub const CONTENT_AT_HAND_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Frames of offered ids in one exchange: 65,536 messages.
 pub const OFFER_FRAMES_MAX: usize = 64;
 
+/// How long after a connect a node offers again what it keeps for the other: past every exchange that is still
+/// under way, on the slowest link too.
+pub const OFFER_AGAIN_FIRST: Duration = Duration::from_secs(60);
+
+/// The longest time between two offers on one connection: each doubles the last, and costs one hash where
+/// nothing changed.
+pub const OFFER_AGAIN_MAX: Duration = Duration::from_secs(3_600);
+
 /// Timers handled by one wake, so that no wake is long.
 pub const TIMERS_PER_WAKE_MAX: usize = 1_024;
 

@@ -167,6 +167,7 @@ impl Machines {
             RelayInput::Disconnected { node } => {
                 outbox.on_disconnected(turn, node);
                 custody.on_disconnected(turn, node);
+                offers.on_disconnected(turn, node);
             }
             RelayInput::ParcelReceived { from, parcel } if parcel.label.node == turn.own.node => {
                 inbox.on_parcel(turn, from, parcel);
@@ -223,6 +224,11 @@ impl Machines {
                 | Timer::Expire(_)
                 | Timer::DropContent(_)
                 | Timer::ForgetSent(_) => self.outbox.on_timer(turn, at, timer),
+                Timer::Offer(node) => {
+                    if self.offers.on_timer(turn, at, node, self.outbox.kept_for(&node)) {
+                        self.outbox.on_offered_again(node);
+                    }
+                }
                 Timer::HandOver(_)
                 | Timer::PassBack(_)
                 | Timer::CustodyExpires(_)

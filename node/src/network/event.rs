@@ -313,6 +313,10 @@ impl NetworkEvents {
     pub async fn next(&mut self) -> Option<NetworkEvent> {
         if self.urgent_in_a_row >= URGENT_IN_A_ROW_MAX {
             self.urgent_in_a_row = 0;
+            // A frame never overtakes the news that its node is connected.
+            if let Ok(event) = self.happened.try_recv() {
+                return Some(event);
+            }
             if let Ok(frame) = self.normal.try_recv() {
                 return Some(NetworkEvent::Frame(frame));
             }

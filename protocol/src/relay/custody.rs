@@ -173,6 +173,7 @@ impl Custody {
             Timer::ForgetAnswer(key) => self.forget(turn, key),
             Timer::PassBack(node) => self.on_pass_back_timer(turn, node),
             Timer::Retry(..)
+            | Timer::Offer(_)
             | Timer::Custody(..)
             | Timer::Expire(_)
             | Timer::DropContent(_)

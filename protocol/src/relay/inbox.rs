@@ -140,6 +140,7 @@ impl Inbox {
             Timer::ForgetReceived(message) => self.forget(turn, message, statements),
             Timer::DropHeld(message) => drop(self.take_held(message)),
             Timer::Retry(..)
+            | Timer::Offer(_)
             | Timer::Custody(..)
             | Timer::HandOver(_)
             | Timer::PassBack(_)

@@ -2,8 +2,12 @@
 //!
 //! One hash tells that nothing changed; where it does not, the ids follow, and what is lacking is sealed and
 //! sent anew. So a dead, rebuilt or rolled-back disk needs no detection.
+//!
+//! A frame of this exchange may be lost with a stream while both sides stay connected, and nothing answers the
+//! last one. So what is kept is offered again while the connection lasts, ever more seldom; where nothing is
+//! lacking that costs one hash.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use sha2::{Digest, Sha256};
 
@@ -11,11 +15,13 @@ use super::{
     exchange::{Outgoing, RelayFault},
     frame::{Lacking, Offer, OfferIds},
     parcel::Class,
+    retry::Timer,
     turn::Turn,
 };
 use crate::{
     ids::{ContentHash, MessageId, NodeKey},
-    limits::{OFFER_FRAMES_MAX, OFFER_IDS_MAX},
+    limits::{OFFER_AGAIN_FIRST, OFFER_AGAIN_MAX, OFFER_FRAMES_MAX, OFFER_IDS_MAX},
+    time::Timestamp,
 };
 
 /// The offers of every peer.
@@ -31,8 +37,10 @@ struct Exchange {
     complete: Option<ContentHash>,
     /// The offer whose ids are being read.
     reading: Option<Reading>,
-    /// Whether this node's ids were sent on this connection.
+    /// Whether this node's ids were sent since it offered last.
     told: bool,
+    /// When this node offers again, and how long it has waited for that.
+    again: Option<(Timestamp, Duration)>,
 }
 
 struct Reading {
@@ -51,17 +59,59 @@ impl Offers {
         node: NodeKey,
         kept: impl Iterator<Item = MessageId>,
     ) {
-        let exchange = self.peers.entry(node).or_default();
-        exchange.reading = None;
-        exchange.told = false;
-        let offer = summary(kept);
-        if offer.count > 0 {
-            turn.send(node, Class::Normal, Outgoing::Offer(offer));
-        }
+        // What the peer offers may have come before the news that it is here: its ids are still read.
+        self.tell(turn, node, OFFER_AGAIN_FIRST, kept);
         while self.peers.len() > EXCHANGES_MAX {
             // Forgetting an offer costs one exchange of ids.
             let other = self.peers.keys().find(|other| **other != node).copied();
-            other.and_then(|other| self.peers.remove(&other));
+            let forgotten = other.and_then(|other| Some((other, self.peers.remove(&other)?)));
+            if let Some((other, Exchange { again: Some((at, _)), .. })) = forgotten {
+                turn.timers.clear(at, Timer::Offer(other));
+            }
+        }
+    }
+
+    /// A node is gone: it is told again when it connects.
+    pub(super) fn on_disconnected(&mut self, turn: &mut Turn<'_>, node: NodeKey) {
+        let Some(exchange) = self.peers.get_mut(&node) else { return };
+        if let Some((at, _)) = exchange.again.take() {
+            turn.timers.clear(at, Timer::Offer(node));
+        }
+    }
+
+    /// It may be time to tell a connected node again; says whether it was told.
+    pub(super) fn on_timer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        at: Timestamp,
+        node: NodeKey,
+        kept: impl Iterator<Item = MessageId>,
+    ) -> bool {
+        let again = self.peers.get(&node).and_then(|exchange| exchange.again);
+        let Some((_, waited)) = again.filter(|(due, _)| *due == at) else { return false };
+        self.tell(turn, node, (waited * 2).min(OFFER_AGAIN_MAX), kept);
+        true
+    }
+
+    /// Offers what is kept for a node, if anything is, and does so again after `wait`.
+    fn tell(
+        &mut self,
+        turn: &mut Turn<'_>,
+        node: NodeKey,
+        wait: Duration,
+        kept: impl Iterator<Item = MessageId>,
+    ) {
+        let exchange = self.peers.entry(node).or_default();
+        exchange.told = false;
+        if let Some((at, _)) = exchange.again.take() {
+            turn.timers.clear(at, Timer::Offer(node));
+        }
+        let offer = summary(kept);
+        if offer.count > 0 {
+            turn.send(node, Class::Normal, Outgoing::Offer(offer));
+            let at = turn.now.after(wait);
+            exchange.again = Some((at, wait));
+            turn.timers.set(at, Timer::Offer(node));
         }
     }
 
@@ -80,7 +130,7 @@ impl Offers {
         turn.send(from, Class::Normal, Outgoing::OfferUnknown(offer));
     }
 
-    /// The peer does not know this node's offer: it gets the ids, once a connection.
+    /// The peer does not know this node's offer: it gets the ids, once for each offer.
     pub(super) fn on_unknown(
         &mut self,
         turn: &mut Turn<'_>,

@@ -98,7 +98,8 @@ impl Outbox {
                 }
             }
             Timer::ForgetSent(message) => self.forget(turn, message),
-            Timer::HandOver(_)
+            Timer::Offer(_)
+            | Timer::HandOver(_)
             | Timer::PassBack(_)
             | Timer::CustodyExpires(_)
             | Timer::ForgetAnswer(_)

@@ -18,6 +18,8 @@ pub(super) enum Timer {
     Retry(MessageId, NodeKey),
     /// It is time to see whether a parcel needs custodians.
     Custody(MessageId, NodeKey),
+    /// What is kept for a node is offered again.
+    Offer(NodeKey),
     /// A parcel out of custody was not answered, or its back-off ends.
     HandOver(CustodyKey),
     /// An answer that was passed back was not echoed.
@@ -41,7 +43,9 @@ pub(super) enum Timer {
 impl Timer {
     const fn reason(self) -> WakeReason {
         match self {
-            Self::Retry(..) | Self::Custody(..) | Self::HandOver(_) | Self::PassBack(_) => WakeReason::Retry,
+            Self::Retry(..) | Self::Custody(..) | Self::Offer(_) | Self::HandOver(_) | Self::PassBack(_) => {
+                WakeReason::Retry
+            }
             Self::Expire(_) | Self::CustodyExpires(_) => WakeReason::Expiry,
             Self::DropContent(_)
             | Self::ForgetSent(_)

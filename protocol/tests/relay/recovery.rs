@@ -3,8 +3,15 @@
 use std::time::Duration;
 
 use refpoint_protocol::{
+    ids::MessageId,
+    limits::{OFFER_AGAIN_FIRST, RECEIPT_WAIT},
     message::header::Precedence,
-    relay::{Relay, RelayConfig, exchange::RelayInput, views::RecipientState},
+    relay::{
+        Relay, RelayConfig,
+        exchange::RelayInput,
+        receipt::{Receipt, ReceiptWord},
+        views::RecipientState,
+    },
     storage::Table,
 };
 
@@ -246,5 +253,62 @@ fn an_offer_whose_ids_are_lost_does_not_stop_the_next() {
     let (node, member) = (world.key("KE"), code("KE"));
     world.input("BR", RelayInput::Connected { node, member });
     world.settle();
+    assert!(world.has("KE", message));
+}
+
+/// KE has what BR sent, and is put back to where it had not; BR is connected with it.
+fn put_back(seed: u64) -> (World, MessageId) {
+    let mut world = World::new(seed, &["BR", "JO", "KE"]);
+    world.connect("BR", "KE");
+    let backup = world.nodes["KE"].disk.clone();
+    let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
+    world.settle();
+    world.kill("KE");
+    world.nodes.get_mut("KE").unwrap().disk = backup;
+    world.start("KE");
+    world.connect("BR", "KE");
+    (world, message)
+}
+
+#[test]
+fn ids_are_read_although_the_news_of_the_connection_came_after_the_offer() {
+    let (mut world, message) = put_back(51);
+    world.run(Duration::from_millis(30));
+    let (node, member) = (world.key("BR"), code("BR"));
+    world.input("KE", RelayInput::Connected { node, member });
+    world.run(Duration::from_secs(10));
+    assert!(world.has("KE", message));
+}
+
+#[test]
+fn an_offer_that_is_lost_at_any_step_is_made_again_on_the_same_connection() {
+    for step in 0..8 {
+        let (mut world, message) = put_back(52);
+        world.run(Duration::from_millis(10 * step));
+        world.loss_percent = 100;
+        world.run(Duration::from_secs(1));
+        world.loss_percent = 0;
+        world.run(OFFER_AGAIN_FIRST + OFFER_AGAIN_FIRST * 2 + Duration::from_secs(10));
+        assert!(world.has("KE", message), "lost {} ms after the connect", 10 * step);
+        assert_eq!(world.relay("KE").inbox().len(), 1);
+    }
+}
+
+#[test]
+fn an_old_word_that_another_passes_back_does_not_stop_what_is_sent_anew() {
+    let (mut world, message) = put_back(53);
+    world.connect("JO", "BR");
+    let at = world.relay("BR").receipts(&message)[0].at;
+    world.run(Duration::from_millis(70));
+    world.loss_percent = 100;
+    world.run(Duration::from_millis(200));
+    world.loss_percent = 0;
+    assert!(!world.has("KE", message), "it is on its way, and lost");
+    let (member, node) = (code("KE"), world.key("KE"));
+    let word = ReceiptWord::Delivered;
+    let old = Receipt { message, member, node, word, at, reason: None, sealing_key: None };
+    let old = world.receipt("KE", "JO", &old);
+    world.input("BR", old);
+    world.run(RECEIPT_WAIT * 2);
     assert!(world.has("KE", message));
 }

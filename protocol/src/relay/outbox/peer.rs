@@ -16,9 +16,9 @@ pub(super) struct Peer {
     pub(super) lane: Lane<MessageId>,
     /// Messages in back-off, to be tried at once when the node connects.
     pub(super) resting: BTreeSet<MessageId>,
-    /// Messages whose content is kept and which the node holds: what is offered on connect.
+    /// Messages whose content is kept and which the node holds: what is offered to it.
     pub(super) kept: BTreeSet<MessageId>,
-    /// Messages sent anew on this connection because the node lacked them: once each.
+    /// Messages sent anew since the last offer because the node lacked them: once each.
     pub(super) repeated: BTreeSet<MessageId>,
 }
 

@@ -77,6 +77,11 @@ impl Outbox {
     fn on_delivered(&mut self, turn: &mut Turn<'_>, from: NodeKey, receipt: &Receipt, envelope: &Envelope) {
         let (message, node) = (receipt.message, receipt.node);
         let asked = !matches!(self.progress(&message, &node), None | Some(Progress::Done));
+        let known = self.entries.get(&message).and_then(|entry| entry.answer(&node));
+        if from != node && known.is_some_and(|known| known.late.is_some() && known.at == receipt.at) {
+            // What the node said before its disk was put back does not take back what it said of it since.
+            return;
+        }
         self.settle(turn, message, node);
         let Some(entry) = self.entries.get_mut(&message) else { return };
         if entry.has_delivered(&node) {

@@ -249,7 +249,11 @@ impl Outbox {
             let Some(entry) = self.entries.get_mut(message).filter(|entry| entry.is_open()) else { continue };
             let Some(member) = entry.answer(&node).map(|answer| answer.member.clone()) else { continue };
             if entry.stop_of(&member).is_none() {
-                entry.targets.entry(node).or_insert_with(|| Target::new(member, Progress::Done));
+                let target = entry.targets.entry(node).or_insert_with(|| Target::new(member, Progress::Done));
+                if target.progress != Progress::Done {
+                    // It is on its way since an earlier offer.
+                    continue;
+                }
                 entry.set_progress(turn, *message, node, Progress::Waiting);
                 peer.lane.queue(entry.place(*message));
             }
@@ -257,7 +261,14 @@ impl Outbox {
         self.pump(turn, node);
     }
 
-    /// What is offered to a node on connect: the ids, sorted, that it confirmed and that are still kept.
+    /// A connected node was offered again what is kept for it: what it lacks goes to it once more.
+    pub(in crate::relay) fn on_offered_again(&mut self, node: NodeKey) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.repeated.clear();
+        }
+    }
+
+    /// What is offered to a node: the ids, sorted, that it confirmed and that are still kept.
     pub(in crate::relay) fn kept_for(&self, node: &NodeKey) -> impl Iterator<Item = MessageId> {
         self.peers.get(node).into_iter().flat_map(|peer| peer.kept.iter().copied())
     }
