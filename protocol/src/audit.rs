@@ -16,5 +16,8 @@ mod tests;
 pub use bundle::{AuditError, BundleError, BundleWriter, Exporter, Frame, JournalError, LineError};
 pub use compare::{ChainPlace, Comparison, Difference, JournalFork, Side, compare};
 pub use exhibit::{Exhibit, Signer};
-pub use journal::{Before, Entry, Journal, JournalCheckpoint, JournalOrigin, journal_ended_mark};
+pub use journal::{
+    Before, Entry, Journal, JournalCheckpoint, JournalOrigin, entry_key, journal_ended_mark, tier_key,
+    tiers_of,
+};
 pub use report::{Audited, Fork, ForkPlace, NotHeld, Refused, audit};

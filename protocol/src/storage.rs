@@ -50,11 +50,19 @@ pub enum Table {
     /// What this node did and accepted, a list that only grows. Key: when the journal began, in milliseconds (8 B), then the
     /// entry's number from 0 (8 B). Value: the entry, a leaf of its Merkle tree.
     Journal,
+    /// Roots of the journal's complete subtrees of 256, 65,536 and so on entries, from which proofs are made. Key: when the
+    /// journal began (8 B), the tier (1 B), the subtree's number from 0 (8 B). Value: the root (32 B).
+    JournalTiers,
+    /// This node's own checkpoints as witnesses cosigned them. Key: when the journal began (8 B), its size (8 B), when the
+    /// checkpoint was made (8 B). Value: the signed note.
+    Cosigned,
+    /// What this node cosigned last of each other node's journals, and what contradicted it. Key: the node (32 B).
+    Witnessed,
 }
 
 impl Table {
     /// Every table, in the order of their ids.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::Charters,
         Self::KeySets,
         Self::NodeRecords,
@@ -74,6 +82,9 @@ impl Table {
         Self::Quarantine,
         Self::Events,
         Self::Journal,
+        Self::JournalTiers,
+        Self::Cosigned,
+        Self::Witnessed,
     ];
 
     /// The byte that names the table on disk; never reused for another meaning.
@@ -99,6 +110,9 @@ impl Table {
             Self::Quarantine => 0x31,
             Self::Events => 0x32,
             Self::Journal => 0x33,
+            Self::JournalTiers => 0x34,
+            Self::Cosigned => 0x35,
+            Self::Witnessed => 0x36,
         }
     }
 
@@ -131,6 +145,9 @@ impl Table {
             Self::Quarantine => "quarantine",
             Self::Events => "events",
             Self::Journal => "journal",
+            Self::JournalTiers => "journal-tiers",
+            Self::Cosigned => "cosigned",
+            Self::Witnessed => "witnessed",
         }
     }
 
@@ -157,7 +174,11 @@ impl Table {
             // Sealed for another node already.
             | Self::CustodyParcels
             | Self::OwnState
-            | Self::Quarantine => false,
+            | Self::Quarantine
+            // Hashes and sizes.
+            | Self::JournalTiers
+            | Self::Cosigned
+            | Self::Witnessed => false,
         }
     }
 
@@ -240,7 +261,10 @@ mod tests {
                 "receipts",
                 "custody-parcels",
                 "own-state",
-                "quarantine"
+                "quarantine",
+                "journal-tiers",
+                "cosigned",
+                "witnessed"
             ]
         );
     }

@@ -2,6 +2,8 @@
 //!
 //! Nothing that a message waits for waits for this. What is lost by a hard stop is followed again from the events.
 
+mod tiers;
+
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -9,14 +11,17 @@ use std::{
 
 use ed25519_dalek::SigningKey;
 use refpoint_protocol::{
-    audit::{Exporter, Journal, note::Note},
+    audit::{Exporter, Journal, merkle::proof, note::Note},
     document::EncodeError,
+    ids::TreeRoot,
     machine::NumberedEvent,
     storage::Table,
     time::Timestamp,
 };
 use tokio_util::sync::CancellationToken;
 
+use self::tiers::StoredTiers;
+pub use self::tiers::TiersError;
 use super::events::EventLog;
 use crate::store::{Keys, Store, StoreError};
 
@@ -38,6 +43,9 @@ pub enum JournalError {
     /// A broken invariant of ours.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// What a proof is made from is not there.
+    #[error(transparent)]
+    Tiers(#[from] TiersError),
 }
 
 impl JournalKeeper {
@@ -92,6 +100,22 @@ impl JournalKeeper {
         let journal = self.caught_up(&mut journal)?;
         self.store.sync()?;
         Ok(signed(journal, exporter, key, now))
+    }
+
+    /// The proof that an entry, by its number from 0, is among the first `size` ones of a journal.
+    ///
+    /// # Errors
+    /// [`TiersError`] if not all that it is made from is stored.
+    pub fn inclusion(&self, began: Timestamp, number: u64, size: u64) -> Result<Vec<TreeRoot>, TiersError> {
+        proof::inclusion(&StoredTiers { store: self.store.as_ref(), began }, number, size)
+    }
+
+    /// The proof that a journal's first `size` entries continue its first `old` ones.
+    ///
+    /// # Errors
+    /// [`TiersError`] if not all that it is made from is stored.
+    pub fn consistency(&self, began: Timestamp, old: u64, size: u64) -> Result<Vec<TreeRoot>, TiersError> {
+        proof::consistency(&StoredTiers { store: self.store.as_ref(), began }, old, size)
     }
 
     fn caught_up<'a>(&self, slot: &'a mut Option<Journal>) -> Result<&'a Journal, JournalError> {
@@ -206,7 +230,10 @@ const EVENTS_AT_ONCE: usize = 512;
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use refpoint_protocol::{
-        audit::{JournalCheckpoint, journal_ended_mark, merkle::Tree},
+        audit::{
+            JournalCheckpoint, entry_key, journal_ended_mark,
+            merkle::{Tree, leaf_hash},
+        },
         ids::{FederationId, NodeKey},
         machine::Event,
         storage::Change,
@@ -263,6 +290,32 @@ mod tests {
         assert_eq!((&second.origin, second.size), (&first.origin, 4));
         assert_eq!(second.root, root_of(&leaves(&store)));
         assert_eq!(root_of(&leaves(&store)[..3]), first.root, "it only grew");
+    }
+
+    #[test]
+    fn proofs_are_made_from_what_is_stored_and_a_missing_row_is_told() {
+        let store = Arc::new(MemoryStore::new());
+        let keeper = JournalKeeper::new(store.clone(), STARTED);
+        happened(&store, 1, Event::TwinSeen);
+        let first = read(&keeper);
+        (2..=700).for_each(|number| happened(&store, number, Event::TwinSeen));
+        let last = read(&keeper);
+        assert_eq!((first.size, last.size), (2, 701));
+        let began = last.origin.began;
+        let proof = keeper.consistency(began, first.size, last.size).unwrap();
+        let (before, after) = ((first.size, first.root), (last.size, last.root));
+        proof::check_consistency(before, after, &proof).unwrap();
+        let leaves = leaves(&store);
+        for number in [0, 255, 256, 511, 512, 700] {
+            let proof = keeper.inclusion(began, number, last.size).unwrap();
+            let leaf = leaf_hash(&leaves[usize::try_from(number).unwrap()]);
+            proof::check_inclusion(&leaf, number, after, &proof).unwrap();
+        }
+        // Of the first 256 entries only the root is needed, of the second only that and what the place itself needs.
+        store.apply(&[Change::delete(Table::Journal, entry_key(began, 3))]).unwrap();
+        assert!(keeper.inclusion(began, 300, last.size).is_ok());
+        let lost = keeper.inclusion(began, 4, last.size).unwrap_err();
+        assert!(matches!(lost, TiersError::Missing { tier: 0, number: 2..=3 }), "{lost}");
     }
 
     #[test]

@@ -6,15 +6,17 @@
 
 use std::{fs, io};
 
+use refpoint_protocol::{audit::tiers_of, storage::Table};
+
 use super::{
-    OpenError, SledStore, Store, StoreError,
+    Keys, OpenError, SledStore, Store, StoreError,
     folder::{Layout, replace_file},
     record::{self, Place, Shape, StorageKey},
     sled::{FOUNDING, row_key},
 };
 
 /// The schema that this version writes.
-pub(super) const CURRENT: u32 = 4;
+pub(super) const CURRENT: u32 = 5;
 
 /// One step of an upgrade, done for the report that opening returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +46,27 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { from: 2, run: |_| Ok(0) },
     // The journal has a table of its own, and begins with the first start.
     Migration { from: 3, run: |_| Ok(0) },
+    // The journal's proofs are made from roots of its subtrees, which a program of schema 4 would not go on with.
+    Migration { from: 4, run: add_journal_tiers },
 ];
+
+/// Stores the roots of the journals' subtrees. Damaged entries are told by whoever reads the journal.
+fn add_journal_tiers(store: &SledStore) -> Result<u64, StoreError> {
+    let mut fatal = None;
+    let rows = store.scan(Table::Journal, Keys::All).map_while(|row| match row {
+        Err(error) if error.is_fatal() => {
+            fatal = Some(error);
+            None
+        }
+        row => Some(row),
+    });
+    let changes = tiers_of(rows.flatten());
+    if let Some(error) = fatal {
+        return Err(error);
+    }
+    store.apply(&changes)?;
+    Ok(changes.len() as u64)
+}
 
 /// Reads the schema file; refuses a newer folder before anything is changed. `None` is a new folder.
 pub(super) fn guard(layout: &Layout, known: u32) -> Result<Option<u32>, OpenError> {
@@ -168,10 +190,14 @@ const SCHEMA_WORDS: &str = "refpoint storage schema ";
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-    use refpoint_protocol::storage::{Change, Table};
+    use refpoint_protocol::{
+        audit::{entry_key, tier_key},
+        storage::Change,
+        time::Timestamp,
+    };
 
     use super::*;
-    use crate::store::{Keys, Options};
+    use crate::store::Options;
 
     fn open(folder: &std::path::Path) -> SledStore {
         SledStore::open(folder, &StorageKey::from_bytes(&[7; 32]), &Options::default()).unwrap().0
@@ -218,6 +244,26 @@ mod tests {
         for key in [b"a", b"b"] {
             assert_eq!(store.value(Table::OwnState, key).unwrap(), Some(b"1++".to_vec()));
         }
+    }
+
+    #[test]
+    fn journals_get_the_roots_that_their_proofs_are_made_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let began = [7, 8].map(Timestamp::from_millis);
+        let entries =
+            (0..256).map(|number| (began[0], number)).chain((0..513).map(|number| (began[1], number)));
+        let entry = |(began, number): (Timestamp, u64)| {
+            Change::put(Table::Journal, entry_key(began, number), number.to_be_bytes())
+        };
+        store.apply(&entries.map(entry).collect::<Vec<_>>()).unwrap();
+        assert_eq!(add_journal_tiers(&store).unwrap(), 3);
+        let rows: Vec<_> = store.scan(Table::JournalTiers, Keys::All).collect::<Result<_, _>>().unwrap();
+        let key = |began, number| tier_key(began, 1, number).unwrap();
+        let keys: Vec<_> = rows.iter().map(|(key, _)| key.clone()).collect();
+        assert_eq!(keys, [key(began[0], 0), key(began[1], 0), key(began[1], 1)]);
+        assert_eq!(rows[0].1, rows[1].1, "the same entries");
+        assert_eq!(add_journal_tiers(&store).unwrap(), 3, "repeating it is harmless");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    merkle::Tree,
+    merkle::{Tree, proof::TIER_LEVELS},
     note::{Checkpoint, Note, NoteError},
 };
 use crate::{
@@ -79,7 +79,7 @@ impl Journal {
     ) -> Result<(Self, Vec<Change>), EncodeError> {
         let mut journal = Self { began: now, follows, tree: Tree::default(), last_event };
         let mut changes = vec![Change::delete(Table::OwnState, Journal::ENDED)];
-        changes.push(journal.add(&Entry::Began { at: now, follows })?);
+        journal.add(&Entry::Began { at: now, follows }, &mut changes)?;
         changes.push(journal.head()?);
         Ok((journal, changes))
     }
@@ -106,11 +106,11 @@ impl Journal {
         for event in events.into_iter().filter(|event| event.number > before) {
             let expected = self.last_event + 1;
             if event.number > expected {
-                changes.push(self.add(&Entry::Missed { from: expected, to: event.number - 1 })?);
+                self.add(&Entry::Missed { from: expected, to: event.number - 1 }, &mut changes)?;
             }
             self.last_event = event.number;
             if is_journalled(&event.event) {
-                changes.push(self.add(&Entry::Event(event))?);
+                self.add(&Entry::Event(event), &mut changes)?;
             }
         }
         if self.last_event != before {
@@ -152,16 +152,57 @@ impl Journal {
     /// The name in [`Table::OwnState`] of the mark that ends a journal: see [`journal_ended_mark`].
     pub const ENDED: &[u8] = b"journal-ended";
 
-    fn add(&mut self, entry: &Entry) -> Result<Change, EncodeError> {
+    fn add(&mut self, entry: &Entry, changes: &mut Vec<Change>) -> Result<(), EncodeError> {
         let leaf = encode_row(entry)?;
-        let key = [self.began.as_millis().to_be_bytes(), self.tree.size().to_be_bytes()].concat();
-        self.tree.push(&leaf);
-        Ok(Change::put(Table::Journal, key, leaf))
+        let key = entry_key(self.began, self.tree.size());
+        push_stored(&mut self.tree, self.began, &leaf, changes);
+        changes.push(Change::put(Table::Journal, key, leaf));
+        Ok(())
     }
 
     fn head(&self) -> Result<Change, EncodeError> {
         Ok(Change::put(Table::OwnState, Self::HEAD, encode_row(self)?))
     }
+}
+
+/// The key of an entry in [`Table::Journal`].
+#[must_use]
+pub fn entry_key(began: Timestamp, number: u64) -> Vec<u8> {
+    [began.as_millis().to_be_bytes(), number.to_be_bytes()].concat()
+}
+
+/// The key of a root in [`Table::JournalTiers`]; `None` for a tier that no list has.
+#[must_use]
+pub fn tier_key(began: Timestamp, tier: u32, number: u64) -> Option<Vec<u8>> {
+    let tier = u8::try_from(tier).ok()?;
+    Some([began.as_millis().to_be_bytes().as_slice(), &[tier], &number.to_be_bytes()].concat())
+}
+
+/// The rows of [`Table::JournalTiers`] of journals that have none: their entries' rows come in the order of their keys.
+/// Rows with other keys, and what follows a gap, are passed over.
+pub fn tiers_of(rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Vec<Change> {
+    let (mut began, mut tree, mut changes) = (None, Tree::default(), Vec::new());
+    for (key, leaf) in rows {
+        let Some((of, number)) = key.split_first_chunk::<8>() else { continue };
+        let Ok(number) = <[u8; 8]>::try_from(number).map(u64::from_be_bytes) else { continue };
+        let of = Timestamp::from_millis(u64::from_be_bytes(*of));
+        if began != Some(of) {
+            (began, tree) = (Some(of), Tree::default());
+        }
+        if number == tree.size() {
+            push_stored(&mut tree, of, &leaf, &mut changes);
+        }
+    }
+    changes
+}
+
+/// Adds a leaf, and what is stored beside it.
+fn push_stored(tree: &mut Tree, began: Timestamp, leaf: &[u8], changes: &mut Vec<Change>) {
+    tree.push_telling(leaf, |level, number, root| {
+        let is_stored = level > 0 && level.is_multiple_of(TIER_LEVELS);
+        let key = is_stored.then(|| tier_key(began, level / TIER_LEVELS, number)).flatten();
+        changes.extend(key.map(|key| Change::put(Table::JournalTiers, key, *root.as_bytes())));
+    });
 }
 
 /// The row by which a restore says that the journal it brought back is not to be gone on with: its node may have

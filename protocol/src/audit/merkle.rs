@@ -1,6 +1,8 @@
 //! Merkle trees as RFC 9162, section 2.1, defines them: hashes of leaves and nodes, and the root of a list that only
 //! grows. It knows nothing of what the leaves say.
 
+pub mod proof;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -29,16 +31,24 @@ pub struct Tree {
 impl Tree {
     /// Adds a leaf at the end.
     pub fn push(&mut self, leaf: &[u8]) {
-        let mut hash = leaf_hash(leaf);
-        let mut size = self.size;
+        self.push_telling(leaf, |_, _, _| {});
+    }
+
+    /// Adds a leaf at the end, and tells every complete subtree that it ends: its level, from 0 for the leaf itself, its
+    /// number on that level, and its root.
+    pub fn push_telling(&mut self, leaf: &[u8], mut tell: impl FnMut(u32, u64, TreeRoot)) {
+        let mut hash = TreeRoot::from_bytes(leaf_hash(leaf));
+        let (mut place, mut level) = (self.size, 0);
+        tell(level, place, hash);
         // As often as the size ends in a binary one, a complete subtree waits for its sibling.
-        while size & 1 == 1
+        while place & 1 == 1
             && let Some(left) = self.peaks.pop()
         {
-            hash = node_hash(left.as_bytes(), &hash);
-            size >>= 1;
+            hash = TreeRoot::from_bytes(node_hash(left.as_bytes(), hash.as_bytes()));
+            (place, level) = (place >> 1, level + 1);
+            tell(level, place, hash);
         }
-        self.peaks.push(TreeRoot::from_bytes(hash));
+        self.peaks.push(hash);
         self.size += 1;
     }
 

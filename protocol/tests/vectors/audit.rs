@@ -4,12 +4,15 @@ use ed25519_dalek::SigningKey;
 use refpoint_protocol::{
     audit::{
         BundleWriter, Exporter, Journal, audit,
-        merkle::{Tree, leaf_hash},
+        merkle::{
+            Tree, leaf_hash,
+            proof::{Tiers, check_consistency, check_inclusion, consistency, inclusion},
+        },
         note::{Checkpoint, Note},
     },
     directory::header::NodeRecordHeader,
     document::{Envelope, Kind, encode},
-    ids::{DocumentId, FederationId},
+    ids::{DocumentId, FederationId, TreeRoot},
 };
 use serde_json::{Value, json};
 
@@ -111,7 +114,43 @@ fn tree() -> Value {
             json!({ "leaf": hexadecimal(&[number]), "hash": hash, "root_so_far": tree.root() })
         })
         .collect();
-    json!({ "root_of_none": of_none, "leaves": roots })
+    json!({ "root_of_none": of_none, "leaves": roots, "proofs": proofs() })
+}
+
+/// The first leaves' hashes alone.
+struct FewLeaves;
+
+impl Tiers for FewLeaves {
+    type Error = std::num::TryFromIntError;
+
+    fn read(&self, tier: u32, from: u64, count: u64) -> Result<Vec<TreeRoot>, Self::Error> {
+        assert_eq!(tier, 0, "there are few");
+        let leaf = |number| u8::try_from(number).map(|leaf| TreeRoot::from_bytes(leaf_hash(&[leaf])));
+        (from..from + count).map(leaf).collect()
+    }
+}
+
+/// Proofs among the leaves above.
+fn proofs() -> Value {
+    let root = |size: u8| {
+        let mut tree = Tree::default();
+        (0..size).for_each(|number| tree.push(&[number]));
+        (u64::from(size), tree.root())
+    };
+    let of_leaf = |leaf: u8, size: u8| {
+        let proof = inclusion(&FewLeaves, leaf.into(), size.into()).unwrap();
+        check_inclusion(&leaf_hash(&[leaf]), leaf.into(), root(size), &proof).unwrap();
+        json!({ "leaf": leaf, "size": size, "proof": proof })
+    };
+    let of_list = |old: u8, size: u8| {
+        let proof = consistency(&FewLeaves, old.into(), size.into()).unwrap();
+        check_consistency(root(old), root(size), &proof).unwrap();
+        json!({ "old": old, "size": size, "proof": proof })
+    };
+    json!({
+        "inclusion": [of_leaf(0, 1), of_leaf(0, 8), of_leaf(3, 5), of_leaf(4, 5), of_leaf(6, 9), of_leaf(8, 9)],
+        "consistency": [of_list(0, 5), of_list(1, 2), of_list(3, 7), of_list(4, 7), of_list(6, 8), of_list(8, 9)],
+    })
 }
 
 fn written(
