@@ -77,9 +77,7 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// As [`Store::sync`].
-    fn settle(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
+    fn settle(&self) -> Result<(), StoreError>;
 
     /// The value under `key`, checked.
     ///

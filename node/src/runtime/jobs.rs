@@ -111,14 +111,18 @@ impl Workshop {
         }
     }
 
-    /// A parcel kept for another node; `None` is reported here, and ends its custody.
+    /// A parcel kept for another node. One that is not there was let go meanwhile, or its write is still on its way:
+    /// the machine knows which, and says so where custody ends by it. One that is damaged is reported here.
     fn kept(&self, key: CustodyKey) -> Option<Parcel> {
         let fault = match self.store.value(Table::CustodyParcels, &key.to_bytes()) {
             Ok(Some(row)) => match decode_custody_parcel(&row) {
                 Ok(parcel) => return Some(parcel),
                 Err(error) => error.to_string(),
             },
-            Ok(None) => "it is gone".to_owned(),
+            Ok(None) => {
+                tracing::debug!(message = %key.message.short(), node = %key.node.short(), "a kept parcel is not there");
+                return None;
+            }
             Err(error) => error.to_string(),
         };
         tracing::error!(message = %key.message.short(), node = %key.node.short(), %fault, "a kept parcel cannot be read");

@@ -1,6 +1,6 @@
 //! What can go wrong with stored records: the errors of use, and those of opening a folder.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 use refpoint_protocol::{
     limits::{STORED_KEY_BYTES_MAX, STORED_VALUE_BYTES_MAX},
@@ -106,6 +106,11 @@ impl StoreError {
     pub const fn is_passing(&self) -> bool {
         matches!(self, Self::DiskFull { .. } | Self::Unwritable { .. })
     }
+}
+
+/// Whether the system says that the device or this user's share of it is full.
+pub(super) fn is_lack_of_room(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// What is wrong with a damaged record.

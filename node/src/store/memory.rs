@@ -125,6 +125,11 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    /// Nothing is left for later here.
+    fn settle(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn value(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let state = self.running()?;
         match state.current.get(&(table, key.to_vec())) {

@@ -18,6 +18,7 @@ use refpoint_protocol::storage::Table;
 use super::{
     Damage, OpenError, Options, SledStore, StorageKey, Store, StoreError,
     content::Unread,
+    error::is_lack_of_room,
     folder::{Layout, Lock, copy_folder, create_data_folder, create_folder, sync_folder},
     record::{self, FileReference, Place, Shape},
     schema::{self, Founding, Migrated},
@@ -277,7 +278,7 @@ impl Opening<'_> {
         match copy_folder(&self.layout.database(), &incomplete) {
             Ok(()) => self.rename(&incomplete, &copy),
             // A full disk must not keep a node from starting whose database is most likely whole.
-            Err(cause) if cause.kind() == io::ErrorKind::StorageFull => {
+            Err(cause) if is_lack_of_room(&cause) => {
                 tracing::warn!("no room to copy the database before it is checked: {cause}");
                 self.remove_incomplete()
             }

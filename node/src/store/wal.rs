@@ -22,7 +22,10 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::folder::{open_in_place, sync_folder};
+use super::{
+    error::is_lack_of_room,
+    folder::{open_in_place, sync_folder},
+};
 
 /// A row that changes: its key, and the row or nothing for a removal.
 pub(super) type RowChange = (Vec<u8>, Option<Vec<u8>>);
@@ -93,7 +96,7 @@ impl WriteAheadLog {
         match log.extend(size) {
             Ok(()) => path.parent().map_or(Ok(()), sync_folder)?,
             // A full disk must not keep a node from starting; without the log each sync is one of sled.
-            Err(cause) if cause.kind() == io::ErrorKind::StorageFull => {
+            Err(cause) if is_lack_of_room(&cause) => {
                 tracing::warn!("no room for the write-ahead log, so the node is slower: {cause}");
                 log.size = 0;
             }

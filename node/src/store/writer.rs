@@ -1,9 +1,11 @@
-//! Group commit: one thread applies batches in order, and a second one syncs once for all that are applied.
+//! Group commit: one thread applies the batches that wait, syncs once for all of them, and answers in order.
 //!
-//! While the device works on one group, the next is applied already. The writer owns the moment at which a batch counts as stored. Completions run strictly in the order of
-//! submission, so whatever depends on an earlier batch is never told sooner than that batch. A batch that must
-//! be stored waits for room on a full disk, and all behind it wait with it; what peers hold too is kept in memory
-//! until there is room, and nothing waits for it. It decides nothing about records.
+//! While the device works on one group, the next one gathers. (A second thread that syncs while this one applies
+//! costs a switch for every commit, and a message waits for three.) The writer owns the moment at which a batch
+//! counts as stored. Completions run strictly in the order of submission, so whatever depends on an earlier batch
+//! is never told sooner than that batch. A batch that must be stored waits for room on a full disk, and all behind
+//! it wait with it; what peers hold too is kept in memory until there is room, and nothing waits for it. It decides
+//! nothing about records.
 
 mod apply;
 mod kept;
@@ -27,17 +29,17 @@ use self::{apply::Applier, sync::Syncer};
 use super::{Reserve, Store, StoreError};
 use crate::metrics::SyncTimes;
 
-/// What runs when a batch is stored, or could not be. It runs on the thread that syncs, so it must not wait.
+/// What runs when a batch is stored, or could not be. It runs on the thread that stores, so it must not wait.
 pub type Completion = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
-/// The handle to the threads that store batches. Dropping it stores what was submitted, then ends them.
+/// The handle to the thread that stores batches. Dropping it stores what was submitted, then ends it.
 pub struct Writer {
     jobs: Option<mpsc::Sender<Job>>,
     room: Arc<Semaphore>,
     waits: WaitsForRoom,
     kept: KeptRows,
     syncs: SyncTimes,
-    threads: Vec<thread::JoinHandle<()>>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 /// What is done with a batch for which there is no room on the disk.
@@ -66,24 +68,26 @@ impl WaitsForRoom {
 }
 
 impl Writer {
-    /// Starts the threads over a store.
+    /// Starts the thread over a store.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub fn start(store: Arc<dyn Store>) -> io::Result<Self> {
         let (jobs, waiting) = mpsc::channel();
-        let (hand_on, applied) = mpsc::channel();
         let waits = WaitsForRoom::default();
         let kept = KeptRows::default();
-        let applier = Applier::new(Arc::clone(&store), waits.clone(), kept.clone(), hand_on);
         let syncs = SyncTimes::default();
-        let syncer = Syncer::new(store, syncs.clone());
-        let named = |name: &str| thread::Builder::new().name(name.to_owned());
-        let threads = vec![
-            named("store-apply").spawn(move || applier.run(&waiting))?,
-            named("store-sync").spawn(move || syncer.run(&applied))?,
-        ];
-        Ok(Self { jobs: Some(jobs), room: Arc::new(Semaphore::new(ROOM)), waits, kept, syncs, threads })
+        let syncer = Syncer::new(Arc::clone(&store), syncs.clone());
+        let applier = Applier::new(store, waits.clone(), kept.clone(), syncer);
+        let thread = thread::Builder::new().name("store".to_owned()).spawn(move || applier.run(&waiting))?;
+        Ok(Self {
+            jobs: Some(jobs),
+            room: Arc::new(Semaphore::new(ROOM)),
+            waits,
+            kept,
+            syncs,
+            thread: Some(thread),
+        })
     }
 
     /// Says whether a batch waits for room on the disk.
@@ -111,7 +115,7 @@ impl Writer {
     /// this is called and awaited; batches that depend on one another come from one task.
     ///
     /// # Errors
-    /// [`StoreError::Closed`] when the threads have ended; `then` is dropped without a call.
+    /// [`StoreError::Closed`] when the thread has ended; `then` is dropped without a call.
     pub async fn submit(
         &self,
         batch: Vec<Change>,
@@ -164,10 +168,10 @@ impl Writer {
         outcome.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Stores what was submitted, answers it, and ends the threads.
+    /// Stores what was submitted, answers it, and ends the thread.
     ///
     /// # Errors
-    /// [`StoreError::Closed`] if a thread had ended by a panic in a completion.
+    /// [`StoreError::Closed`] if the thread had ended by a panic in a completion.
     pub fn close(mut self) -> Result<(), StoreError> {
         self.end()
     }
@@ -179,20 +183,17 @@ impl Writer {
 
     fn end(&mut self) -> Result<(), StoreError> {
         drop(self.jobs.take());
-        let mut outcome = Ok(());
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                outcome = Err(StoreError::Closed);
-            }
+        match self.thread.take().map(thread::JoinHandle::join) {
+            Some(Err(_panic)) => Err(StoreError::Closed),
+            Some(Ok(())) | None => Ok(()),
         }
-        outcome
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
         if self.end().is_err() {
-            tracing::error!("a thread that stores batches had panicked");
+            tracing::error!("the thread that stores batches had panicked");
         }
     }
 }

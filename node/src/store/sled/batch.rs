@@ -3,7 +3,7 @@
 //! Content files are on the device before the batch that names them is handed to sled. A batch that fails here
 //! leaves nothing behind.
 
-use std::{collections::BTreeMap, io, sync::atomic::Ordering};
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use refpoint_protocol::storage::{Change, Table};
 
@@ -13,7 +13,7 @@ use super::{
     record::{self, FileReference, Place, RECORD_OVERHEAD_MAX, Shape},
     row_key,
 };
-use crate::store::wal::RowChange;
+use crate::store::{error::is_lack_of_room, wal::RowChange};
 
 /// The last change of each key.
 pub(super) type Changes<'a> = BTreeMap<(Table, &'a [u8]), Option<&'a [u8]>>;
@@ -141,13 +141,11 @@ impl SledStore {
     fn not_written(&self, error: ContentError, bytes: usize) -> StoreError {
         match error {
             ContentError::Record(error) => error,
-            ContentError::Create(cause) if cause.kind() != io::ErrorKind::StorageFull => {
-                StoreError::Unwritable { cause: cause.to_string() }
+            ContentError::Create(cause) | ContentError::Write(cause) if is_lack_of_room(&cause) => {
+                self.disk_full(0, bytes as u64)
             }
-            ContentError::Create(cause) | ContentError::Write(cause) => match cause.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => self.disk_full(0, bytes as u64),
-                _ => self.stop("writing a content file", cause),
-            },
+            ContentError::Create(cause) => StoreError::Unwritable { cause: cause.to_string() },
+            ContentError::Write(cause) => self.stop("writing a content file", cause),
         }
     }
 }

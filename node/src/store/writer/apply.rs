@@ -1,4 +1,4 @@
-//! The first thread of the writer: batches in, applied batches out, in order. It never syncs.
+//! Batches in, applied batches on to the sync, in order, and what becomes of those that find no room.
 
 use std::{
     collections::VecDeque,
@@ -10,7 +10,7 @@ use std::{
 use refpoint_protocol::storage::{Change, Grade};
 use zeroize::Zeroize;
 
-use super::{Applied, Job, KeptRows, WaitsForRoom, WhenFull, weight};
+use super::{Applied, Job, KeptRows, Syncer, WaitsForRoom, WhenFull, weight};
 use crate::store::{Reserve, Store, StoreError};
 
 /// Applies batches in groups.
@@ -24,55 +24,50 @@ pub(super) struct Applier {
     kept_due: Instant,
     /// Nothing more comes: what finds no room now never will.
     is_closing: bool,
-    /// What was applied together goes on together, so that one sync covers it.
-    hand_on: mpsc::Sender<Vec<Applied>>,
+    /// Takes what was applied together, so that one sync covers it.
+    syncer: Syncer,
 }
 
 impl Applier {
-    pub(super) fn new(
-        store: Arc<dyn Store>,
-        waits: WaitsForRoom,
-        kept: KeptRows,
-        hand_on: mpsc::Sender<Vec<Applied>>,
-    ) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, waits: WaitsForRoom, kept: KeptRows, syncer: Syncer) -> Self {
         let kept_due = Instant::now();
-        Self { store, held: VecDeque::new(), waits, kept, kept_due, is_closing: false, hand_on }
+        Self { store, held: VecDeque::new(), waits, kept, kept_due, is_closing: false, syncer }
     }
 
-    /// Runs until nothing more comes, or nothing can be answered any more.
+    /// Runs until nothing more comes; then everything applied is on the device.
     pub(super) fn run(mut self, waiting: &mpsc::Receiver<Job>) {
-        loop {
-            let goes_on =
+        let mut goes_on = true;
+        while goes_on {
+            goes_on =
                 if self.held.is_empty() { self.take_next(waiting) } else { self.wait_for_room(waiting) };
-            let goes_on = goes_on.and_then(|goes_on| self.store_kept().map(|()| goes_on));
-            if !matches!(goes_on, Ok(true)) {
-                return;
-            }
+            self.store_kept();
+            self.syncer.sync_what_is_due();
         }
+        self.syncer.end();
     }
 
-    /// Takes what comes next; `false` once nothing more comes. While something is kept it waits only until that
-    /// is to be tried again.
-    fn take_next(&mut self, waiting: &mpsc::Receiver<Job>) -> Result<bool, Unheard> {
-        let next = if self.kept.count() == 0 {
-            waiting.recv().map_err(mpsc::RecvTimeoutError::from)
-        } else {
-            waiting.recv_timeout(self.kept_due.saturating_duration_since(Instant::now()))
+    /// Takes what comes next; `false` once nothing more comes. It waits no longer than until what is kept is to be
+    /// tried again, or what was applied is to be synced unasked.
+    fn take_next(&mut self, waiting: &mpsc::Receiver<Job>) -> bool {
+        let kept_due = (self.kept.count() > 0).then_some(self.kept_due);
+        let next = match kept_due.into_iter().chain(self.syncer.due()).min() {
+            None => waiting.recv().map_err(mpsc::RecvTimeoutError::from),
+            Some(due) => waiting.recv_timeout(due.saturating_duration_since(Instant::now())),
         };
         match next {
-            Ok(first) => self.take(collect(first, || waiting.try_recv().ok()))?,
+            Ok(first) => self.take(collect(first, || waiting.try_recv().ok())),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => self.is_closing = true,
         }
-        Ok(!self.is_closing)
+        !self.is_closing
     }
 
     /// Stores what was kept, as far as there is room for it now.
-    fn store_kept(&mut self) -> Result<(), Unheard> {
+    fn store_kept(&mut self) {
         let now = Instant::now();
         let count = self.kept.count();
         if count == 0 || (now < self.kept_due && !self.is_closing) {
-            return Ok(());
+            return;
         }
         self.kept_due = now + KEPT_RETRY;
         while self.kept.count() > 0 {
@@ -84,21 +79,20 @@ impl Applier {
                     let left = self.kept.count();
                     tracing::warn!(%error, left, "what peers hold too was not stored before the end");
                 }
-                return Ok(());
+                return;
             }
             self.kept.supersede(&batch);
             let then: super::Completion = Box::new(|_| {});
             let grade = Grade::Cached;
             let applied = Applied { result, grade, changed_something: true, then, _room: None };
-            self.hand_on.send(vec![applied]).map_err(|_| Unheard)?;
+            self.syncer.finish(vec![applied]);
         }
         tracing::info!(rows = count, "there is room on the disk again: what peers hold too is stored");
-        Ok(())
     }
 
     /// Takes in what comes for a while, then tries again what waits. `false` once the writer is closed: then
     /// this try was the last one, and what still found no room has been answered so.
-    fn wait_for_room(&mut self, waiting: &mpsc::Receiver<Job>) -> Result<bool, Unheard> {
+    fn wait_for_room(&mut self, waiting: &mpsc::Receiver<Job>) -> bool {
         let began = Instant::now();
         while !self.is_closing {
             match waiting.recv_timeout(ROOM_RETRY.saturating_sub(began.elapsed())) {
@@ -110,20 +104,20 @@ impl Applier {
         while let Some(first) = self.held.pop_front() {
             let group = collect(first, || self.held.pop_front());
             let left = self.held.len();
-            self.take(group)?;
+            self.take(group);
             if self.held.len() > left {
-                return Ok(true);
+                return true;
             }
         }
         self.waits.0.store(false, Ordering::Relaxed);
         if !self.is_closing {
             tracing::info!("there is room on the disk again: what waited for it is stored");
         }
-        Ok(!self.is_closing)
+        !self.is_closing
     }
 
     /// Applies a group and hands it on. From the first batch on that must wait for room all are kept back.
-    fn take(&mut self, mut group: Vec<Job>) -> Result<(), Unheard> {
+    fn take(&mut self, mut group: Vec<Job>) {
         let results = self.apply(&mut group);
         for job in group.drain(results.len()..).rev() {
             self.held.push_front(job);
@@ -134,10 +128,9 @@ impl Applier {
             Applied { result, grade, changed_something: !batch.is_empty(), then, _room: Some(_room) }
         };
         let applied: Vec<Applied> = group.into_iter().zip(results).map(answered).collect();
-        if applied.is_empty() {
-            return Ok(());
+        if !applied.is_empty() {
+            self.syncer.finish(applied);
         }
-        self.hand_on.send(applied).map_err(|_| Unheard)
     }
 
     /// Applies all batches as one, or one by one if that is refused, so that each gets its own answer. Fewer
@@ -187,9 +180,6 @@ impl Applier {
         results
     }
 }
-
-/// The other thread has panicked: nothing can be answered any more.
-struct Unheard;
 
 /// Takes whatever else waits, up to a group.
 fn collect(first: Job, mut next: impl FnMut() -> Option<Job>) -> Vec<Job> {

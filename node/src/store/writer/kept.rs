@@ -112,6 +112,10 @@ impl Store for Over {
         self.store.sync()
     }
 
+    fn settle(&self) -> Result<(), StoreError> {
+        self.store.settle()
+    }
+
     /// Looks at what waits first: it leaves there only after it is in the store.
     fn value(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.kept.value(table, key).map_or_else(|| self.store.value(table, key), |value| Ok(Some(value)))

@@ -1,7 +1,7 @@
-//! The second thread of the writer: syncs what was applied, and answers in order.
+//! Syncs what was applied, once for all of a group, and answers in order.
 
 use std::{
-    sync::{Arc, mpsc},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,40 +26,31 @@ impl Syncer {
         Self { store, syncs, unsynced_since: None }
     }
 
-    /// Runs until nothing more comes; then everything applied is on the device.
-    pub(super) fn run(mut self, applied: &mpsc::Receiver<Vec<Applied>>) {
-        loop {
-            match self.first(applied) {
-                Next::Applied(mut group) => {
-                    group.extend(applied.try_iter().flatten());
-                    self.finish(group);
-                }
-                Next::Idle => self.sync_unasked(),
-                Next::End => break,
-            }
+    /// When what was applied, and nobody asked to have synced, is to be on the device.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.unsynced_since.map(|since| since + CACHED_SYNC_DELAY)
+    }
+
+    /// Syncs what nobody asked for, if it has waited long enough.
+    pub(super) fn sync_what_is_due(&mut self) {
+        if self.due().is_some_and(|due| due <= Instant::now()) {
+            self.sync_unasked();
         }
+    }
+
+    /// Nothing more comes: what was applied goes onto the device.
+    pub(super) fn end(&mut self) {
         if self.unsynced_since.is_some() {
             self.sync_unasked();
         }
     }
 
-    fn first(&self, applied: &mpsc::Receiver<Vec<Applied>>) -> Next {
-        let Some(since) = self.unsynced_since else {
-            return applied.recv().map_or(Next::End, Next::Applied);
-        };
-        match applied.recv_timeout(CACHED_SYNC_DELAY.saturating_sub(since.elapsed())) {
-            Ok(group) => Next::Applied(group),
-            Err(mpsc::RecvTimeoutError::Timeout) => Next::Idle,
-            Err(mpsc::RecvTimeoutError::Disconnected) => Next::End,
-        }
-    }
-
     /// Syncs once if any of a group must be durable, and answers. All of it was applied before the sync begins.
-    fn finish(&mut self, mut group: Vec<Applied>) {
+    pub(super) fn finish(&mut self, mut group: Vec<Applied>) {
         if group.iter().any(|applied| applied.changed_something) {
             self.unsynced_since.get_or_insert_with(Instant::now);
         }
-        let is_due = self.unsynced_since.is_some_and(|since| since.elapsed() >= CACHED_SYNC_DELAY);
+        let is_due = self.due().is_some_and(|due| due <= Instant::now());
         let must_sync = is_due || group.iter().any(|applied| applied.grade == Grade::Durable);
         if must_sync && self.unsynced_since.is_some() {
             match self.sync() {
@@ -101,13 +92,6 @@ impl Syncer {
         }
         self.settle();
     }
-}
-
-/// What comes next.
-enum Next {
-    Applied(Vec<Applied>),
-    Idle,
-    End,
 }
 
 /// How long something that nobody waits for may stay off the device.
