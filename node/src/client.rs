@@ -36,6 +36,7 @@ use crate::api::{
         send::{SendReply, SendRequest, StatementReply, StatementRequest},
         snapshot::SnapshotReply,
         status::StatusView,
+        witness::WitnessReply,
     },
 };
 
@@ -204,6 +205,14 @@ impl Client {
     /// [`ClientError`].
     pub async fn dial_back(&self) -> Result<DialBackReply, ClientError> {
         self.write("/v1/dial-back", &()).await
+    }
+
+    /// Has the node's journal cosigned now.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn witness(&self) -> Result<WitnessReply, ClientError> {
+        self.write("/v1/audit/witness", &()).await
     }
 
     /// Has the node make a copy of all rows for a backup.

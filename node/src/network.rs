@@ -24,12 +24,14 @@ mod tls;
 pub mod transport;
 mod twin;
 mod upgrade;
+mod witness;
 
 use std::{io, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use ed25519_dalek::SigningKey;
 use refpoint_protocol::{
+    audit::witness::{CosignAnswer, CosignRequest},
     evidence::repair::{RepairRequest, RepairResponse},
     ids::{FederationId, MemberCode, NodeKey},
     introduction::Presence,
@@ -47,6 +49,7 @@ pub use self::{
         Connected, Direction, Fault, GossipToken, InboundFrame, KeyExchange, NetworkEvent, NetworkEvents,
         RequestFailed, ResponseToken, Room, SendFailure, Ticket, Verdict,
     },
+    witness::{CosignAsked, CosignToken},
 };
 
 /// The source of [`Timestamp`]s: the node's one clock.
@@ -138,11 +141,30 @@ pub struct Network {
 pub(crate) enum Request {
     Publish(Vec<u8>),
     Verdict(GossipToken, Verdict),
-    Repair { to: NodeKey, request: RepairRequest, ticket: Ticket },
+    Repair {
+        to: NodeKey,
+        request: RepairRequest,
+        ticket: Ticket,
+    },
     Respond(ResponseToken, RepairResponse),
-    Aim { targets: Vec<Target>, hints: Vec<Address> },
-    Disconnect { node: NodeKey, why: String },
-    DialBack { by: NodeKey, reply: oneshot::Sender<Result<DialBackAnswer, RequestFailed>> },
+    Aim {
+        targets: Vec<Target>,
+        hints: Vec<Address>,
+    },
+    Disconnect {
+        node: NodeKey,
+        why: String,
+    },
+    DialBack {
+        by: NodeKey,
+        reply: oneshot::Sender<Result<DialBackAnswer, RequestFailed>>,
+    },
+    Cosign {
+        by: NodeKey,
+        request: Box<CosignRequest>,
+        reply: oneshot::Sender<Result<CosignAnswer, RequestFailed>>,
+    },
+    AnswerCosign(CosignToken, CosignAnswer),
     Peers(oneshot::Sender<Vec<PeerRow>>),
     Hints(oneshot::Sender<Vec<HintRow>>),
     Summary(oneshot::Sender<Summary>),
@@ -246,6 +268,28 @@ impl Network {
         let (reply, answer) = oneshot::channel();
         self.ask(Request::DialBack { by, reply }).await?;
         answer.await.map_err(|_| Stopped)
+    }
+
+    /// Asks a connected node to cosign a checkpoint of this node's journal.
+    ///
+    /// # Errors
+    /// [`Stopped`]; the inner error says why there is no answer.
+    pub async fn cosign(
+        &self,
+        by: NodeKey,
+        request: Box<CosignRequest>,
+    ) -> Result<Result<CosignAnswer, RequestFailed>, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Cosign { by, request, reply }).await?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// Answers a node that asked for a cosignature.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn answer_cosign(&self, token: CosignToken, answer: CosignAnswer) -> Result<(), Stopped> {
+        self.ask(Request::AnswerCosign(token, answer)).await
     }
 
     /// Every node that is a target or connected, ordered by member and node.

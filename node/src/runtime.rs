@@ -26,6 +26,7 @@ mod own;
 mod pool;
 mod reminders;
 mod tokens;
+mod witnessing;
 
 use std::{
     collections::BTreeMap,
@@ -56,6 +57,7 @@ use self::{
     pool::Pool,
     reminders::Reminders,
     tokens::Tokens,
+    witnessing::{RoundDesk, Witnessing},
 };
 pub use self::{
     backend::{NodeBackend, Operator},
@@ -119,6 +121,7 @@ pub struct Handle {
     pub(crate) damaged: Arc<Vec<String>>,
     pub(crate) dialled_in: DialledIn,
     pub(crate) journal: JournalKeeper,
+    pub(crate) rounds: RoundDesk,
     pub(crate) verifier: Verifier,
     pub(crate) identity: Arc<Identity>,
     pub(crate) started: Timestamp,
@@ -219,6 +222,7 @@ impl Node {
         let stop = CancellationToken::new();
         let dialled_in = DialledIn::restore(Arc::clone(&store))?;
         let journal = JournalKeeper::new(Arc::clone(&store), now);
+        let (rounds, witness, witness_doors) = RoundDesk::new();
         let handle = Handle {
             doors: doors.clone(),
             events: events.clone(),
@@ -228,6 +232,7 @@ impl Node {
             damaged: Arc::new(damaged),
             dialled_in: dialled_in.clone(),
             journal: journal.clone(),
+            rounds,
             verifier: verifier.clone(),
             identity,
             started: now,
@@ -270,6 +275,8 @@ impl Node {
             hints,
             refused: std::collections::BTreeSet::new(),
         };
+        let orders = doors.inner.clone();
+        let witnessing = Witnessing { handle: handle.clone(), clock, orders, doors: witness_doors };
         let ingest = Ingest {
             network: network.clone(),
             own: config.member,
@@ -280,6 +287,7 @@ impl Node {
             answers,
             parcels,
             dialled_in,
+            witness,
         };
         let mut tasks = JoinSet::new();
         let token = stop.clone();
@@ -305,6 +313,7 @@ impl Node {
             Ok(())
         });
         tasks.spawn(Reminders(handle.clone()).run(stop.clone()));
+        tasks.spawn(witnessing.run(stop.clone()));
         let (log, token) = (handle.events.clone(), stop.clone());
         tasks.spawn(async move {
             journal.run(log, token).await;

@@ -56,6 +56,21 @@ pub(crate) fn stopped_folders_are_exported_and_checked_without_a_node(founding: 
     assert_failed(&verify("nothing.audit"), 1, "nothing.audit");
 }
 
+/// Running nodes cosign each other's journals, and go on from what they cosigned.
+pub(crate) fn running_nodes_witness_each_other(federation: &Federation) {
+    let unit = federation.unit(0);
+    let witness = || unit.run_ok(&["audit", "witness"]);
+    let members = |reply: &Value| -> Vec<String> {
+        let cosigned = reply["cosigned"].as_array().unwrap().iter();
+        cosigned.map(|it| it["member"].as_str().unwrap().to_owned()).collect()
+    };
+    let first = witness();
+    assert_eq!(members(&first).len(), 2, "{first}");
+    let again = witness();
+    assert_eq!(members(&again), members(&first), "{again}");
+    assert!(again["entries"].as_u64() >= first["entries"].as_u64() && again["began"] == first["began"]);
+}
+
 /// Two running nodes that hold one directory export the same.
 pub(crate) fn running_nodes_export_one_directory(federation: &Federation) {
     let desk = &federation.founding.desk;

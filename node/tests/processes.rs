@@ -258,6 +258,7 @@ fn three_units_run_what_they_founded_and_a_request_is_answered() {
     let shown = |value: &Value| value["freshness"] == "fresh";
     federation.ask_until(0, &["directory", "show", "SG"], "Singapore's entry at France", shown);
     audit::running_nodes_export_one_directory(&federation);
+    audit::running_nodes_witness_each_other(&federation);
 
     let reference = federation.unit(0).folder.join("reference.txt");
     fs::write(&reference, "ZEBRA-REFERENCE").unwrap();

@@ -12,6 +12,7 @@ pub mod note;
 mod report;
 #[cfg(test)]
 mod tests;
+pub mod witness;
 
 pub use bundle::{AuditError, BundleError, BundleWriter, Exporter, Frame, JournalError, LineError};
 pub use compare::{ChainPlace, Comparison, Difference, JournalFork, Side, compare};

@@ -582,3 +582,37 @@ pub const AUDIT_FAULTS_SHOWN_MAX: usize = 32;
 
 /// Gaps of one chain that are told one by one; a chain has at most half as many as it has headers.
 pub const AUDIT_GAPS_SHOWN_MAX: usize = 64;
+
+/// Bytes of a journal's checkpoint: about 450 with the longest names, and room for what a later version adds.
+pub const CHECKPOINT_BYTES_MAX: usize = 1024;
+
+/// Hashes of a consistency proof to a witness: what any two sizes below 2^63 ask for.
+pub const WITNESS_PROOF_MAX: usize = 64;
+
+/// Bytes of a request to cosign, or of its answer: a checkpoint and the longest proof.
+pub const WITNESS_FRAME_BYTES_MAX: usize = 4096;
+
+/// How many members' nodes are to cosign each checkpoint: one may be in league with the asker, and one away.
+pub const WITNESSES_WANTED: usize = 3;
+
+/// How often a node has its journal cosigned: between which hours something was journalled is then known.
+pub const WITNESS_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// How soon again after fewer than [`WITNESSES_WANTED`] cosigned.
+pub const WITNESS_RETRY: Duration = Duration::from_secs(600);
+
+/// How long after a start the first request waits: connections are up, and the records of the start are journalled.
+pub const WITNESS_SETTLE: Duration = Duration::from_secs(60);
+
+/// Nodes asked in one round, those that do not cosign included.
+pub const WITNESS_ASKS_MAX: usize = 2 * WITNESSES_WANTED;
+
+/// Requests of one node that a witness looks at in a row: a round, one that is answered with what is held, and an
+/// operator who asks again.
+pub const WITNESS_BURST: u32 = 8;
+
+/// How long earns a node one more.
+pub const WITNESS_EARNED: Duration = Duration::from_secs(60);
+
+/// Ended journals of one node whose last checkpoint a witness keeps: a node is restored once in years.
+pub const WITNESS_ENDED_MAX: usize = 4;

@@ -30,6 +30,8 @@ mod parcels;
 mod trust;
 #[path = "vectors/wire.rs"]
 mod wire;
+#[path = "vectors/witnesses.rs"]
+mod witnesses;
 
 use serde_json::{Value, json};
 

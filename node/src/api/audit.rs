@@ -1,6 +1,7 @@
-//! The route by which an auditor's bundle leaves the node.
+//! The routes by which an auditor's bundle leaves the node, and by which its journal is cosigned.
 
 use axum::{
+    Json,
     body::Body,
     extract::State,
     http::header,
@@ -20,4 +21,8 @@ pub(super) async fn bundle<B: Backend>(State(shared): State<Shared<B>>) -> Resul
     });
     let body = Body::from_stream(pieces.take_until(shared.stop.cancelled_owned()));
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response())
+}
+
+pub(super) async fn witness<B: Backend>(State(shared): State<Shared<B>>) -> Result<Response, ApiError> {
+    Ok(Json(shared.backend.witness().await?).into_response())
 }

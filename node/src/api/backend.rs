@@ -22,6 +22,7 @@ use super::views::{
     send::{SendReply, SendRequest, StatementReply, StatementRequest},
     snapshot::SnapshotReply,
     status::StatusFacts,
+    witness::WitnessReply,
 };
 use crate::metrics::Measured;
 
@@ -82,6 +83,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Has another member's node dial the announced addresses.
     fn dial_back(&self) -> impl Future<Output = Result<DialBackReply, BackendError>> + Send;
+
+    /// Has this node's journal cosigned now.
+    fn witness(&self) -> impl Future<Output = Result<WitnessReply, BackendError>> + Send;
 
     /// Makes a copy of all rows between two batches, for a backup.
     fn snapshot(&self) -> impl Future<Output = Result<SnapshotReply, BackendError>> + Send;

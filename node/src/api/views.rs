@@ -21,3 +21,4 @@ pub mod receipt;
 pub mod send;
 pub mod snapshot;
 pub mod status;
+pub mod witness;

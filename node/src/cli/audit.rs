@@ -5,6 +5,7 @@ mod export;
 mod heads;
 mod shown;
 mod verify;
+mod witness;
 
 use std::{fs, path::Path, thread};
 
@@ -17,13 +18,14 @@ use refpoint_protocol::{
 use super::{failure::Failure, output::Output};
 use crate::fingerprint::heard;
 
-/// Export the directory with all its signatures, check such a bundle without a node, compare two; see who holds the same.
+/// Export the directory with all its signatures, check such a bundle without a node, compare two; see who holds the same; have the journal cosigned.
 #[derive(Subcommand)]
 pub(super) enum Command {
     Export(export::Arguments),
     Heads(heads::Arguments),
     Verify(verify::Arguments),
     Compare(compare::Arguments),
+    Witness(witness::Arguments),
 }
 
 pub(super) fn run(command: &Command, output: &Output) -> Result<(), Failure> {
@@ -32,6 +34,7 @@ pub(super) fn run(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Heads(arguments) => heads::run(arguments, output),
         Command::Verify(arguments) => verify::run(arguments, output),
         Command::Compare(arguments) => compare::run(arguments, output),
+        Command::Witness(arguments) => witness::run(arguments, output),
     }
 }
 

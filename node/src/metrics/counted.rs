@@ -7,7 +7,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use refpoint_protocol::{
-    machine::Event,
+    machine::{Event, JournalNews},
     message::header::Precedence,
     relay::{event::RelayEvent, views::Drill},
 };
@@ -179,6 +179,11 @@ const fn kind(event: &Event) -> &'static str {
         Event::ForkSeen { .. } => "fork-seen",
         Event::Published { .. } => "published",
         Event::TwinSeen => "twin-seen",
+        Event::Journal(news) => match news {
+            JournalNews::Doubted { .. } => "journal-doubted",
+            JournalNews::Succeeded { .. } => "journal-succeeded",
+            JournalNews::OwnLost { .. } => "own-journal-lost",
+        },
         Event::ClockJudged { .. } => "clock-judged",
     }
 }

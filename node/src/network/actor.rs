@@ -4,6 +4,7 @@ mod dialling_back;
 mod outgoing;
 mod rows;
 mod swarm_events;
+mod witnessing;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -23,6 +24,7 @@ use libp2p::{
 };
 use libp2p_stream::IncomingStreams;
 use refpoint_protocol::{
+    audit::witness::CosignAnswer,
     evidence::repair::RepairRequest,
     ids::{MemberCode, NodeKey},
     introduction::Presence,
@@ -72,6 +74,7 @@ pub(super) struct Actor {
     dial_backs: DialBacks,
     dialled_back: mpsc::Receiver<dial_back::Progress>,
     asked_back: HashMap<OutboundRequestId, oneshot::Sender<Result<DialBackAnswer, RequestFailed>>>,
+    cosigning: HashMap<OutboundRequestId, oneshot::Sender<Result<CosignAnswer, RequestFailed>>>,
     publishing: VecDeque<Vec<u8>>,
     targets: BTreeMap<NodeKey, MemberCode>,
     /// Faults of connected nodes, on the connections that they have now.
@@ -171,6 +174,7 @@ impl Actor {
             dial_backs,
             dialled_back,
             asked_back: HashMap::new(),
+            cosigning: HashMap::new(),
             publishing: VecDeque::new(),
             targets: BTreeMap::new(),
             faults: BTreeMap::new(),
@@ -283,6 +287,8 @@ impl Actor {
             }
             Request::Disconnect { node, why } => self.disconnect(node, why),
             Request::DialBack { by, reply } => self.ask_dial_back(by, reply),
+            Request::Cosign { by, request, reply } => self.ask_cosign(by, request, reply),
+            Request::AnswerCosign(token, answer) => self.answer_cosign(token, answer),
             // A requester that went away is nobody's loss.
             Request::Peers(reply) => drop(reply.send(self.rows())),
             Request::Hints(reply) => drop(reply.send(self.dialler.hints(Instant::now()))),

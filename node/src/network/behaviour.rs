@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     NetworkConfig, copies::Copies, dial_back::DialBackCodec, names, one_dial::OneDialPerNode,
-    pending::PendingPerPrefix, repair::RepairCodec,
+    pending::PendingPerPrefix, repair::RepairCodec, witness::WitnessCodec,
 };
 
 /// The swarm's behaviour. The limits come first: what they deny costs the others nothing.
@@ -31,6 +31,7 @@ pub(super) struct Behaviour {
     pub(super) gossip: gossipsub::Behaviour<Copies>,
     pub(super) repair: request_response::Behaviour<RepairCodec>,
     pub(super) dial_back: request_response::Behaviour<DialBackCodec>,
+    pub(super) witness: request_response::Behaviour<WitnessCodec>,
     pub(super) relay: libp2p_stream::Behaviour,
     ping: ping::Behaviour,
 }
@@ -67,6 +68,13 @@ impl Behaviour {
                 request_response::Config::default()
                     .with_request_timeout(DIAL_BACK_TIMEOUT)
                     .with_max_concurrent_streams(DIAL_BACK_STREAMS_MAX),
+            ),
+            witness: request_response::Behaviour::with_codec(
+                WitnessCodec,
+                [(names::witness(config.federation), ProtocolSupport::Full)],
+                request_response::Config::default()
+                    .with_request_timeout(WITNESS_TIMEOUT)
+                    .with_max_concurrent_streams(WITNESS_STREAMS_MAX),
             ),
             relay: libp2p_stream::Behaviour::new(),
             ping: ping::Behaviour::new(ping),
@@ -134,6 +142,12 @@ const DIAL_BACK_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Requests to dial back on one connection at once: one a minute is answered.
 const DIAL_BACK_STREAMS_MAX: usize = 2;
+
+/// How long a request to cosign may take: one sync of a busy disk, and a slow link.
+const WITNESS_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Requests to cosign on one connection at once: a round asks each node once at a time.
+const WITNESS_STREAMS_MAX: usize = 2;
 
 /// How often a connection is pinged.
 pub const PING_INTERVAL: Duration = Duration::from_secs(15);

@@ -15,7 +15,7 @@ use refpoint_protocol::{
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::address::Address;
+use super::{address::Address, witness::CosignAsked};
 
 /// Names a request of the runtime's; it returns in the event that answers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +73,8 @@ pub enum NetworkEvent {
         /// The answer.
         result: Result<RepairResponse, RequestFailed>,
     },
+    /// A request to cosign a checkpoint, to be answered with [`super::Network::answer_cosign`].
+    CosignAsked(CosignAsked),
     /// A frame that was queued did not go out, or went out on a stream that broke soon after: it may have
     /// arrived.
     SendFailed {
@@ -282,6 +284,9 @@ pub enum Fault {
     /// NW-05: more relay streams at once than a node may open.
     #[error("NW-05 relay streams: more than one of a class on a connection")]
     RelayStreams,
+    /// NW-07: the framing or form of a request to cosign.
+    #[error("NW-07 request to cosign: {0}")]
+    WitnessRequest(String),
 }
 
 impl Fault {
@@ -294,6 +299,7 @@ impl Fault {
             Self::RepairRequest(_) => "NW-03",
             Self::RepairResponse(_) => "NW-04",
             Self::RelayStreams => "NW-05",
+            Self::WitnessRequest(_) => "NW-07",
         }
     }
 }

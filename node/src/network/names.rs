@@ -18,6 +18,12 @@ pub fn dial_back(federation: FederationId) -> StreamProtocol {
     owned(format!("/refpoint/{federation}/dial-back/1"))
 }
 
+/// The request-response protocol by which journals are cosigned: `/refpoint/<federation id>/witness/1`.
+#[must_use]
+pub fn witness(federation: FederationId) -> StreamProtocol {
+    owned(format!("/refpoint/{federation}/witness/1"))
+}
+
 /// The kept streams of the relay, one name a class: `/refpoint/<federation id>/relay/urgent/1` and
 /// `…/relay/normal/1`.
 #[must_use]

@@ -14,6 +14,7 @@ mod publish;
 mod refusals;
 mod snapshot;
 mod status;
+mod witness;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -57,6 +58,7 @@ use crate::{
             send::{RecipientContact, SendReply, SendRequest, StatementReply, StatementRequest},
             snapshot::SnapshotReply,
             status::StatusFacts,
+            witness::WitnessReply,
         },
     },
     metrics::Measured,
@@ -315,6 +317,10 @@ impl Backend for NodeBackend {
 
     async fn dial_back(&self) -> Result<DialBackReply, BackendError> {
         dial_back::by_others(&self.handle.network, &self.own.member).await
+    }
+
+    async fn witness(&self) -> Result<WitnessReply, BackendError> {
+        witness::now(&self.handle.rounds).await
     }
 
     async fn bundle(&self) -> Result<BoxStream<'static, Result<Bytes, BackendError>>, BackendError> {

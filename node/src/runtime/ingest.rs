@@ -18,6 +18,7 @@ use refpoint_protocol::{
     storage::{Change, Table},
 };
 use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -29,7 +30,8 @@ use super::{
 };
 use crate::{
     network::{
-        self, Direction, GossipToken, InboundFrame, Network, NetworkEvent, NetworkEvents, ResponseToken,
+        self, CosignAsked, Direction, GossipToken, InboundFrame, Network, NetworkEvent, NetworkEvents,
+        ResponseToken,
     },
     store::Store,
 };
@@ -152,6 +154,8 @@ pub(super) struct Ingest {
     pub(super) answers: Tokens<AnswerToken, ResponseToken>,
     pub(super) parcels: Parcels,
     pub(super) dialled_in: DialledIn,
+    /// Requests to cosign.
+    pub(super) witness: mpsc::Sender<CosignAsked>,
 }
 
 impl Ingest {
@@ -194,6 +198,12 @@ impl Ingest {
                 }
                 let input = Input::RepairAnswered { from, ticket: AskTicket(ticket.0), answer: result.ok() };
                 self.hand_in(Class::Normal, input).await;
+            }
+            NetworkEvent::CosignAsked(asked) => {
+                // Dropped, the asker sees a failure at once and asks somebody else.
+                if self.witness.try_send(asked).is_err() {
+                    tracing::debug!("a request to cosign is not taken: too many wait");
+                }
             }
             NetworkEvent::SendFailed { to, ticket, why } => self.take_failed(to, ticket, &why).await,
             NetworkEvent::Learned { from, documents } => self.take_learned(from, documents),

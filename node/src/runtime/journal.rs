@@ -11,7 +11,7 @@ use std::{
 
 use ed25519_dalek::SigningKey;
 use refpoint_protocol::{
-    audit::{Exporter, Journal, merkle::proof, note::Note},
+    audit::{Before, Exporter, Journal, merkle::proof, note::Note},
     document::EncodeError,
     ids::TreeRoot,
     machine::NumberedEvent,
@@ -116,6 +116,26 @@ impl JournalKeeper {
     /// [`TiersError`] if not all that it is made from is stored.
     pub fn consistency(&self, began: Timestamp, old: u64, size: u64) -> Result<Vec<TreeRoot>, TiersError> {
         proof::consistency(&StoredTiers { store: self.store.as_ref(), began }, old, size)
+    }
+
+    /// Reads a journal's hashes.
+    pub(super) fn with_tiers<R>(&self, began: Timestamp, read: impl FnOnce(&StoredTiers<'_>) -> R) -> R {
+        read(&StoredTiers { store: self.store.as_ref(), began })
+    }
+
+    /// Ends the journal and begins one that follows what a witness holds of it.
+    ///
+    /// # Errors
+    /// [`JournalError`]; then the journal goes on as it was.
+    pub fn succeed(&self, held: Before, now: Timestamp) -> Result<(), JournalError> {
+        let mut slot = self.journal();
+        let last_event = self.caught_up(&mut slot)?.last_event();
+        // A journal that began later than this clock says is followed all the same.
+        let began = now.max(held.began.after(Duration::from_millis(1)));
+        let (journal, changes) = Journal::begin(began, Some(held), last_event)?;
+        self.store.apply(&changes)?;
+        *slot = Some(journal);
+        Ok(())
     }
 
     fn caught_up<'a>(&self, slot: &'a mut Option<Journal>) -> Result<&'a Journal, JournalError> {
@@ -316,6 +336,26 @@ mod tests {
         assert!(keeper.inclusion(began, 300, last.size).is_ok());
         let lost = keeper.inclusion(began, 4, last.size).unwrap_err();
         assert!(matches!(lost, TiersError::Missing { tier: 0, number: 2..=3 }), "{lost}");
+    }
+
+    #[test]
+    fn what_a_witness_holds_is_named_by_the_journal_that_follows() {
+        let store = Arc::new(MemoryStore::new());
+        happened(&store, 1, Event::TwinSeen);
+        let keeper = JournalKeeper::new(store.clone(), STARTED);
+        let old = read(&keeper);
+        let root = TreeRoot::from_bytes([0xEE; 32]);
+        happened(&store, 2, Event::TwinSeen);
+        // The witness's journal of this node began later than this node's clock says.
+        let held = Before { began: STARTED.after(Duration::from_secs(9)), size: 70, root };
+        keeper.succeed(held, STARTED.after(Duration::from_secs(1))).unwrap();
+        let new = read(&keeper);
+        assert!(new.origin.began > held.began && new.size == 1, "{new:?}");
+        let rows = leaves(&store);
+        assert!(rows.last().unwrap().windows(32).any(|bytes| bytes == root.as_bytes()));
+        assert_eq!(rows.len() as u64, old.size + 2, "what happened before is in the old one");
+        happened(&store, 3, Event::TwinSeen);
+        assert_eq!(read(&JournalKeeper::new(store.clone(), STARTED)).size, 2);
     }
 
     #[test]

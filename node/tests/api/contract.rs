@@ -89,6 +89,7 @@ async fn every_route_answers_with_its_view() {
     assert_eq!(client.status().await.unwrap(), StatusView::judge(samples::facts()));
     assert_eq!(client.peers().await.unwrap(), samples::peers());
     assert_eq!(client.heads().await.unwrap(), samples::heads());
+    assert_eq!(client.witness().await.unwrap(), samples::witness());
     assert_eq!(client.directory().await.unwrap().len(), 3);
     let entry = client.directory_entry(&samples::member("KE")).await.unwrap();
     assert_eq!(entry, samples::entry("KE", "Cyber Unit"));

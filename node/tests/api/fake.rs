@@ -30,6 +30,7 @@ use refpoint::{
             send::{RecipientContact, SendReply, SendRequest, StatementReply, StatementRequest},
             snapshot::SnapshotReply,
             status::{ChainState, StatusFacts},
+            witness::WitnessReply,
         },
     },
     client::Client,
@@ -210,6 +211,10 @@ impl Backend for Fake {
             Ok(OwnDocuments { federation, envelopes: Vec::new(), hints: Vec::new() })
         })
         .await
+    }
+
+    async fn witness(&self) -> Result<WitnessReply, BackendError> {
+        Ok(samples::witness())
     }
 
     async fn dial_back(&self) -> Result<DialBackReply, BackendError> {

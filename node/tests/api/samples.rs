@@ -20,6 +20,7 @@ use refpoint::{
             ChainState, CharterStatus, ClockStatus, DirectoryCounts, KeySetStatus, PeerCounts, StatusFacts,
             Unacknowledged,
         },
+        witness::{CosignedBy, NotCosigned, WitnessReply},
     },
     metrics::{Acknowledged, Counted, Delivered, Measured, MemberFigures, Queue, QueueDepth},
 };
@@ -29,7 +30,7 @@ use refpoint_protocol::{
     },
     ids::{
         CharterId, CharterVersion, ContentHash, Epoch, HeaderId, KeySetId, MemberCode, MessageId, NodeKey,
-        Sequence,
+        Sequence, TreeRoot,
     },
     membership::{
         charter::{MemberStatus, WorkingGroup},
@@ -58,6 +59,20 @@ pub(crate) fn message_id(byte: u8) -> MessageId {
 
 pub(crate) fn node_key(byte: u8) -> NodeKey {
     NodeKey::from_bytes([byte; 32])
+}
+
+/// A journal that one of two cosigned.
+pub(crate) fn witness() -> WitnessReply {
+    let why = "it did not answer".to_owned();
+    WitnessReply {
+        began: at("09:00:00"),
+        entries: 12,
+        root: TreeRoot::from_bytes([9; 32]),
+        made: at("11:00:00"),
+        cosigned: vec![CosignedBy { member: member("FR"), node: node_key(2) }],
+        refused: vec![NotCosigned { member: member("BR"), node: node_key(3), why }],
+        lost: None,
+    }
 }
 
 /// A node that is well: nothing is found.

@@ -273,6 +273,14 @@ impl JournalCheckpoint {
         if note.signatures.len() != 1 {
             return Err(NoteError::Signatures(note.signatures.len()));
         }
+        Self::of(&note)
+    }
+
+    /// Reads a checkpoint that its own node signed, whoever else did.
+    ///
+    /// # Errors
+    /// [`NoteError`].
+    pub fn of(note: &Note) -> Result<Self, NoteError> {
         let checkpoint = Checkpoint::parse(&note.text)?;
         let origin: JournalOrigin = checkpoint.origin.parse()?;
         let made = checkpoint.time(TIME).ok_or(NoteError::Checkpoint("time"))?;
@@ -291,6 +299,7 @@ const fn is_journalled(event: &Event) -> bool {
         | Event::ForkSeen { .. }
         | Event::Published { .. }
         | Event::TwinSeen
+        | Event::Journal(_)
         | Event::ClockJudged { .. } => true,
         Event::PeerConnected { .. } | Event::PeerDisconnected { .. } | Event::DirectoryChanged { .. } => {
             false

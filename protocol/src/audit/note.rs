@@ -1,5 +1,5 @@
-//! Signed notes (C2SP `signed-note`) and checkpoints of logs (C2SP `tlog-checkpoint`): the text, its signatures, and
-//! nothing about whose key counts.
+//! Signed notes (C2SP `signed-note`), checkpoints of logs (C2SP `tlog-checkpoint`) and witnesses' cosignatures (C2SP
+//! `tlog-cosignature`): the text, its signatures, and nothing about whose key counts.
 
 use std::fmt::Write as _;
 
@@ -56,9 +56,32 @@ impl Note {
     /// Signs a text with an Ed25519 key under a name.
     #[must_use]
     pub fn sign(text: String, name: &str, key: &SigningKey) -> Self {
-        let key_hash = key_hash(name, key.verifying_key().as_bytes());
+        let key_hash = key_hash(ED25519, name, key.verifying_key().as_bytes());
         let signature = key.sign(text.as_bytes()).to_bytes().to_vec();
         Self { text, signatures: vec![NoteSignature { name: name.to_owned(), key_hash, signature }] }
+    }
+
+    /// Signs a checkpoint as a witness (C2SP `tlog-cosignature`, `cosignature/v1`): that it continues all that this key
+    /// cosigned of its log before, at that time.
+    #[must_use]
+    pub fn cosign(&self, name: &str, key: &SigningKey, seconds: u64) -> NoteSignature {
+        let key_hash = key_hash(COSIGNATURE, name, key.verifying_key().as_bytes());
+        let signature = key.sign(&cosigned_bytes(&self.text, seconds)).to_bytes();
+        NoteSignature::cosignature(name, key_hash, seconds, &signature)
+    }
+
+    /// When this Ed25519 key cosigned under this name, in seconds since 1970 by its clock.
+    #[must_use]
+    pub fn cosigned_by(&self, name: &str, key: &[u8; 32]) -> Option<u64> {
+        let verifying = VerifyingKey::from_bytes(key).ok()?;
+        let hash = key_hash(COSIGNATURE, name, key);
+        let mut own = self.signatures.iter().filter(|it| it.name == name && it.key_hash == hash);
+        own.find_map(|it| {
+            let (seconds, signature) = it.timed()?;
+            let signature = ed25519_dalek::Signature::from_bytes(signature);
+            let bytes = cosigned_bytes(&self.text, seconds);
+            verifying.verify_strict(&bytes, &signature).is_ok().then_some(seconds)
+        })
     }
 
     /// Reads a note.
@@ -83,7 +106,7 @@ impl Note {
     #[must_use]
     pub fn is_signed_by(&self, name: &str, key: &[u8; 32]) -> bool {
         let Ok(verifying) = VerifyingKey::from_bytes(key) else { return false };
-        let hash = key_hash(name, key);
+        let hash = key_hash(ED25519, name, key);
         let mut own = self.signatures.iter().filter(|it| it.name == name && it.key_hash == hash);
         own.any(|it| {
             let signature = ed25519_dalek::Signature::from_slice(&it.signature);
@@ -103,6 +126,25 @@ impl std::fmt::Display for Note {
 }
 
 impl NoteSignature {
+    /// A witness's, from its parts.
+    fn cosignature(name: &str, key_hash: [u8; 4], seconds: u64, signature: &[u8; 64]) -> Self {
+        let signature = [seconds.to_be_bytes().as_slice(), signature].concat();
+        Self { name: name.to_owned(), key_hash, signature }
+    }
+
+    /// The one that this key is said to have made under this name.
+    #[must_use]
+    pub fn claimed_cosignature(name: &str, key: &[u8; 32], seconds: u64, signature: &[u8; 64]) -> Self {
+        Self::cosignature(name, key_hash(COSIGNATURE, name, key), seconds, signature)
+    }
+
+    /// Time and signature of a witness's.
+    #[must_use]
+    pub fn timed(&self) -> Option<(u64, &[u8; 64])> {
+        let (seconds, signature) = self.signature.split_first_chunk::<8>()?;
+        Some((u64::from_be_bytes(*seconds), signature.try_into().ok()?))
+    }
+
     fn parse(line: &str) -> Option<Self> {
         let (name, encoded) = line.strip_prefix("— ")?.split_once(' ')?;
         if name.is_empty() || name.contains('+') || name.chars().any(char::is_whitespace) {
@@ -173,14 +215,23 @@ impl Checkpoint {
     }
 }
 
+/// What a witness signs.
+fn cosigned_bytes(text: &str, seconds: u64) -> Vec<u8> {
+    format!("cosignature/v1\ntime {seconds}\n{text}").into_bytes()
+}
+
 /// The first four bytes of SHA-256 of the name, a line's end, the algorithm and the key.
-fn key_hash(name: &str, key: &[u8; 32]) -> [u8; 4] {
-    let digest = Sha256::new().chain_update(name).chain_update([b'\n', ED25519]).chain_update(key).finalize();
+fn key_hash(algorithm: u8, name: &str, key: &[u8; 32]) -> [u8; 4] {
+    let digest =
+        Sha256::new().chain_update(name).chain_update([b'\n', algorithm]).chain_update(key).finalize();
     digest.first_chunk::<4>().copied().unwrap_or_default()
 }
 
 /// The algorithm's number in `signed-note`.
 const ED25519: u8 = 1;
+
+/// The same of a witness's timed signature.
+const COSIGNATURE: u8 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -220,9 +271,35 @@ mod tests {
         let bytes = STANDARD.decode(vkey.rsplit('+').next().unwrap()).unwrap();
         let (algorithm, key) = bytes.split_first().unwrap();
         let key: [u8; 32] = key.try_into().unwrap();
-        assert_eq!((*algorithm, key_hash("PeterNeumann", &key)), (1, [0xc7, 0x4f, 0x20, 0xa3]));
+        assert_eq!((*algorithm, key_hash(ED25519, "PeterNeumann", &key)), (1, [0xc7, 0x4f, 0x20, 0xa3]));
         let text = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n\n— PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
         assert!(Note::parse(text.as_bytes()).unwrap().is_signed_by("PeterNeumann", &key));
+    }
+
+    #[test]
+    fn a_cosignature_is_timed_and_bound_to_its_text_name_and_key() {
+        let (note, key) = note();
+        let public = key.verifying_key().to_bytes();
+        let line = note.cosign("a/witness", &key, 1_700_000_000);
+        let (seconds, signature) = line.timed().unwrap();
+        assert_eq!(NoteSignature::claimed_cosignature("a/witness", &public, seconds, signature), line);
+        let mut cosigned = note.clone();
+        cosigned.signatures.push(line.clone());
+        let read = Note::parse(cosigned.to_string().as_bytes()).unwrap();
+        assert_eq!(read, cosigned);
+        assert_eq!(read.cosigned_by("a/witness", &public), Some(1_700_000_000));
+        assert!(read.is_signed_by("a/log", &public), "the log's own signature still counts");
+        assert_eq!(read.cosigned_by("b/witness", &public), None);
+        assert_eq!(note.cosigned_by("a/log", &public), None, "a log's signature is no witness's");
+        let mut relabelled = line;
+        relabelled.name = "a/log".to_owned();
+        let relabelled = Note { signatures: vec![relabelled], ..note };
+        assert!(!relabelled.is_signed_by("a/log", &public), "nor the other way round");
+        for bit in 0..72 * 8 {
+            let mut changed = cosigned.clone();
+            *changed.signatures.last_mut().unwrap().signature.get_mut(bit / 8).unwrap() ^= 1 << (bit % 8);
+            assert_eq!(changed.cosigned_by("a/witness", &public), None, "bit {bit}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
     heads::Head,
     ids::{ContentHash, DocumentId, MemberCode, NodeKey, SealingKeyId},
     introduction::Presence,
-    machine::{Command, CommandRefused, NumberedEvent, Reply},
+    machine::{Command, CommandRefused, JournalNews, NumberedEvent, Reply},
     membership::charter::WorkingGroup,
     relay::{
         exchange::{CommandId, Job, Outgoing, RelayInput, Ticket},
@@ -124,6 +124,8 @@ pub enum Input {
         /// The envelope.
         envelope: Envelope,
     },
+    /// A journal was witnessed, and people are to hear of it.
+    Journal(JournalNews),
     /// The operator asks.
     Command {
         /// Returns in the reply and in events.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    audit::witness::Doubt,
     directory::header::ChainKind,
     document::EncodeError,
     ids::{CharterId, KeySetId, MemberCode, NodeKey, Sequence},
@@ -104,11 +105,41 @@ pub enum Event {
     },
     /// This node no longer signs its chains: somebody else did so with its key.
     TwinSeen,
+    /// Something about a journal that people are to hear of.
+    Journal(JournalNews),
     /// This node's clock is judged anew: milliseconds by which the members' median is ahead.
     ClockJudged {
         /// Whether it is within ten minutes.
         right: bool,
         /// The offset.
         offset_millis: i64,
+    },
+}
+
+/// What a witness of a journal found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JournalNews {
+    /// A node's journal contradicts what this node cosigned of it before. Told once for each journal and kind.
+    Doubted {
+        /// The node's member.
+        member: MemberCode,
+        /// The node.
+        node: NodeKey,
+        /// What is wrong.
+        doubt: Doubt,
+    },
+    /// A node whose journal this node cosigned began a new one: after a restore, or to be rid of the one before.
+    Succeeded {
+        /// The node's member.
+        member: MemberCode,
+        /// The node.
+        node: NodeKey,
+    },
+    /// A witness holds another past of this node's own journal: its disk was rolled back, or its key is in two hands. A
+    /// new journal begins.
+    OwnLost {
+        /// The witness's member.
+        witness: MemberCode,
     },
 }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::{
     cast::{Cast, at, header, member, node, public, root},
-    hexadecimal,
+    hexadecimal, witnesses,
 };
 
 /// Roots of the first leaves, a whole bundle, and changed ones.
@@ -94,7 +94,10 @@ pub(super) fn vectors() -> Value {
             json!({ "name": name, "rule": rule, "bundle": bundle })
         })
         .collect();
+    let (cosigning, judged) = witnesses::vectors();
     json!({
+        "cosigning": cosigning,
+        "witness": judged,
         "tree": tree(),
         "federation": cast.federation,
         "bundle": { "text": whole, "lines": audited.size, "root": audited.root, "made": audited.made },

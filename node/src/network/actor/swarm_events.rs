@@ -31,6 +31,7 @@ impl Actor {
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.on_gossip(event),
             SwarmEvent::Behaviour(BehaviourEvent::Repair(event)) => self.on_repair(event),
             SwarmEvent::Behaviour(BehaviourEvent::DialBack(event)) => self.on_dial_back(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Witness(event)) => self.on_witness(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_established(peer_id, connection_id, &endpoint);

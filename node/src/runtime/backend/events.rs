@@ -3,7 +3,7 @@
 use futures::{StreamExt as _, stream};
 use refpoint_protocol::{
     ids::MemberCode,
-    machine::{Event as Happened, NumberedEvent},
+    machine::{Event as Happened, JournalNews, NumberedEvent},
     relay::event::RelayEvent,
 };
 use tokio::sync::broadcast::error::RecvError;
@@ -59,10 +59,28 @@ fn told(event: &Happened, own: &MemberCode) -> Option<Event> {
         },
         Happened::Published { kind, sequence } => Event::Published { chain: *kind, sequence: *sequence },
         Happened::TwinSeen => Event::TwinSeen,
+        Happened::Journal(news) => journal_event(news),
         Happened::ClockJudged { right, offset_millis } => {
             Event::ClockJudged { right: *right, offset_ms: *offset_millis }
         }
     })
+}
+
+fn journal_event(news: &JournalNews) -> Event {
+    let (code, text) = match news {
+        JournalNews::Doubted { member, node, doubt } => (
+            "journal-doubted",
+            format!("the journal of {member}'s node {} has {doubt}: its past was rewritten", node.short()),
+        ),
+        JournalNews::Succeeded { member, node } => {
+            ("journal-succeeded", format!("{member}'s node {} began a new journal", node.short()))
+        }
+        JournalNews::OwnLost { witness } => (
+            "own-journal-lost",
+            format!("{witness} holds another past of this node's journal: a new one begins"),
+        ),
+    };
+    Event::Notice { code: code.to_owned(), text }
 }
 
 fn relayed_event(event: &RelayEvent, own: &MemberCode) -> Option<Event> {

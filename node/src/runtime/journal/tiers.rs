@@ -14,7 +14,7 @@ use refpoint_protocol::{
 use crate::store::{Keys, Store, StoreError};
 
 /// One journal's hashes: those of its entries are made as they are read, the others are stored beside them.
-pub(super) struct StoredTiers<'a> {
+pub(in crate::runtime) struct StoredTiers<'a> {
     pub(super) store: &'a dyn Store,
     /// When the journal began.
     pub(super) began: Timestamp,

@@ -1,0 +1,153 @@
+//! Requests to cosign a journal, what a witness answers, and what it refuses in which state.
+
+use ed25519_dalek::SigningKey;
+use refpoint_protocol::{
+    audit::{
+        Journal,
+        merkle::{
+            leaf_hash,
+            proof::{Tiers, consistency},
+        },
+        note::Note,
+        witness::{
+            CosignAnswer, CosignRefusal, CosignRequest, Cosignature, Judged, Witness, WitnessName,
+            WitnessedRow,
+        },
+    },
+    ids::{FederationId, NodeKey, TreeRoot},
+    machine::{Event, NumberedEvent},
+    storage::Table,
+    time::Timestamp,
+};
+use serde_json::{Value, json};
+
+use super::{
+    cast::{Cast, at, member, node, public},
+    item,
+};
+
+/// A journal of a few entries.
+struct Kept {
+    journal: Journal,
+    leaves: Vec<TreeRoot>,
+}
+
+impl Kept {
+    fn of(began: Timestamp, offsets: &[i64]) -> Self {
+        let (mut journal, mut changes) = Journal::begin(began, None, 0).unwrap();
+        let events = offsets.iter().zip(1..).map(|(offset, number)| {
+            let event = Event::ClockJudged { right: true, offset_millis: *offset };
+            NumberedEvent { number, at: began, event }
+        });
+        changes.extend(journal.follow(events).unwrap());
+        let leaves = changes.into_iter().filter(|change| change.table == Table::Journal);
+        let leaves = leaves.map(|change| TreeRoot::from_bytes(leaf_hash(&change.value.unwrap()))).collect();
+        Self { journal, leaves }
+    }
+
+    fn request(
+        &self,
+        federation: FederationId,
+        code: &str,
+        key: &SigningKey,
+        old: u64,
+        made: Timestamp,
+    ) -> CosignRequest {
+        let note = self.journal.checkpoint((federation, member(code), public(key)), key, made);
+        let proof = consistency(self, old, self.journal.stands().size).unwrap();
+        CosignRequest { old, checkpoint: note.to_string(), proof }
+    }
+}
+
+impl Tiers for Kept {
+    type Error = ();
+
+    fn read(&self, _: u32, from: u64, count: u64) -> Result<Vec<TreeRoot>, ()> {
+        let (from, count) = (usize::try_from(from).unwrap(), usize::try_from(count).unwrap());
+        self.leaves.get(from..from + count).map(<[_]>::to_vec).ok_or(())
+    }
+}
+
+/// What travels, and a witness's judgements: of each request what it held before, and what it answers.
+pub(super) fn vectors() -> (Vec<Value>, Value) {
+    let federation = Cast::new().federation;
+    let (key, witness_key) = (node("KE", 0), node("FR", 0));
+    let witness = Witness { federation, member: member("FR") };
+    let asker: (_, NodeKey) = (member("KE"), public(&key));
+    let first = Kept::of(at(60), &[1, 2, 3]).request(federation, "KE", &key, 0, at(3_600));
+    let grown = Kept::of(at(60), &[1, 2, 3, 4, 5, 6]);
+    let second = grown.request(federation, "KE", &key, 4, at(7_200));
+    let judge = |held: &WitnessedRow, request: &CosignRequest| {
+        witness.judge(at(9_000), (&asker.0, asker.1), request, held)
+    };
+    let Ok(Judged::Cosign { row: held, .. }) = judge(&WitnessedRow::default(), &first) else { panic!() };
+    let cosigned = |request: &CosignRequest| {
+        let name = WitnessName { federation, member: member("FR"), node: public(&witness_key) }.to_string();
+        let mut note = Note::parse(request.checkpoint.as_bytes()).unwrap();
+        let line = note.cosign(&name, &witness_key, 1_800_000_000);
+        let (time, signature) = line.timed().unwrap();
+        let answer = CosignAnswer::Cosigned(Cosignature { time, signature: *signature });
+        note.signatures.push(line);
+        (answer, note.to_string())
+    };
+    let (answer, note) = cosigned(&second);
+    let mut items = vec![
+        item("a first request to cosign", "cosign-request", &first),
+        item("a request that continues it", "cosign-request", &second),
+        item("a cosignature", "cosign-answer", &answer),
+        item("what is held", "cosign-answer", &CosignAnswer::Held(first.checkpoint.clone())),
+    ];
+    items.extend(
+        [
+            CosignRefusal::Busy,
+            CosignRefusal::NotActive,
+            CosignRefusal::OwnMember,
+            CosignRefusal::NothingHeld,
+            CosignRefusal::Clock,
+        ]
+        .map(|why| item(&format!("refused: {why}"), "cosign-answer", &CosignAnswer::Refused(why))),
+    );
+    let rewritten =
+        |offsets: &[i64], old| Kept::of(at(60), offsets).request(federation, "KE", &key, old, at(7_200));
+    let mut longer = second.clone();
+    longer.proof.push(TreeRoot::from_bytes([1; 32]));
+    let stranger = grown.request(federation, "KE", &node("KE", 9), 4, at(7_200));
+    let ended = Kept::of(at(30), &[1]).request(federation, "KE", &key, 0, at(7_200));
+    let judged = [
+        ("continues what is held", None, second.clone(), "cosigned"),
+        ("a hash too many", Some("WI-01"), longer, "fault"),
+        ("signed by another key, which it names", Some("WI-02"), stranger, "fault"),
+        ("a journal that a later one ended", Some("WI-04"), ended, "held"),
+        (
+            "from a size that was not cosigned",
+            Some("WI-05"),
+            grown.request(federation, "KE", &key, 3, at(7_200)),
+            "held",
+        ),
+        ("forked", Some("WI-06"), rewritten(&[1, 2, 4], 4), "held"),
+        ("rewound", Some("WI-06"), rewritten(&[1, 2], 3), "held"),
+        ("inconsistent", Some("WI-06"), rewritten(&[1, 2, 4, 5], 4), "held"),
+    ];
+    let judged: Vec<Value> = judged
+        .into_iter()
+        .map(|(name, rule, request, expected)| {
+            let got = match judge(&held, &request) {
+                Ok(Judged::Cosign { .. }) => "cosigned",
+                Ok(Judged::Answer(CosignAnswer::Held(_)) | Judged::Refuted { .. }) => "held",
+                Ok(Judged::Answer(_)) => "refused",
+                Err(fault) => {
+                    assert_eq!(Some(fault.rule()), rule, "{name}");
+                    "fault"
+                }
+            };
+            assert_eq!(got, expected, "{name}");
+            let mut value = json!({ "name": name, "request": request, "answer": got });
+            if let Some(rule) = rule {
+                value["rule"] = json!(rule);
+            }
+            value
+        })
+        .collect();
+    let judged = json!({ "held": first.checkpoint, "asked": judged, "cosigned_note": note });
+    (items, judged)
+}
