@@ -93,6 +93,7 @@ fn router<B: Backend>(request_timeout: Duration, backend: Arc<B>, stop: Cancella
         .route("/documents", get(documents::own::<B>).post(documents::import::<B>))
         .route("/audit/heads", get(heads::<B>))
         .route("/audit/bundle", get(audit::bundle::<B>))
+        .route("/audit/proof/{id}", get(audit::proof::<B>))
         .route("/audit/witness", post(audit::witness::<B>))
         .route("/dial-back", post(dial_back::<B>))
         .route("/snapshot", post(documents::snapshot::<B>))

@@ -228,7 +228,19 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn bundle(&self) -> Result<Bundle, ClientError> {
-        let answer = self.exchange(Method::GET, "/v1/audit/bundle", Vec::new());
+        self.pieces("/v1/audit/bundle").await
+    }
+
+    /// The evidence of one message, to be read piece by piece.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn proof(&self, id: &IdPrefix) -> Result<Bundle, ClientError> {
+        self.pieces(&format!("/v1/audit/proof/{id}")).await
+    }
+
+    async fn pieces(&self, path: &str) -> Result<Bundle, ClientError> {
+        let answer = self.exchange(Method::GET, path, Vec::new());
         let response = tokio::time::timeout(ANSWER_TIMEOUT, answer)
             .await
             .map_err(|_| ClientError::TimedOut(ANSWER_TIMEOUT))??;

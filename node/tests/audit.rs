@@ -104,3 +104,51 @@ pub(crate) fn running_nodes_export_one_directory(federation: &Federation) {
     assert!(journalled >= 3, "{report}");
     assert!(report["forks"].as_array().unwrap().is_empty() && !bundle.contains("Cybercrime Unit"));
 }
+
+/// The sender's node writes what proves its message; it is checked without a node, and every changed line is found.
+pub(crate) fn a_message_is_proven_to_whoever_has_no_node(federation: &Federation, id: &str) {
+    let (unit, desk) = (federation.unit(0), &federation.founding.desk);
+    let file = desk.join("message.proof");
+    let written = unit.run_ok(&["audit", "proof", &id[..12], text(&file)]);
+    assert_failed(&unit.run(&["audit", "proof", id, text(&file)]), 1, "exists already");
+    let auditor = |file: &std::path::Path| {
+        run_in(desk, None, &["audit", "verify", text(file), "--federation", federation.fingerprint()])
+    };
+    let proven = parsed(&auditor(&file));
+    assert_eq!(proven, written["proof"], "the node says of it what an auditor does");
+    assert_eq!((&proven["message"], &proven["header"]["sender"]), (&id.into(), &"FR".into()));
+    let of = |key: &str, word: &str| -> Vec<String> {
+        let all = proven[key].as_array().unwrap().iter().filter(|it| word.is_empty() || it["word"] == word);
+        all.map(|it| it["member"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut delivered = of("delivered", "");
+    delivered.sort();
+    assert_eq!(delivered, ["BR", "SG"], "{proven}");
+    assert_eq!(of("said", "acknowledged"), ["BR"], "{proven}");
+    // Everything that the journal has of it was cosigned since; before, the journal was cosigned without it.
+    let journal = proven["journal"].as_array().unwrap();
+    assert!(journal.len() >= 4, "queued, delivered to two, acknowledged: {proven}");
+    for entry in journal {
+        assert_eq!(entry["after"]["by"].as_array().unwrap().len(), 2, "{entry}");
+        assert_eq!(entry["before"]["by"].as_array().unwrap().len(), 2, "{entry}");
+    }
+    let whole = fs::read_to_string(&file).unwrap();
+    assert!(!whole.contains("ZEBRA-TEXT"));
+    let bad = desk.join("bad.proof");
+    for (changed, told) in [
+        (whole.replacen("receipt ", "receipt  ", 1), "MP-01"),
+        (
+            whole
+                .lines()
+                .filter(|line| !line.starts_with("statement "))
+                .map(|line| format!("{line}\n"))
+                .collect(),
+            "MP-02",
+        ),
+        (whole.replacen("proof 1", "proof 9", 1), "version"),
+    ] {
+        assert!(changed != whole, "{told}");
+        fs::write(&bad, changed).unwrap();
+        assert_failed(&auditor(&bad), 4, told);
+    }
+}

@@ -284,6 +284,7 @@ fn three_units_run_what_they_founded_and_a_request_is_answered() {
             && recipients.iter().any(|it| it["member"] == "SG" && it["person"].is_null())
     };
     federation.ask_until(0, &["message", "receipts", id], "the acknowledgement", acknowledged);
+    audit::a_message_is_proven_to_whoever_has_no_node(&federation, id);
 
     for at in 0..3 {
         let log = fs::read_to_string(federation.log(at)).unwrap();

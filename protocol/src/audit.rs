@@ -8,6 +8,7 @@ mod compare;
 mod exhibit;
 mod journal;
 pub mod merkle;
+mod message_proof;
 pub mod note;
 mod report;
 #[cfg(test)]
@@ -18,7 +19,11 @@ pub use bundle::{AuditError, BundleError, BundleWriter, Exporter, Frame, Journal
 pub use compare::{ChainPlace, Comparison, Difference, JournalFork, Side, compare};
 pub use exhibit::{Exhibit, Signer};
 pub use journal::{
-    Before, Entry, Journal, JournalCheckpoint, JournalOrigin, entry_key, journal_ended_mark, tier_key,
-    tiers_of,
+    Before, Entry, Journal, JournalCheckpoint, JournalOrigin, entry_key, entry_of_key, journal_ended_mark,
+    tier_key, tiers_of,
+};
+pub use message_proof::{
+    Continues, Included, Journalled, MessageProof, ProofFault, ProofRefused, ProvenHeader, ProvenMessage,
+    ProvenReceipt, ProvenStatement, Witnessed, check_message_proof, is_message_proof,
 };
 pub use report::{Audited, Fork, ForkPlace, NotHeld, Refused, audit};

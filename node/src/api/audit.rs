@@ -1,15 +1,15 @@
-//! The routes by which an auditor's bundle leaves the node, and by which its journal is cosigned.
+//! The routes by which an auditor's bundle and a message's proof leave the node, and by which its journal is cosigned.
 
 use axum::{
     Json,
     body::Body,
-    extract::State,
+    extract::{Path, State, rejection::PathRejection},
     http::header,
     response::{IntoResponse, Response},
 };
 use futures::StreamExt as _;
 
-use super::{Shared, backend::Backend, error::ApiError};
+use super::{Shared, backend::Backend, error::ApiError, request};
 
 pub(super) async fn bundle<B: Backend>(State(shared): State<Shared<B>>) -> Result<Response, ApiError> {
     let permit = std::sync::Arc::clone(&shared.streams).try_acquire_owned().map_err(|_| ApiError::Busy)?;
@@ -25,4 +25,12 @@ pub(super) async fn bundle<B: Backend>(State(shared): State<Shared<B>>) -> Resul
 
 pub(super) async fn witness<B: Backend>(State(shared): State<Shared<B>>) -> Result<Response, ApiError> {
     Ok(Json(shared.backend.witness().await?).into_response())
+}
+
+pub(super) async fn proof<B: Backend>(
+    State(shared): State<Shared<B>>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
+    let proof = shared.backend.proof(&request::id(path)?).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], proof).into_response())
 }

@@ -84,6 +84,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Has another member's node dial the announced addresses.
     fn dial_back(&self) -> impl Future<Output = Result<DialBackReply, BackendError>> + Send;
 
+    /// Gathers the evidence of one message for a third party.
+    fn proof(&self, id: &IdPrefix) -> impl Future<Output = Result<String, BackendError>> + Send;
+
     /// Has this node's journal cosigned now.
     fn witness(&self) -> impl Future<Output = Result<WitnessReply, BackendError>> + Send;
 

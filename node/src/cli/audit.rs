@@ -3,6 +3,7 @@
 mod compare;
 mod export;
 mod heads;
+mod proof;
 mod shown;
 mod verify;
 mod witness;
@@ -18,7 +19,7 @@ use refpoint_protocol::{
 use super::{failure::Failure, output::Output};
 use crate::fingerprint::heard;
 
-/// Export the directory with all its signatures, check such a bundle without a node, compare two; see who holds the same; have the journal cosigned.
+/// Export the directory with all its signatures, check such a bundle without a node, compare two; see who holds the same; have the journal cosigned; prove what became of a message.
 #[derive(Subcommand)]
 pub(super) enum Command {
     Export(export::Arguments),
@@ -26,6 +27,7 @@ pub(super) enum Command {
     Verify(verify::Arguments),
     Compare(compare::Arguments),
     Witness(witness::Arguments),
+    Proof(proof::Arguments),
 }
 
 pub(super) fn run(command: &Command, output: &Output) -> Result<(), Failure> {
@@ -35,6 +37,7 @@ pub(super) fn run(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Verify(arguments) => verify::run(arguments, output),
         Command::Compare(arguments) => compare::run(arguments, output),
         Command::Witness(arguments) => witness::run(arguments, output),
+        Command::Proof(arguments) => proof::run(arguments, output),
     }
 }
 
@@ -58,20 +61,35 @@ impl Pinned {
     }
 }
 
-/// Reads a bundle and checks everything in it, on all processors.
-fn audited(file: &Path, federation: FederationId, output: &Output) -> Result<Audited, Failure> {
+/// Reads a file that is to be checked.
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     let what = || format!("{} was not checked", file.display());
-    let unread = |error| Failure::error(what(), error, "name a bundle that `refpoint audit export` wrote");
+    let hint = "name a file that `refpoint audit export` or `refpoint audit proof` wrote";
+    let unread = |error| Failure::error(what(), error, hint);
     let bytes = fs::metadata(file).map_err(unread)?.len();
     if bytes > BUNDLE_BYTES_MAX {
         let why = format!("it has {bytes} bytes; a bundle of at most {BUNDLE_BYTES_MAX} is read");
-        return Err(Failure::error(what(), why, "name a bundle that `refpoint audit export` wrote"));
+        return Err(Failure::error(what(), why, hint));
     }
-    let bytes = fs::read(file).map_err(unread)?;
+    fs::read(file).map_err(unread)
+}
+
+/// Reads a bundle and checks everything in it, on all processors.
+fn audited(file: &Path, federation: FederationId, output: &Output) -> Result<Audited, Failure> {
+    audited_bytes(&read(file)?, file, federation, output)
+}
+
+/// Checks everything in a bundle that was read from this file.
+fn audited_bytes(
+    bytes: &[u8],
+    file: &Path,
+    federation: FederationId,
+    output: &Output,
+) -> Result<Audited, Failure> {
     let refused = |refused: Refused| {
         Failure::unverified(format!("{} is refused", file.display()), &refused, remedy(&refused))
     };
-    let frame = Frame::read(&bytes).map_err(|fault| refused(fault.into()))?;
+    let frame = Frame::read(bytes).map_err(|fault| refused(fault.into()))?;
     if frame.federation != federation {
         // Its documents would all be false: not one is opened.
         let fault = AuditError::OtherFederation { pinned: federation, got: frame.federation };

@@ -10,6 +10,7 @@ mod events;
 mod history;
 mod measured;
 mod messages;
+mod proof;
 mod publish;
 mod refusals;
 mod snapshot;
@@ -317,6 +318,10 @@ impl Backend for NodeBackend {
 
     async fn dial_back(&self) -> Result<DialBackReply, BackendError> {
         dial_back::by_others(&self.handle.network, &self.own.member).await
+    }
+
+    async fn proof(&self, id: &IdPrefix) -> Result<String, BackendError> {
+        self.proof_of(id).await
     }
 
     async fn witness(&self) -> Result<WitnessReply, BackendError> {

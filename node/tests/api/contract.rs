@@ -110,6 +110,8 @@ async fn every_route_answers_with_its_view() {
         read.extend_from_slice(&piece);
     }
     assert_eq!(read, b"two pieces");
+    let mut proof = client.proof(&id).await.unwrap();
+    assert_eq!(proof.next().await.unwrap().unwrap(), format!("a proof of {id}").as_bytes());
     let import = ImportRequest { envelopes: vec![vec![1, 2, 3].into()] };
     assert_eq!(client.import(&import).await.unwrap().documents.len(), 1);
 

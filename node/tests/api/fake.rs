@@ -213,6 +213,10 @@ impl Backend for Fake {
         .await
     }
 
+    async fn proof(&self, id: &IdPrefix) -> Result<String, BackendError> {
+        self.guard(|_| Ok(format!("a proof of {id}"))).await
+    }
+
     async fn witness(&self) -> Result<WitnessReply, BackendError> {
         Ok(samples::witness())
     }

@@ -273,6 +273,12 @@ impl BundleWriter {
         self.line(format!("{JOURNAL} {}", STANDARD.encode(checkpoint.to_string())))
     }
 
+    /// The Merkle root of the lines so far.
+    #[must_use]
+    pub fn root(&self) -> TreeRoot {
+        self.tree.root()
+    }
+
     /// Ends the bundle: the text is the exporter's signed checkpoint.
     #[must_use]
     pub fn finish(self, exporter: &Exporter, key: &SigningKey, now: Timestamp) -> String {

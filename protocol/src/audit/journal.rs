@@ -171,6 +171,14 @@ pub fn entry_key(began: Timestamp, number: u64) -> Vec<u8> {
     [began.as_millis().to_be_bytes(), number.to_be_bytes()].concat()
 }
 
+/// Of which journal an entry is, by when that began, and its number: from its key. `None` for other keys.
+#[must_use]
+pub fn entry_of_key(key: &[u8]) -> Option<(Timestamp, u64)> {
+    let (began, number) = key.split_first_chunk::<8>()?;
+    let number = <[u8; 8]>::try_from(number).ok()?;
+    Some((Timestamp::from_millis(u64::from_be_bytes(*began)), u64::from_be_bytes(number)))
+}
+
 /// The key of a root in [`Table::JournalTiers`]; `None` for a tier that no list has.
 #[must_use]
 pub fn tier_key(began: Timestamp, tier: u32, number: u64) -> Option<Vec<u8>> {
@@ -183,9 +191,7 @@ pub fn tier_key(began: Timestamp, tier: u32, number: u64) -> Option<Vec<u8>> {
 pub fn tiers_of(rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Vec<Change> {
     let (mut began, mut tree, mut changes) = (None, Tree::default(), Vec::new());
     for (key, leaf) in rows {
-        let Some((of, number)) = key.split_first_chunk::<8>() else { continue };
-        let Ok(number) = <[u8; 8]>::try_from(number).map(u64::from_be_bytes) else { continue };
-        let of = Timestamp::from_millis(u64::from_be_bytes(*of));
+        let Some((of, number)) = entry_of_key(&key) else { continue };
         if began != Some(of) {
             (began, tree) = (Some(of), Tree::default());
         }

@@ -157,6 +157,29 @@ pub enum RelayEvent {
     },
 }
 
+impl RelayEvent {
+    /// The message that it is about; of a statement, the one that it answers. `None` if there is none.
+    #[must_use]
+    pub fn about(&self) -> Option<MessageId> {
+        match self {
+            Self::MessageQueued { message, statement, .. } => {
+                Some(statement.map_or(*message, |statement| statement.answers))
+            }
+            Self::MessageDelivered { step, .. }
+            | Self::MessageInCustody { step, .. }
+            | Self::CustodyRefused { step, .. }
+            | Self::MessageRefused { step, .. } => Some(step.message),
+            Self::CustodyTaken { message, .. }
+            | Self::CustodyEnded { message, .. }
+            | Self::MessageStopped { message, .. }
+            | Self::MessageExpired { message, .. }
+            | Self::MessageArrived { message, .. } => Some(*message),
+            Self::StatementArrived { statement, .. } => Some(statement.answers),
+            Self::SubmitRefused { .. } => None,
+        }
+    }
+}
+
 /// Why a parcel is kept no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]

@@ -223,6 +223,28 @@ pub struct StatementRow {
     pub received: Timestamp,
     /// What a reader must know of its times and signer.
     pub marks: Marks,
+    /// What proves it to others; rows of earlier programs lack it, and memory never has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<SignedStatement>,
+}
+
+/// A statement as it was signed: its header, and its content with the key that binds the one to the other.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedStatement {
+    /// The header's envelope as received.
+    pub header: ByteBuf,
+    /// The content key, to which the header commits.
+    #[serde(with = "serde_bytes")]
+    pub key: [u8; 32],
+    /// The encoded body.
+    pub body: ByteBuf,
+}
+
+impl std::fmt::Debug for SignedStatement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { header: _, key: _, body: _ } = self;
+        f.write_str("[redacted]")
+    }
 }
 
 /// The row of [`crate::storage::Table::MessageIds`]: an id seen, against replays.

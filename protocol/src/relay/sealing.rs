@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::{
     parcel::{Label, Parcel},
     receipt::RefusalReason,
-    rows,
+    rows::{self, SignedStatement},
 };
 use crate::{
     crypto::{
@@ -29,7 +29,11 @@ use crate::{
     },
     ids::{ContentHash, FederationId, MemberCode, MessageId, NodeKey, SealingKeyId},
     limits::{EXPIRY_DEFAULT, MESSAGE_BODY_BYTES_MAX, SEALED_BYTES_MAX},
-    message::{body::Body, draft::Draft, header::MessageHeader},
+    message::{
+        body::{Body, Statement},
+        draft::Draft,
+        header::MessageHeader,
+    },
     time::Timestamp,
 };
 
@@ -95,6 +99,8 @@ pub struct Opened {
     pub body: Body,
     /// The row for [`crate::storage::Table::InboxContent`].
     pub row: Vec<u8>,
+    /// Of a statement: what proves it to others.
+    pub signed: Option<SignedStatement>,
 }
 
 /// Why a parcel does not open.
@@ -147,6 +153,12 @@ impl Sealable {
         &self.header
     }
 
+    /// The header as it was signed.
+    #[must_use]
+    pub const fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
     /// Bytes of the ciphertext.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -159,6 +171,20 @@ impl Sealable {
     /// [`OpenError::Invalid`] if the stored bytes are damaged.
     pub fn body(&self) -> Result<Body, OpenError> {
         open_body(&self.header, &self.key, &self.ciphertext).map(|(body, _)| body)
+    }
+
+    /// What proves a statement of one's own to others; `None` of anything else.
+    ///
+    /// # Errors
+    /// [`OpenError::Invalid`] if the stored bytes are damaged.
+    pub fn signed_statement(&self) -> Result<Option<SignedStatement>, OpenError> {
+        let (body, bytes) = open_body(&self.header, &self.key, &self.ciphertext)?;
+        if body.statement.is_none() {
+            return Ok(None);
+        }
+        let header = encode(&self.envelope).map_err(|error| invalid("PA-10", error))?;
+        let (key, body) = (*self.key.expose(), ByteBuf::from(bytes.to_vec()));
+        Ok(Some(SignedStatement { header: ByteBuf::from(header), key, body }))
     }
 
     /// The same content with the header signed by another key of the sender's: after the sender's node key
@@ -347,7 +373,29 @@ pub fn open(
     }
     let (body, bytes) = open_body(signed, &key, &parcel.ciphertext)?;
     let row = rows::encode_inbox_content(&inner.header, &bytes).map_err(|error| invalid("PA-10", error))?;
-    Ok(Opened { header, body, row })
+    let signed = body.statement.is_some().then(|| SignedStatement {
+        header: inner.header,
+        key: inner.key,
+        body: ByteBuf::from(bytes.to_vec()),
+    });
+    Ok(Opened { header, body, row, signed })
+}
+
+/// Opens a statement by what proves it, and checks every binding.
+///
+/// # Errors
+/// [`OpenError::Invalid`].
+pub fn open_statement(
+    signed: &SignedStatement,
+    federation: FederationId,
+) -> Result<(Verified<MessageHeader>, Statement), OpenError> {
+    let header = verified_header(&signed.header, federation)?;
+    let key = ContentKey::from_bytes(signed.key);
+    let cipher = BodyCipher::new(&key, &header.payload().nonce);
+    let ciphertext = cipher.encrypt(&signed.body).map_err(|error| invalid("PA-09", error))?;
+    let (body, _) = open_body(header.payload(), &key, &ciphertext)?;
+    let statement = body.statement.ok_or_else(|| invalid("MP-05", "the signed content is no statement"))?;
+    Ok((header, statement))
 }
 
 /// What HPKE seals: the header in its envelope, and the content key.

@@ -163,6 +163,7 @@ mod tests {
             created: Timestamp::from_millis(created),
             received: Timestamp::from_millis(created),
             marks: Marks::default(),
+            signed: None,
         }
     }
 

@@ -116,13 +116,13 @@ fn by_hand(config: &Config, part: &Part) -> Result<FederationId, Failure> {
 }
 
 /// The file while it is written: removed unless it is kept.
-struct Part {
+pub(super) struct Part {
     path: PathBuf,
-    file: File,
+    pub(super) file: File,
 }
 
 impl Part {
-    fn new(file: &Path) -> Result<Self, Failure> {
+    pub(super) fn new(file: &Path) -> Result<Self, Failure> {
         let mut name = file.file_name().unwrap_or_default().to_owned();
         name.push(".part");
         let path = file.with_file_name(name);
@@ -130,7 +130,7 @@ impl Part {
         let file = opened.map_err(|error| {
             let why = format!("{}: {error}", path.display());
             Failure::error(
-                "no bundle was written",
+                "nothing was written",
                 why,
                 "check that the folder is yours, and remove what is left of an earlier attempt",
             )
@@ -138,12 +138,12 @@ impl Part {
         Ok(Self { path, file })
     }
 
-    fn failed(&self, error: impl std::fmt::Display) -> Failure {
+    pub(super) fn failed(&self, error: impl std::fmt::Display) -> Failure {
         let why = format!("{}: {error}", self.path.display());
-        Failure::error("no bundle was written", why, "check that the disk is not full, then try again")
+        Failure::error("nothing was written", why, "check that the disk is not full, then try again")
     }
 
-    fn keep(&self, file: &Path) -> Result<(), Failure> {
+    pub(super) fn keep(&self, file: &Path) -> Result<(), Failure> {
         self.file.sync_all().map_err(|error| self.failed(error))?;
         // A second name fails where one exists; renaming would overwrite it.
         fs::hard_link(&self.path, file).map_err(|error| self.failed(error))

@@ -116,7 +116,7 @@ impl Inbox {
         signer: NodeKey,
         marks: Marks,
     ) {
-        let Opened { header, body, row: content } = *opened;
+        let Opened { header, body, row: content, .. } = *opened;
         let (message, header) = (MessageId::from(header.id()), header.payload());
         let row = InboxRow {
             sender: header.sender.clone(),
@@ -162,7 +162,7 @@ impl Inbox {
         (from, class, opened): (NodeKey, Class, Box<Opened>),
         marks: Marks,
     ) {
-        let Opened { header, body, .. } = *opened;
+        let Opened { header, body, signed, .. } = *opened;
         let (id, header) = (MessageId::from(header.id()), header.payload());
         let Some(statement) = body.statement else { return };
         let (answers, member) = (statement.answers, header.sender.clone());
@@ -189,10 +189,11 @@ impl Inbox {
             created: header.created,
             received: turn.now,
             marks,
+            signed,
         };
         let key = statement_key(answers, id);
         let stored = change(encode_row(&row).map(|row| Change::put(Table::Statements, key, row)));
-        statements.insert(id, row, known);
+        statements.insert(id, StatementRow { signed: None, ..row }, known);
         // A statement stays with its message: the id alone is kept until a parcel would be too late.
         let until = turn.now.max(header.expires).after(EXPIRY_GRACE).after(CLOCK_SKEW_MAX);
         self.store(turn, (from, class, id), &member, until, stored.into_iter().collect());

@@ -81,7 +81,15 @@ fn acknowledged_by(member: &str, message: MessageId) -> StatementRow {
     };
     let at = Timestamp::from_millis(1);
     let member = code(member);
-    StatementRow { member, statement, text: None, created: at, received: at, marks: Marks::default() }
+    StatementRow {
+        member,
+        statement,
+        text: None,
+        created: at,
+        received: at,
+        marks: Marks::default(),
+        signed: None,
+    }
 }
 
 fn restored(rows: Vec<(Table, Vec<u8>, Vec<u8>)>) -> Relay {

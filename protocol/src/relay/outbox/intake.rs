@@ -111,12 +111,21 @@ impl Outbox {
         changes.extend(entry.stored(message));
         let own = statement.map(|(statement, text)| {
             let (member, marks) = (turn.own.member.clone(), Marks::default());
-            let row =
-                StatementRow { member, statement, text, created: header.created, received: turn.now, marks };
+            let row = StatementRow {
+                member,
+                statement,
+                text,
+                created: header.created,
+                received: turn.now,
+                marks,
+                signed: None,
+            };
             OwnStatement { id: message, row }
         });
         if let Some(OwnStatement { id, row }) = &own {
             let key = statement_key(row.statement.answers, *id);
+            // What was composed a moment ago opens.
+            let row = &StatementRow { signed: content.signed_statement().ok().flatten(), ..row.clone() };
             changes.extend(change(encode_row(row).map(|row| Change::put(Table::Statements, key, row))));
         }
         if let Some(label) = label {
