@@ -62,7 +62,10 @@ pub(crate) fn running_nodes_witness_each_other(federation: &Federation) {
     let witness = || unit.run_ok(&["audit", "witness"]);
     let members = |reply: &Value| -> Vec<String> {
         let cosigned = reply["cosigned"].as_array().unwrap().iter();
-        cosigned.map(|it| it["member"].as_str().unwrap().to_owned()).collect()
+        // In the order in which they answered.
+        let mut members: Vec<_> = cosigned.map(|it| it["member"].as_str().unwrap().to_owned()).collect();
+        members.sort();
+        members
     };
     let first = witness();
     assert_eq!(members(&first).len(), 2, "{first}");
