@@ -3,4 +3,5 @@
 pub mod body;
 mod check;
 pub mod draft;
+pub mod drill;
 pub mod header;

@@ -5,6 +5,7 @@ mod bounds;
 mod custody;
 mod custody_faults;
 mod delivery;
+mod drills;
 mod faults;
 mod recovery;
 mod schedules;

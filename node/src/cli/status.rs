@@ -206,10 +206,15 @@ fn inbox(facts: &StatusFacts) -> String {
 
 fn outbox(facts: &StatusFacts) -> String {
     let oldest = facts.outbox_oldest.map(|oldest| human::duration(oldest.age_seconds(facts.now)));
-    match (facts.outbox_waiting, oldest) {
+    let requests = match (facts.outbox_waiting, oldest) {
         (0, _) => "nothing waiting".to_owned(),
         (waiting, None) => format!("{waiting} waiting"),
         (waiting, Some(oldest)) => format!("{waiting} waiting, oldest {oldest}"),
+    };
+    match facts.outbox_waiting_drills {
+        0 => requests,
+        1 => format!("{requests}; 1 drill waiting"),
+        drills => format!("{requests}; {drills} drills waiting"),
     }
 }
 

@@ -171,7 +171,9 @@ fn relay(facts: &StatusFacts, messages: &Tally, figures: &mut Figures) {
         "Drills that no person here has acknowledged",
         facts.unacknowledged_drills,
     );
-    figures.one("outbox_waiting", "Messages and statements that wait for a recipient", facts.outbox_waiting);
+    let about = "Messages and statements that wait for a recipient; drills left out";
+    figures.one("outbox_waiting", about, facts.outbox_waiting);
+    figures.one("outbox_waiting_drills", "Drills that wait for a recipient", facts.outbox_waiting_drills);
     let about = "Seconds that the oldest of them has waited, 0 without any";
     figures.one("outbox_oldest_seconds", about, age(facts.outbox_oldest));
     figures.one("custody_parcels", "Sealed parcels kept for other members' nodes", facts.held);

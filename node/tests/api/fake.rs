@@ -271,8 +271,8 @@ impl Backend for Fake {
     async fn receipts(&self, id: &IdPrefix) -> Result<ReceiptsView, BackendError> {
         self.guard(|state| {
             let message = find(state, id)?;
-            let (folder, recipients) = (message.row.folder, message.row.states);
-            Ok(ReceiptsView { message: message.row.id, folder, recipients, timeline: message.timeline })
+            let MessageRow { id, folder, drill, states: recipients, .. } = message.row;
+            Ok(ReceiptsView { message: id, folder, drill, recipients, timeline: message.timeline })
         })
         .await
     }

@@ -112,6 +112,7 @@ pub(crate) fn facts() -> StatusFacts {
         chain: ChainState::Publishing { last: Some(at("11:00:00")) },
         unacknowledged: Vec::new(),
         unacknowledged_drills: 0,
+        outbox_waiting_drills: 0,
         outbox_waiting: 0,
         outbox_oldest: None,
         held: 0,

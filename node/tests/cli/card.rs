@@ -25,8 +25,9 @@ async fn every_command_of_the_duty_card_works_as_printed() {
         fs::write(server.folder.path().join("answer.txt"), "done\n").unwrap();
         let (message, member) = (sent_id(), samples::member("FR"));
         let node = samples::node_key(0xf1);
-        let delivered = Event::MessageDelivered { message, member: member.clone(), node, late: false };
-        let acknowledged = Event::StatementMade { message, member, word: Word::Acknowledged };
+        let delivered =
+            Event::MessageDelivered { message, member: member.clone(), node, late: false, drill: false };
+        let acknowledged = Event::StatementMade { message, member, word: Word::Acknowledged, drill: false };
         server.fake.change(|state| state.on_send = vec![delivered, acknowledged]);
         let mut arguments = words(line);
         if line.contains(" send ") {

@@ -30,11 +30,12 @@ async fn send(server: &Server, more: &[&str]) -> Run {
 
 fn delivered(code: &str) -> Event {
     let (message, member) = (sent_id(), samples::member(code));
-    Event::MessageDelivered { message, member, node: samples::node_key(0xf1), late: false }
+    Event::MessageDelivered { message, member, node: samples::node_key(0xf1), late: false, drill: false }
 }
 
 fn acknowledged(code: &str) -> Event {
-    Event::StatementMade { message: sent_id(), member: samples::member(code), word: Word::Acknowledged }
+    let (message, member) = (sent_id(), samples::member(code));
+    Event::StatementMade { message, member, word: Word::Acknowledged, drill: false }
 }
 
 #[tokio::test]
@@ -113,6 +114,7 @@ async fn all_recipients_count_and_a_final_refusal_ends_the_wait() {
         message: sent_id(),
         member: Some(samples::member("BR")),
         reason: "suspended by charter version 2".into(),
+        drill: false,
     };
     server.fake.change(|state| state.on_send = vec![delivered("FR"), stopped]);
     let arguments =
@@ -122,13 +124,20 @@ async fn all_recipients_count_and_a_final_refusal_ends_the_wait() {
     run_with(&server, &arguments, "x").await.shows(5, &["suspended by charter version 2", "FR delivered"]);
 
     // One that stops altogether fails for whoever has not got it, and for nobody else.
-    let taken_back =
-        Event::MessageStopped { message: sent_id(), member: None, reason: "taken back by the sender".into() };
+    let taken_back = Event::MessageStopped {
+        message: sent_id(),
+        member: None,
+        reason: "taken back by the sender".into(),
+        drill: false,
+    };
     server.fake.change(|state| state.on_send = vec![delivered("FR"), taken_back]);
     run_with(&server, &arguments, "x").await.shows(5, &["BR: taken back by the sender", "FR delivered"]);
 
-    let expired =
-        Event::MessageExpired { message: sent_id(), members: ["FR", "BR"].map(samples::member).to_vec() };
+    let expired = Event::MessageExpired {
+        message: sent_id(),
+        members: ["FR", "BR"].map(samples::member).to_vec(),
+        drill: false,
+    };
     server.fake.change(|state| state.on_send = vec![expired]);
     run_with(&server, &arguments, "x").await.shows(5, &["FR: it expired", "BR: it expired"]);
 }

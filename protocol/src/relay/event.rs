@@ -31,6 +31,9 @@ pub enum RelayEvent {
         /// For a statement: what it says of which message.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         statement: Option<StatementLabel>,
+        /// Whether it is a test, or said of one.
+        #[serde(default, skip_serializing_if = "is_request")]
+        drill: bool,
     },
     /// A node has it on its disk, once.
     MessageDelivered {
@@ -108,6 +111,9 @@ pub enum RelayEvent {
         member: Option<MemberCode>,
         /// Why.
         why: StopReason,
+        /// Whether it is a test.
+        #[serde(default, skip_serializing_if = "is_request")]
+        drill: bool,
     },
     /// The sender stops waiting for these members; a later `delivered` still counts.
     MessageExpired {
@@ -118,6 +124,9 @@ pub enum RelayEvent {
         command: Option<CommandId>,
         /// Who has not got it, as far as known.
         members: Vec<MemberCode>,
+        /// Whether it is a test.
+        #[serde(default, skip_serializing_if = "is_request")]
+        drill: bool,
     },
     /// A message is durable in the inbox.
     MessageArrived {
@@ -146,6 +155,9 @@ pub enum RelayEvent {
         known: bool,
         /// What a reader must know of its times and signer.
         marks: Marks,
+        /// Whether the message that it is about is a test.
+        #[serde(default, skip_serializing_if = "is_request")]
+        drill: bool,
     },
     /// A command was not taken; nothing changed. Whoever asked is told, and no event is made of it: only logs of
     /// earlier programs hold some.
@@ -214,6 +226,9 @@ pub struct Step {
     pub member: MemberCode,
     /// The node.
     pub node: NodeKey,
+    /// Whether it is a test.
+    #[serde(default, skip_serializing_if = "is_request")]
+    pub drill: bool,
 }
 
 /// A statement's word and the message that it is about.
@@ -294,4 +309,10 @@ pub enum SubmitRefusal {
     /// An invariant of this program is broken.
     #[error("it cannot be composed: {0}")]
     Bug(String),
+}
+
+/// Events of earlier programs do not say that a message is a test; they are read as about requests.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_request(drill: &bool) -> bool {
+    !*drill
 }

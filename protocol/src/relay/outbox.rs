@@ -137,12 +137,12 @@ impl Outbox {
         let missing: Vec<MemberCode> = entry.row.recipients.iter().filter(missing).cloned().collect();
         let why = StopReason::TakenBack;
         entry.row.stopped.extend(missing.iter().cloned().map(|member| StoppedRow { member, why }));
-        let (message, command) = (label.answers, entry.command);
+        let (message, command, drill) = (label.answers, entry.command, entry.row.drill);
         if let Some(changes) = self.drop_content(turn, message) {
             turn.persist(changes);
         }
         if !missing.is_empty() {
-            turn.emit(RelayEvent::MessageStopped { message, command, member: None, why });
+            turn.emit(RelayEvent::MessageStopped { message, command, member: None, why, drill });
         }
     }
 
@@ -161,12 +161,12 @@ impl Outbox {
             **member != turn.own.member && !entry.is_delivered_to(member) && entry.stop_of(member).is_none()
         };
         let members: Vec<MemberCode> = entry.row.recipients.iter().filter(missing).cloned().collect();
-        let command = entry.command;
+        let (command, drill) = (entry.command, entry.row.drill);
         if let Some(changes) = self.drop_content(turn, message) {
             turn.persist(changes);
         }
         if !members.is_empty() {
-            turn.emit(RelayEvent::MessageExpired { message, command, members });
+            turn.emit(RelayEvent::MessageExpired { message, command, members, drill });
         }
     }
 

@@ -21,6 +21,7 @@ use crate::{
     limits::STORED_VALUE_BYTES_MAX,
     message::{
         body::{Body, Statement, Tlp},
+        drill::DrillId,
         header::{MessageHeader, Precedence},
     },
     redact::Redacted,
@@ -38,6 +39,9 @@ pub struct OutboxRow {
     pub tlp: Tlp,
     /// Whether it is a test.
     pub drill: bool,
+    /// For a message of a drill: which one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill_id: Option<DrillId>,
     /// When it was made.
     pub created: Timestamp,
     /// When the sender stops waiting.
@@ -72,6 +76,9 @@ pub struct AnswerRow {
     pub member: MemberCode,
     /// When it said so, by its own clock.
     pub at: Timestamp,
+    /// When its answer came, by this node's clock. Earlier programs did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard: Option<Timestamp>,
     /// For `delivered`: whether that was after the expiry. Absent for `refused`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late: Option<bool>,

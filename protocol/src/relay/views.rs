@@ -3,13 +3,17 @@
 //! Content is read from storage by the shell ([`super::rows::decode_outbox_content`],
 //! [`super::rows::decode_inbox_content`], [`super::rows::decode_row`] of a statement for its text).
 
+mod counts;
 mod custody;
+mod drills;
 mod page;
 mod tally;
 
 use serde::Serialize;
 
 pub use self::{
+    counts::RelayCounts,
+    drills::{DrillRecipient, DrillRun, Heard},
     page::Unseen,
     tally::{Drill, ReceivedState, SentLabel, Tally},
 };
@@ -231,28 +235,6 @@ pub struct ReceiptView {
     pub late: bool,
 }
 
-/// What `status` shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct RelayCounts {
-    /// Messages and statements that some recipient has not got yet and that still wait.
-    pub waiting: usize,
-    /// When the oldest of them was made.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub waiting_since: Option<Timestamp>,
-    /// Parcels kept for other nodes.
-    pub held: usize,
-    /// Bytes of them.
-    pub held_bytes: u64,
-    /// Since when the oldest of them is kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub held_since: Option<Timestamp>,
-    /// Received messages that no person here acknowledged.
-    pub unacknowledged: usize,
-    /// When the oldest of them came.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unacknowledged_since: Option<Timestamp>,
-}
-
 impl Relay {
     /// Messages that this node sent and remembers, newest first; statements carry their label.
     #[must_use]
@@ -263,12 +245,12 @@ impl Relay {
         views
     }
 
-    /// Messages that this node received and remembers, the most urgent first and of those the newest: no flood
-    /// of lesser ones hides what is urgent from whoever reads the beginning.
+    /// Messages that this node received and remembers, the most urgent first and of those the newest, drills after
+    /// all others: no flood of lesser ones hides what is urgent from whoever reads the beginning.
     #[must_use]
     pub fn inbox(&self) -> Vec<ReceivedView> {
         let mut views: Vec<_> = self.machines.inbox.rows().map(|(id, row)| self.received(*id, row)).collect();
-        views.sort_by_key(|view| std::cmp::Reverse((view.precedence, view.received, view.id)));
+        views.sort_by_key(|view| std::cmp::Reverse((!view.drill, view.precedence, view.received, view.id)));
         views
     }
 
@@ -300,33 +282,6 @@ impl Relay {
             late: answer.late == Some(true),
         };
         answers.iter().map(view).collect()
-    }
-
-    /// What waits, for `status`.
-    #[must_use]
-    pub fn counts(&self) -> RelayCounts {
-        let mut counts = RelayCounts::default();
-        for entry in self.machines.outbox.entries().map(|(_, entry)| entry).filter(|entry| is_waiting(entry))
-        {
-            counts.waiting += 1;
-            let since = counts.waiting_since.unwrap_or(Timestamp::MAX);
-            counts.waiting_since = Some(since.min(entry.row.created));
-        }
-        for (_, kept) in self.machines.custody.kept().filter(|(_, kept)| kept.holds_parcel()) {
-            counts.held += 1;
-            counts.held_bytes += kept.row.size;
-            let since = counts.held_since.unwrap_or(Timestamp::MAX);
-            counts.held_since = Some(since.min(kept.row.since));
-        }
-        for (id, row) in self.machines.inbox.rows() {
-            if self.machines.statements.acknowledged(id).contains(&self.own.member) {
-                continue;
-            }
-            counts.unacknowledged += 1;
-            let since = counts.unacknowledged_since.unwrap_or(Timestamp::MAX);
-            counts.unacknowledged_since = Some(since.min(row.received));
-        }
-        counts
     }
 
     fn sent(&self, id: MessageId, entry: &Entry) -> SentView {
@@ -399,15 +354,6 @@ impl Relay {
             statements,
         }
     }
-}
-
-fn is_waiting(entry: &Entry) -> bool {
-    let row = &entry.row;
-    let got = |member: &MemberCode| {
-        let delivered = row.answers.iter().any(|answer| answer.member == *member && answer.late.is_some());
-        delivered || row.stopped.iter().any(|stopped| stopped.member == *member)
-    };
-    row.content && !row.expired && !row.recipients.iter().all(got)
 }
 
 /// The best of what is known of a member's nodes.

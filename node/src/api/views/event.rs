@@ -49,6 +49,9 @@ pub enum Event {
         recipients: Vec<MemberCode>,
         /// How urgent it is.
         precedence: Precedence,
+        /// Whether it is a drill.
+        #[serde(default)]
+        drill: bool,
     },
     /// Machine: a recipient's node has it on its disk and says so, signed.
     MessageDelivered {
@@ -60,6 +63,9 @@ pub enum Event {
         node: NodeKey,
         /// Whether that was after the message's expiry.
         late: bool,
+        /// Whether it is a drill.
+        #[serde(default)]
+        drill: bool,
     },
     /// Machine: another member's node keeps it for a recipient's node that is out of reach. This is no delivery.
     MessageInCustody {
@@ -73,6 +79,9 @@ pub enum Event {
         held: u64,
         /// How many were asked.
         asked: u64,
+        /// Whether it is a drill.
+        #[serde(default)]
+        drill: bool,
     },
     /// Machine: another member's node does not keep it, or no longer.
     CustodyRefused {
@@ -84,6 +93,9 @@ pub enum Event {
         custodian: MemberCode,
         /// Why, in plain words.
         reason: String,
+        /// Whether it is a drill.
+        #[serde(default)]
+        drill: bool,
     },
     /// This node keeps a message, which it cannot read, for another member's node.
     CustodyTaken {
@@ -115,6 +127,9 @@ pub enum Event {
         reason: String,
         /// Whether this node tries again by itself.
         retried: bool,
+        /// Whether it is a drill.
+        #[serde(default)]
+        drill: bool,
     },
     /// Machine: it was not delivered to these recipients in time.
     MessageExpired {
@@ -122,6 +137,9 @@ pub enum Event {
         message: MessageId,
         /// Who has not got it, as far as known.
         members: Vec<MemberCode>,
+        /// Whether it is a drill.
+        #[serde(default)]
+        drill: bool,
     },
     /// Machine: it stopped, for instance because the charter suspends a member.
     MessageStopped {
@@ -132,6 +150,9 @@ pub enum Event {
         member: Option<MemberCode>,
         /// Why, in plain words.
         reason: String,
+        /// Whether it is a drill.
+        #[serde(default)]
+        drill: bool,
     },
     /// Person: somebody said something about a message, here or at the other side.
     StatementMade {
@@ -141,6 +162,9 @@ pub enum Event {
         member: MemberCode,
         /// What was said.
         word: Word,
+        /// Whether it is a drill.
+        #[serde(default)]
+        drill: bool,
     },
     /// A node connected.
     PeerConnected {

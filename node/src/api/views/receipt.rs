@@ -16,6 +16,9 @@ pub struct ReceiptsView {
     pub message: MessageId,
     /// Whether its inbox copy or its outbox copy was asked about.
     pub folder: super::message::MessageBox,
+    /// Whether it is a drill.
+    #[serde(default)]
+    pub drill: bool,
     /// Where it stands with each recipient; for an inbox copy, with this member alone.
     pub recipients: Vec<RecipientState>,
     /// All that was said.

@@ -121,6 +121,9 @@ pub struct StatusFacts {
     /// Drills that no person here has acknowledged; they count in nothing else.
     #[serde(default)]
     pub unacknowledged_drills: u64,
+    /// Drills, and words about drills, that wait for a recipient; they count in nothing else.
+    #[serde(default)]
+    pub outbox_waiting_drills: u64,
     /// Messages that wait in the outbox for at least one recipient.
     pub outbox_waiting: u64,
     /// When the oldest of them was made.

@@ -66,11 +66,11 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
         let receipts = client.receipts(&id).await?;
         match said_before(&receipts, &request) {
             Some(person) => Ok(Answer::Before(receipts.message, person.clone())),
-            None => Ok(Answer::Now(client.state(&id, &request).await?)),
+            None => Ok(Answer::Now(client.state(&id, &request).await?, receipts.drill)),
         }
     })?;
-    let reply = match answer {
-        Answer::Now(reply) => reply,
+    let (reply, drill) = match answer {
+        Answer::Now(reply, drill) => (reply, drill),
         Answer::Before(message, person) => {
             let human = format!("nothing was sent: message {} is already {}", message.short(), said(&person));
             return output.result(human, &json!({ "message": message, "unchanged": true, "person": person }));
@@ -78,7 +78,8 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     };
     let recipients: Vec<String> = reply.recipients.iter().map(ToString::to_string).collect();
     let human = format!(
-        "acknowledged: message {} at {}; {} is told",
+        "acknowledged: {}message {} at {}; {} is told",
+        if drill { "DRILL, " } else { "" },
         reply.message.short(),
         human::instant(reply.at),
         recipients.join(", ")
@@ -87,7 +88,8 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
 }
 
 enum Answer {
-    Now(StatementReply),
+    /// With whether it was a drill.
+    Now(StatementReply, bool),
     Before(MessageId, PersonWord),
 }
 

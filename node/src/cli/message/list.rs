@@ -45,19 +45,31 @@ pub(super) fn outbox(arguments: &Arguments, output: &Output) -> Result<(), Failu
     let rows = rows(arguments, MessageBox::Outbox)?;
     let now = human::now();
     let head = ["id", "precedence", "TLP", "to", "sent", "machine there", "person there"];
-    // One line a recipient: each stands for itself.
-    let lines = rows.iter().flat_map(|row| {
-        row.states.iter().map(move |state| {
-            [
-                id(row),
-                precedence(row),
-                row.tlp.to_string(),
-                human::member(&state.member),
-                ago(row.created.age_seconds(now)),
-                machine(state, now),
-                person(state),
-            ]
-        })
+    let line = |row: &MessageRow, to: String, machine: String, person: String| {
+        [
+            id(row),
+            precedence(row),
+            row.tlp.to_string(),
+            to,
+            ago(row.created.age_seconds(now)),
+            machine,
+            person,
+        ]
+    };
+    // One line a recipient: each stands for itself. A drill of many must not bury the requests.
+    let lines = rows.iter().flat_map(|row| match row.states.as_slice() {
+        states @ [_, _, ..] if row.drill => {
+            let count = |is: fn(&RecipientState) -> bool| states.iter().filter(|state| is(state)).count();
+            let machine = format!("{} delivered", count(RecipientState::is_delivered));
+            let person = format!("{} acknowledged", count(RecipientState::is_acknowledged));
+            vec![line(row, format!("{} members", states.len()), machine, person)]
+        }
+        states => {
+            let each = |state: &RecipientState| {
+                line(row, human::member(&state.member), machine(state, now), person(state))
+            };
+            states.iter().map(each).collect()
+        }
     });
     let empty = if arguments.all { "nothing was sent" } else { "nothing waits; see all with --all" };
     show(&rows, empty, || table(head, lines), output)
@@ -136,7 +148,7 @@ pub(super) fn promise(will: Option<bool>, form: Option<&Redacted<String>>, by: O
 }
 
 /// A machine's word on screens.
-pub(super) const fn machine_word(word: MachineWord) -> &'static str {
+pub(in crate::cli) const fn machine_word(word: MachineWord) -> &'static str {
     match word {
         MachineWord::Queued => "queued",
         MachineWord::Sealed => "sealed",

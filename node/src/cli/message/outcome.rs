@@ -133,21 +133,21 @@ impl Outcome {
             Event::MessageInCustody { message, member, held, asked, .. } if *message == about => {
                 self.change(member, |standing| standing.custody = Some(format!("{held} of {asked}")));
             }
-            Event::StatementMade { message, member, word } if *message == about => {
+            Event::StatementMade { message, member, word, .. } if *message == about => {
                 let is_taken = *word != Word::Unacknowledged;
                 self.change(member, |standing| standing.acknowledged |= is_taken);
             }
-            Event::MessageRefused { message, member, reason, retried: false }
-            | Event::MessageStopped { message, member: Some(member), reason }
+            Event::MessageRefused { message, member, reason, retried: false, .. }
+            | Event::MessageStopped { message, member: Some(member), reason, .. }
                 if *message == about =>
             {
                 self.change(member, |standing| standing.failed = Some(reason.clone()));
             }
-            Event::MessageStopped { message, member: None, reason } if *message == about => {
+            Event::MessageStopped { message, member: None, reason, .. } if *message == about => {
                 let missing = self.recipients.values_mut().filter(|standing| !standing.delivered);
                 missing.for_each(|standing| standing.failed = Some(reason.clone()));
             }
-            Event::MessageExpired { message, members } if *message == about => {
+            Event::MessageExpired { message, members, .. } if *message == about => {
                 for member in members {
                     self.change(member, |standing| standing.failed = Some("it expired".to_owned()));
                 }

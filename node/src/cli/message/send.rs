@@ -100,9 +100,9 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
         events.connect().await?;
         let reply = client.send(&request).await?;
         if !output.is_json() {
-            output.result(queued(&reply), &reply)?;
+            output.result(queued(&reply, request.drill), &reply)?;
         }
-        let sent = Sent { client: &client, output, reply, entries };
+        let sent = Sent { client: &client, output, reply, entries, drill: request.drill };
         sent.conclude(arguments.wait, arguments.timeout, &mut events).await
     })
 }
@@ -131,6 +131,8 @@ struct Sent<'a> {
     output: &'a Output,
     reply: SendReply,
     entries: Vec<DirectoryEntryView>,
+    /// Nobody is called about an exercise.
+    drill: bool,
 }
 
 impl Sent<'_> {
@@ -157,7 +159,7 @@ impl Sent<'_> {
             }
         }
         if self.output.is_json() {
-            let call = call::undelivered(&outcome, &self.entries);
+            let call = self.to_call(&outcome);
             let json = serde_json::json!({ "sent": self.reply, "outcome": outcome, "call": call });
             self.output.result("", &json)?;
         }
@@ -181,14 +183,19 @@ impl Sent<'_> {
 
     /// Shows the telephones of those whom it has not reached, if there are any.
     fn tell_whom_to_call(&self, outcome: &Outcome, start: Deadline) {
-        let call = call::undelivered(outcome, &self.entries);
+        let call = self.to_call(outcome);
         if !call.is_empty() && !self.output.is_json() {
             self.output.talk(call::page(&call, start.elapsed()));
         }
     }
 
+    fn to_call(&self, outcome: &Outcome) -> Vec<call::Call> {
+        if self.drill { Vec::new() } else { call::undelivered(outcome, &self.entries) }
+    }
+
     fn unreached(&self, outcome: &Outcome) -> Failure {
         let id = self.reply.id.short();
+        let (what, call) = if self.drill { ("drill", "") } else { ("message", "call the unit; ") };
         let undelivered: Vec<String> = outcome
             .undelivered()
             .map(|(member, standing)| match &standing.failed {
@@ -200,12 +207,11 @@ impl Sent<'_> {
             })
             .collect();
         if !undelivered.is_empty() {
-            let remedy = format!(
-                "call the unit; the node goes on trying until it expires: refpoint message receipts {id}"
-            );
+            let remedy =
+                format!("{call}the node goes on trying until it expires: refpoint message receipts {id}");
             return Failure::new(
                 Exit::NotDelivered,
-                format!("message {id} is not delivered"),
+                format!("{what} {id} is not delivered"),
                 undelivered.join("\n"),
                 remedy,
             );
@@ -218,8 +224,8 @@ impl Sent<'_> {
             .collect();
         let why =
             format!("delivered, but no person at {} has said so far that it is taken", silent.join(", "));
-        let remedy = format!("call the unit; later: refpoint message receipts {id}");
-        Failure::new(Exit::NotAcknowledged, format!("message {id} is not acknowledged"), why, remedy)
+        let remedy = format!("{call}later: refpoint message receipts {id}");
+        Failure::new(Exit::NotAcknowledged, format!("{what} {id} is not acknowledged"), why, remedy)
     }
 }
 
@@ -268,8 +274,9 @@ fn recipient(entry: &DirectoryEntryView) -> String {
     text
 }
 
-fn queued(reply: &SendReply) -> String {
-    let mut text = format!("message {}   id {}\nqueued", reply.id.short(), reply.id);
+fn queued(reply: &SendReply, drill: bool) -> String {
+    let mark = if drill { "DRILL, " } else { "" };
+    let mut text = format!("{mark}message {}   id {}\nqueued", reply.id.short(), reply.id);
     text.push_str(&format!(", expires {}\n", human::instant(reply.expires)));
     for contact in &reply.recipients {
         text.push_str(&format!("  {}\n", contact_line(contact)));

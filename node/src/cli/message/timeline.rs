@@ -34,7 +34,8 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
 
 fn page(receipts: &ReceiptsView, now: Instant) -> String {
     let states = states(&receipts.recipients, now);
-    format!("message     {}\n{states}\n{}", receipts.message, lines(&receipts.timeline))
+    let drill = if receipts.drill { "DRILL       this is an exercise\n" } else { "" };
+    format!("message     {}\n{drill}{states}\n{}", receipts.message, lines(&receipts.timeline))
 }
 
 /// Where a message stands: for each recipient a line of its machines and a line of its people.

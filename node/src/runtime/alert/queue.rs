@@ -1,4 +1,4 @@
-//! Which alert is run next: the most urgent precedence first, and within it the senders in turn.
+//! Which alert is run next: the most urgent precedence first, drills after all others, and the senders in turn.
 //!
 //! A sender that floods waits behind itself. What would pass its share has no alert of its own and is counted.
 
@@ -15,7 +15,8 @@ use super::Alert;
 /// The alerts that wait.
 #[derive(Debug, Default)]
 pub(super) struct AlertQueue {
-    lines: BTreeMap<Reverse<Precedence>, Line>,
+    /// By what is run first: requests before drills, then by precedence.
+    lines: BTreeMap<(bool, Reverse<Precedence>), Line>,
 }
 
 #[derive(Debug, Default)]
@@ -28,7 +29,7 @@ impl AlertQueue {
     /// Adds one. `false` if too many of this sender and precedence wait already: then it is not added.
     #[must_use]
     pub(super) fn add(&mut self, alert: Alert) -> bool {
-        let line = self.lines.entry(Reverse(alert.precedence)).or_default();
+        let line = self.lines.entry((alert.drill, Reverse(alert.precedence))).or_default();
         let waiting = line.senders.entry(alert.sender.clone()).or_default();
         let has_room = waiting.len() < WAITING_PER_SENDER_MAX;
         if has_room {
@@ -98,5 +99,14 @@ mod tests {
         let at = |number| order.iter().position(|it| it.message == MessageId::from_bytes([number; 32]));
         assert_eq!(at(200), Some(1), "the second to be run");
         assert_eq!(at(201), Some(WAITING_PER_SENDER_MAX + 1), "after all flashes, before all routine");
+    }
+
+    #[test]
+    fn a_drill_waits_for_every_request() {
+        let mut queue = AlertQueue::default();
+        let drill = Alert { drill: true, ..alert("BR", Precedence::Flash, 1) };
+        assert!(queue.add(drill) && queue.add(alert("KE", Precedence::Routine, 2)));
+        let order: Vec<_> = std::iter::from_fn(|| queue.next()).map(|alert| alert.drill).collect();
+        assert_eq!(order, [false, true]);
     }
 }

@@ -94,21 +94,24 @@ fn relayed_event(event: &RelayEvent, own: &MemberCode) -> Option<Event> {
                 drill: *drill,
             }
         }
-        RelayEvent::MessageQueued { message, recipients, precedence, statement: None, .. } => {
+        RelayEvent::MessageQueued { message, recipients, precedence, statement: None, drill, .. } => {
             Event::MessageQueued {
                 message: *message,
                 recipients: recipients.clone(),
                 precedence: *precedence,
+                drill: *drill,
             }
         }
-        RelayEvent::MessageQueued { statement: Some(label), .. } => {
-            Event::StatementMade { message: label.answers, member: own.clone(), word: label.word }
+        RelayEvent::MessageQueued { statement: Some(label), drill, .. } => {
+            let (message, word) = (label.answers, label.word);
+            Event::StatementMade { message, member: own.clone(), word, drill: *drill }
         }
         RelayEvent::MessageDelivered { step, late } => Event::MessageDelivered {
             message: step.message,
             member: step.member.clone(),
             node: step.node,
             late: *late,
+            drill: step.drill,
         },
         RelayEvent::MessageInCustody { step, custodian_member, held, asked, .. } => Event::MessageInCustody {
             message: step.message,
@@ -116,12 +119,14 @@ fn relayed_event(event: &RelayEvent, own: &MemberCode) -> Option<Event> {
             custodian: custodian_member.clone(),
             held: *held as u64,
             asked: *asked as u64,
+            drill: step.drill,
         },
         RelayEvent::CustodyRefused { step, custodian_member, reason, .. } => Event::CustodyRefused {
             message: step.message,
             member: step.member.clone(),
             custodian: custodian_member.clone(),
             reason: refusal(*reason).to_owned(),
+            drill: step.drill,
         },
         RelayEvent::CustodyTaken { message, by, member, .. } => {
             Event::CustodyTaken { message: *message, from: by.clone(), member: member.clone() }
@@ -137,16 +142,23 @@ fn relayed_event(event: &RelayEvent, own: &MemberCode) -> Option<Event> {
             member: step.member.clone(),
             reason: refusal(*reason).to_owned(),
             retried: *again,
+            drill: step.drill,
         },
-        RelayEvent::MessageStopped { message, member, why, .. } => {
-            Event::MessageStopped { message: *message, member: member.clone(), reason: why.to_string() }
+        RelayEvent::MessageStopped { message, member, why, drill, .. } => Event::MessageStopped {
+            message: *message,
+            member: member.clone(),
+            reason: why.to_string(),
+            drill: *drill,
+        },
+        RelayEvent::MessageExpired { message, members, drill, .. } => {
+            Event::MessageExpired { message: *message, members: members.clone(), drill: *drill }
         }
-        RelayEvent::MessageExpired { message, members, .. } => {
-            Event::MessageExpired { message: *message, members: members.clone() }
-        }
-        RelayEvent::StatementArrived { statement, member, .. } => {
-            Event::StatementMade { message: statement.answers, member: member.clone(), word: statement.word }
-        }
+        RelayEvent::StatementArrived { statement, member, drill, .. } => Event::StatementMade {
+            message: statement.answers,
+            member: member.clone(),
+            word: statement.word,
+            drill: *drill,
+        },
         // The caller is told directly.
         RelayEvent::SubmitRefused { .. } => return None,
     })
@@ -197,6 +209,7 @@ mod tests {
             command: None,
             member: "KE".parse().unwrap(),
             node: NodeKey::from_bytes([1; 32]),
+            drill: false,
         }
     }
 
@@ -212,26 +225,29 @@ mod tests {
             precedence: Precedence::Flash,
             tlp: Tlp::Red,
             statement,
+            drill: true,
         }
     }
 
     #[test]
     fn a_number_names_one_event_whatever_it_is_about() {
-        let expired = RelayEvent::MessageExpired { message: message(), command: None, members: members() };
-        assert_eq!(told(expired), Some(Event::MessageExpired { message: message(), members: members() }));
+        let (message, members, drill) = (message(), members(), true);
+        let expired = RelayEvent::MessageExpired { message, command: None, members: members.clone(), drill };
+        assert_eq!(told(expired), Some(Event::MessageExpired { message, members, drill }));
         let why = StopReason::TakenBack;
-        let stopped = RelayEvent::MessageStopped { message: message(), command: None, member: None, why };
+        let stopped = RelayEvent::MessageStopped { message, command: None, member: None, why, drill };
         let reason = "taken back by the sender".to_owned();
-        assert_eq!(told(stopped), Some(Event::MessageStopped { message: message(), member: None, reason }));
+        assert_eq!(told(stopped), Some(Event::MessageStopped { message, member: None, reason, drill }));
     }
 
     #[test]
     fn a_statement_of_this_side_is_told_as_one_and_a_message_as_a_message() {
         let label = StatementLabel { answers: message(), word: Word::Acknowledged };
-        let made = Event::StatementMade { message: message(), member: own(), word: Word::Acknowledged };
+        let (member, word, drill) = (own(), Word::Acknowledged, true);
+        let made = Event::StatementMade { message: message(), member, word, drill };
         assert_eq!(told(queued(Some(label))), Some(made));
         assert!(
-            matches!(told(queued(None)), Some(Event::MessageQueued { recipients, .. }) if recipients == members())
+            matches!(told(queued(None)), Some(Event::MessageQueued { recipients, drill: true, .. }) if recipients == members())
         );
     }
 

@@ -138,8 +138,8 @@ pub(super) fn receipts_view(own: &Own, held: &Held) -> ReceiptsView {
         Held::Sent(sent) => sent_row(own, sent, None),
         Held::Received(received) => received_row(own, received, None),
     };
-    let MessageRow { id, folder, states, .. } = row;
-    ReceiptsView { message: id, folder, recipients: states, timeline: timeline(own, held) }
+    let MessageRow { id, folder, drill, states, .. } = row;
+    ReceiptsView { message: id, folder, drill, recipients: states, timeline: timeline(own, held) }
 }
 
 /// One attachment with its bytes; `None` if there is none of that number.

@@ -101,6 +101,7 @@ pub(super) fn facts(machine: &Machine, now: Timestamp, operator: &Operator, arou
         chain: chain_state(machine, now),
         unacknowledged: unacknowledged(machine),
         unacknowledged_drills: machine.messages().unseen_drills(),
+        outbox_waiting_drills: counts.waiting_drills as u64,
         outbox_waiting: counts.waiting as u64,
         outbox_oldest: counts.waiting_since.map(Into::into),
         held: counts.held as u64,

@@ -105,8 +105,9 @@ fn world() -> World {
         precedence: Precedence::Flash,
         tlp: Tlp::Amber,
         statement: None,
+        drill: false,
     };
-    let step = Step { message: id, command: None, member: member("FR"), node: fr };
+    let step = Step { message: id, command: None, member: member("FR"), node: fr, drill: false };
     let statement = StatementLabel { answers: id, word: Word::Acknowledged };
     let arrived = RelayEvent::StatementArrived {
         id: world.said.id(),
@@ -114,6 +115,7 @@ fn world() -> World {
         member: member("FR"),
         known: true,
         marks: Marks::default(),
+        drill: false,
     };
     world.lives(&[clock(1), clock(2)]);
     world.witnessed(100);

@@ -169,6 +169,9 @@ impl Inbox {
         let sent = outbox.entry(&answers).map(|entry| entry.row.recipients.contains(&member));
         let received = self.rows.get(&answers).map(|row| row.sender == member);
         let known = sent.is_some() || received.is_some();
+        // What this node holds of that message counts before what is said of it.
+        let about = outbox.entry(&answers).map(|entry| entry.row.drill);
+        let drill = about.or(self.rows.get(&answers).map(|row| row.drill)).unwrap_or(body.drill);
         let party = !known || member == turn.own.member || sent == Some(true) || received == Some(true);
         if !party {
             turn.fault(from, RelayFault::Statement(answers));
@@ -198,7 +201,7 @@ impl Inbox {
         let until = turn.now.max(header.expires).after(EXPIRY_GRACE).after(CLOCK_SKEW_MAX);
         self.store(turn, (from, class, id), &member, until, stored.into_iter().collect());
         let own = member == turn.own.member;
-        turn.emit(RelayEvent::StatementArrived { id, statement: label, member, known, marks });
+        turn.emit(RelayEvent::StatementArrived { id, statement: label, member, known, marks, drill });
         if label.word == crate::message::body::Word::Acknowledged {
             outbox.on_acknowledged(turn, answers, &statements.acknowledged(&answers));
             if own {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::custodians::Asked;
 use crate::{
     ids::{MemberCode, MessageId, NodeKey, SealingKeyId},
-    message::header::MessageHeader,
+    message::{drill::DrillId, header::MessageHeader},
     relay::{
         event::{Step, StopReason},
         exchange::{CommandId, Ticket},
@@ -144,7 +144,7 @@ impl Entry {
     }
 
     pub(super) fn step(&self, message: MessageId, member: &MemberCode, node: NodeKey) -> Step {
-        Step { message, command: self.command, member: member.clone(), node }
+        Step { message, command: self.command, member: member.clone(), node, drill: self.row.drill }
     }
 
     /// The row as it stands, to be stored.
@@ -176,7 +176,7 @@ impl Entry {
 pub(super) fn new_row(
     header: &MessageHeader,
     tlp: crate::message::body::Tlp,
-    drill: bool,
+    (drill, drill_id): (bool, Option<DrillId>),
     statement: Option<crate::relay::event::StatementLabel>,
 ) -> OutboxRow {
     OutboxRow {
@@ -184,6 +184,7 @@ pub(super) fn new_row(
         precedence: header.precedence,
         tlp,
         drill,
+        drill_id,
         created: header.created,
         expires: header.expires,
         size: header.length,

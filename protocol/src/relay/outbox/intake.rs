@@ -13,6 +13,7 @@ use crate::{
     message::{
         body::{Statement, Tlp},
         draft::Draft,
+        drill::DrillId,
     },
     redact::Redacted,
     relay::{
@@ -32,6 +33,7 @@ pub(super) struct Composing {
     command: CommandId,
     tlp: Tlp,
     drill: bool,
+    drill_id: Option<DrillId>,
     statement: Option<(Statement, Option<Redacted<String>>)>,
 }
 
@@ -81,8 +83,8 @@ impl Outbox {
         }
         let ticket = turn.tickets.draw();
         let statement = draft.body.statement.clone().map(|statement| (statement, draft.body.text.clone()));
-        let (tlp, drill) = (draft.body.tlp, draft.body.drill);
-        self.composing.insert(ticket, Composing { command, tlp, drill, statement });
+        let (tlp, drill, drill_id) = (draft.body.tlp, draft.body.drill, DrillId::of(&draft.body));
+        self.composing.insert(ticket, Composing { command, tlp, drill, drill_id, statement });
         turn.effects.push(RelayEffect::Work(Job::Compose { ticket, draft, created: turn.now }));
     }
 
@@ -93,7 +95,7 @@ impl Outbox {
         ticket: Ticket,
         result: Result<Composed, ComposeError>,
     ) -> Option<OwnStatement> {
-        let Composing { command, tlp, drill, statement } = self.composing.remove(&ticket)?;
+        let Composing { command, tlp, drill, drill_id, statement } = self.composing.remove(&ticket)?;
         let Composed { content, row } = match result {
             Ok(composed) => composed,
             Err(error) => {
@@ -105,7 +107,7 @@ impl Outbox {
         let (message, header) = (content.id(), content.header().clone());
         let label =
             statement.as_ref().map(|(said, _)| StatementLabel { answers: said.answers, word: said.word });
-        let mut entry = Entry::from_row(new_row(&header, tlp, drill, label));
+        let mut entry = Entry::from_row(new_row(&header, tlp, (drill, drill_id), label));
         entry.command = Some(command);
         let mut changes = vec![Change::put(Table::OutboxContent, *message.as_bytes(), row)];
         changes.extend(entry.stored(message));
@@ -147,6 +149,7 @@ impl Outbox {
             precedence: header.precedence,
             tlp,
             statement: label,
+            drill,
         });
         self.retarget(turn, message, None);
         self.release_content(message);

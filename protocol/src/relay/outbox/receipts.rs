@@ -99,6 +99,7 @@ impl Outbox {
             at: receipt.at,
             late: Some(late),
             reason: None,
+            heard: Some(turn.now),
         });
         let step = entry.step(message, &member, node);
         let mut changes: Vec<Change> = entry.stored(message).into_iter().collect();
@@ -140,7 +141,7 @@ impl Outbox {
             return turn.fault(node, RelayFault::ReceiptDoubled(message));
         }
         let (at, member) = (receipt.at, receipt.member.clone());
-        entry.record(AnswerRow { node, member, at, late: None, reason: Some(reason) });
+        entry.record(AnswerRow { node, member, at, late: None, reason: Some(reason), heard: Some(turn.now) });
         let mut changes: Vec<Change> = entry.stored(message).into_iter().collect();
         changes.extend(stored_receipt(message, node, envelope));
         turn.persist(changes);

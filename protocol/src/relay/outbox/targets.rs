@@ -82,13 +82,14 @@ impl Outbox {
                 }
             }
         }
-        let (created, command) = (entry.row.created, entry.command);
+        let (created, command, drill) = (entry.row.created, entry.command, entry.row.drill);
         if !stops.is_empty() {
             turn.persist(entry.stored(message).into_iter().collect());
         }
         for (member, stop) in stops {
             if let Some(why) = stop {
-                turn.emit(RelayEvent::MessageStopped { message, command, member: Some(member), why });
+                let member = Some(member);
+                turn.emit(RelayEvent::MessageStopped { message, command, member, why, drill });
             }
         }
         for node in touched {
@@ -221,12 +222,12 @@ impl Outbox {
             |member: &&MemberCode| !entry.is_delivered_to(member) && entry.stop_of(member).is_none();
         let missing: Vec<MemberCode> = entry.row.recipients.iter().filter(missing).cloned().collect();
         entry.row.stopped.extend(missing.iter().cloned().map(|member| StoppedRow { member, why }));
-        let command = entry.command;
+        let (command, drill) = (entry.command, entry.row.drill);
         if let Some(changes) = self.drop_content(turn, message) {
             turn.persist(changes);
         }
         if !missing.is_empty() {
-            turn.emit(RelayEvent::MessageStopped { message, command, member: None, why });
+            turn.emit(RelayEvent::MessageStopped { message, command, member: None, why, drill });
         }
     }
 

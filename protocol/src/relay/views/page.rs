@@ -30,10 +30,10 @@ impl Relay {
     #[must_use]
     pub fn inbox_page(&self, all: bool, limit: usize) -> Vec<ReceivedView> {
         let rows = self.machines.inbox.rows().filter(|(id, row)| all || self.is_open(id, row));
-        let keys = rows.map(|(id, row)| Reverse((row.precedence, row.received, *id))).collect();
+        let keys = rows.map(|(id, row)| Reverse((!row.drill, row.precedence, row.received, *id))).collect();
         let first = first(keys, limit).into_iter();
         let row = |id: MessageId| self.machines.inbox.row(&id).map(|row| self.received(id, row));
-        first.filter_map(|Reverse((_, _, id))| row(id)).collect()
+        first.filter_map(|Reverse((_, _, _, id))| row(id)).collect()
     }
 
     /// The first `limit` of [`Relay::outbox`] that are no statements; without `all` only those whose content is
