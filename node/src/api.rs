@@ -7,6 +7,7 @@ mod audit;
 pub mod backend;
 mod directory;
 mod documents;
+mod drills;
 pub mod error;
 mod events;
 mod messages;
@@ -91,6 +92,8 @@ fn router<B: Backend>(request_timeout: Duration, backend: Arc<B>, stop: Cancella
         .route("/messages/{id}/statements", post(messages::state::<B>))
         .route("/messages/{id}/attachments/{number}", get(messages::attachment::<B>))
         .route("/documents", get(documents::own::<B>).post(documents::import::<B>))
+        .route("/drills", get(drills::list::<B>).post(drills::start::<B>))
+        .route("/drills/{id}", get(drills::report::<B>))
         .route("/audit/heads", get(heads::<B>))
         .route("/audit/bundle", get(audit::bundle::<B>))
         .route("/audit/proof/{id}", get(audit::proof::<B>))

@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod directory;
 mod doctor;
+mod drill;
 pub mod failure;
 mod folder;
 mod human;
@@ -20,6 +21,7 @@ mod message;
 mod node;
 pub mod output;
 mod owner;
+mod page;
 mod peers;
 mod qr;
 mod run;
@@ -73,6 +75,8 @@ enum Command {
     Message(message::Command),
     #[command(subcommand)]
     Backup(backup::Command),
+    #[command(subcommand)]
+    Drill(drill::Command),
     Doctor(doctor::Arguments),
     #[command(subcommand)]
     Audit(audit::Command),
@@ -94,6 +98,7 @@ impl Command {
             Self::Directory(command) => directory::run(command, output),
             Self::Message(command) => message::run(command, output),
             Self::Backup(command) => backup::run(command, output),
+            Self::Drill(command) => drill::run(command, output),
             Self::Doctor(arguments) => doctor::run(arguments, output),
             Self::Audit(command) => audit::run(command, output),
         }

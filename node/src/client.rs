@@ -26,6 +26,7 @@ use crate::api::{
             ResumeReply,
         },
         document::{ImportReply, ImportRequest, OwnDocuments},
+        drill::{DrillReport, DrillRequest, DrillRow, DrillStarted},
         heads::HeadsReport,
         history::{DirectoryAtView, DirectoryHistoryView},
         instant::Instant,
@@ -189,6 +190,30 @@ impl Client {
     /// [`ClientError`].
     pub async fn documents_of(&self, member: &MemberCode) -> Result<OwnDocuments, ClientError> {
         self.read(&format!("/v1/documents?member={member}")).await
+    }
+
+    /// The drills that the node started, newest first.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn drills(&self) -> Result<Vec<DrillRow>, ClientError> {
+        self.read("/v1/drills").await
+    }
+
+    /// One drill, compared with those before it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn drill(&self, id: &IdPrefix) -> Result<DrillReport, ClientError> {
+        self.read(&format!("/v1/drills/{id}")).await
+    }
+
+    /// Starts a drill.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn start_drill(&self, request: &DrillRequest) -> Result<DrillStarted, ClientError> {
+        self.write("/v1/drills", request).await
     }
 
     /// What the members' signed heads say.

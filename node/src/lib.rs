@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod countries;
 pub mod demo;
+pub mod drills;
 pub mod fingerprint;
 pub mod founding;
 pub mod keyfile;

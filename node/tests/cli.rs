@@ -2,6 +2,7 @@
 
 mod card;
 mod doctor;
+mod drills;
 mod looking;
 mod messages;
 mod program;

@@ -14,6 +14,7 @@ mod backup;
 mod ceremonies;
 mod cli;
 mod demo;
+mod drills;
 mod founding;
 mod keys;
 mod network;

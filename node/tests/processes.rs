@@ -13,7 +13,7 @@ use refpoint_protocol::testing::chains;
 use serde_json::Value;
 
 use crate::{
-    audit,
+    audit, drills,
     founding::{Founding, Unit, assert_failed, parsed, text},
 };
 
@@ -334,6 +334,7 @@ fn what_is_written_to_a_killed_node_arrives_once_and_the_alarm_rings_once() {
         (&"FR".into(), &"flash".into(), &"AMBER".into())
     );
     assert!(!alarms.contains("ZEBRA-TEXT"));
+    drills::a_drill_names_who_is_away_and_times_who_answers(&mut federation, &rang);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::views::{
         DirectoryEntryView, DirectoryRow, PublishReply, PublishRequest, PublishedReferencePoint, ResumeReply,
     },
     document::{ImportReply, ImportRequest, OwnDocuments},
+    drill::{DrillReport, DrillRequest, DrillRow, DrillStarted},
     event::EventView,
     heads::HeadsReport,
     history::{DirectoryAtView, DirectoryHistoryView},
@@ -36,6 +37,18 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The figures for Prometheus.
     fn metrics(&self) -> impl Future<Output = Result<Measured, BackendError>> + Send;
+
+    /// The drills that this node started, newest first.
+    fn drills(&self) -> impl Future<Output = Result<Vec<DrillRow>, BackendError>> + Send;
+
+    /// One drill, compared with those before it.
+    fn drill(&self, id: &IdPrefix) -> impl Future<Output = Result<DrillReport, BackendError>> + Send;
+
+    /// Starts a drill; returns once its messages are durable in the outbox.
+    fn start_drill(
+        &self,
+        request: DrillRequest,
+    ) -> impl Future<Output = Result<DrillStarted, BackendError>> + Send;
 
     /// What the members' signed heads say.
     fn heads(&self) -> impl Future<Output = Result<HeadsReport, BackendError>> + Send;
@@ -241,6 +254,12 @@ pub enum BackendError {
     /// No message begins with this.
     #[error("no message in the inbox or the outbox has an id that begins with {id}")]
     UnknownMessage {
+        /// The digits.
+        id: String,
+    },
+    /// No drill begins with this.
+    #[error("this node remembers no drill whose id begins with {id}")]
+    UnknownDrill {
         /// The digits.
         id: String,
     },

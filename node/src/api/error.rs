@@ -167,6 +167,9 @@ fn classify_backend(error: &BackendError) -> (StatusCode, &'static str, String) 
         BackendError::UnknownMessage { .. } => {
             of(StatusCode::NOT_FOUND, "unknown-message", "list the ids: refpoint message inbox --all")
         }
+        BackendError::UnknownDrill { .. } => {
+            of(StatusCode::NOT_FOUND, "unknown-drill", "list the drills: refpoint drill list")
+        }
         BackendError::AmbiguousId { .. } => {
             of(StatusCode::CONFLICT, "ambiguous-id", "give more of its digits")
         }

@@ -54,6 +54,14 @@ pub(super) fn id(
     Ok(text(path)?.parse()?)
 }
 
+/// A drill's id, or the beginning of its digits.
+pub(super) fn drill(
+    path: Result<Path<String>, axum::extract::rejection::PathRejection>,
+) -> Result<IdPrefix, ApiError> {
+    let text = text(path)?;
+    Ok(text.strip_prefix("drill-").unwrap_or(&text).parse()?)
+}
+
 /// A member's code.
 pub(super) fn member(
     path: Result<Path<String>, axum::extract::rejection::PathRejection>,

@@ -9,6 +9,7 @@ pub mod bytes;
 pub mod dial_back;
 pub mod directory;
 pub mod document;
+pub mod drill;
 pub mod event;
 pub mod heads;
 pub mod history;

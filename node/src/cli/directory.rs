@@ -111,7 +111,7 @@ fn freshness(row: &DirectoryRow) -> String {
     if row.disputed { format!("{word}, DISPUTED") } else { word }
 }
 
-fn group(text: &str) -> Result<WorkingGroup, String> {
+pub(in crate::cli) fn group(text: &str) -> Result<WorkingGroup, String> {
     match text.to_lowercase().as_str() {
         "africa" => Ok(WorkingGroup::Africa),
         "americas" => Ok(WorkingGroup::Americas),

@@ -8,6 +8,8 @@ mod show;
 mod timeline;
 mod watch;
 
+pub(in crate::cli) use list::machine_word;
+
 use clap::Subcommand;
 
 use super::{failure::Failure, output::Output};

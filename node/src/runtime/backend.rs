@@ -6,6 +6,7 @@ mod bundle;
 mod content;
 mod dial_back;
 mod directory;
+mod drills;
 mod events;
 mod history;
 mod measured;
@@ -50,6 +51,7 @@ use crate::{
                 ResumeReply,
             },
             document::{ImportOutcome, ImportReply, ImportRequest, ImportedDocument, OwnDocuments},
+            drill::{DrillReport, DrillRequest, DrillRow, DrillStarted},
             heads::{HeadStanding, HeadsReport},
             history::{DirectoryAtView, DirectoryHistoryView},
             instant::Instant,
@@ -208,6 +210,18 @@ impl Backend for NodeBackend {
         let heads = HeadStanding::ALL.map(|standing| (standing, report.count(standing) as u64)).to_vec();
         let (queues, counted) = (self.handle.queues(), self.handle.counted.clone());
         Ok(Measured { status, messages, members, heads, queues, counted })
+    }
+
+    async fn drills(&self) -> Result<Vec<DrillRow>, BackendError> {
+        self.all_drills().await
+    }
+
+    async fn drill(&self, id: &IdPrefix) -> Result<DrillReport, BackendError> {
+        self.one_drill(id).await
+    }
+
+    async fn start_drill(&self, request: DrillRequest) -> Result<DrillStarted, BackendError> {
+        self.begun_drill(request).await
     }
 
     async fn heads(&self) -> Result<HeadsReport, BackendError> {

@@ -8,6 +8,7 @@ use refpoint::{
         views::{
             directory::PublishRequest,
             document::ImportRequest,
+            drill::DrillRequest,
             message::MessageBox,
             problem::Problem,
             send::{AttachmentUpload, SendRequest, StatementRequest},
@@ -90,6 +91,18 @@ async fn every_route_answers_with_its_view() {
     assert_eq!(client.peers().await.unwrap(), samples::peers());
     assert_eq!(client.heads().await.unwrap(), samples::heads());
     assert_eq!(client.witness().await.unwrap(), samples::witness());
+    assert_eq!(client.drills().await.unwrap(), [samples::drill().row]);
+    assert_eq!(client.drill(&"d1d1".parse().unwrap()).await.unwrap(), samples::drill());
+    assert_eq!(problem(client.drill(&"d2d2".parse().unwrap()).await).code, "unknown-drill");
+    let drill = DrillRequest { members: vec![samples::member("FR")], within_seconds: 3_600 };
+    let started = samples::drill_started(&drill, Vec::new());
+    assert_eq!(client.start_drill(&drill).await.unwrap(), started);
+    let twice = DrillRequest { members: vec![samples::member("FR"); 2], within_seconds: 3_600 };
+    let short = DrillRequest { within_seconds: 59, ..drill.clone() };
+    for wrong in [twice, short, DrillRequest { members: Vec::new(), ..drill.clone() }] {
+        assert_eq!(problem(client.start_drill(&wrong).await).code, "not-well-formed");
+    }
+    assert_eq!(server.fake.change(|state| state.begun.clone()), [drill]);
     assert_eq!(client.directory().await.unwrap().len(), 3);
     let entry = client.directory_entry(&samples::member("KE")).await.unwrap();
     assert_eq!(entry, samples::entry("KE", "Cyber Unit"));

@@ -20,6 +20,7 @@ use refpoint::{
                 ResumeReply,
             },
             document::{ImportOutcome, ImportReply, ImportRequest, ImportedDocument, OwnDocuments},
+            drill::{DrillReport, DrillRequest, DrillRow, DrillStarted},
             event::{Event, EventView},
             heads::HeadsReport,
             history::{DirectoryAtView, DirectoryHistoryView},
@@ -56,6 +57,10 @@ pub(crate) struct State {
     /// Never answers while it is set.
     pub(crate) hangs: bool,
     pub(crate) sent: Vec<SendRequest>,
+    pub(crate) drills: Vec<DrillReport>,
+    pub(crate) begun: Vec<DrillRequest>,
+    /// Whom the next drill will not ask, for want of room.
+    pub(crate) not_asked: Vec<MemberCode>,
     pub(crate) stated: Vec<(MessageId, StatementRequest)>,
     /// What happens to the next message right when it is sent.
     pub(crate) on_send: Vec<Event>,
@@ -90,6 +95,9 @@ impl Fake {
             failure: None,
             hangs: false,
             sent: Vec::new(),
+            drills: vec![samples::drill()],
+            begun: Vec::new(),
+            not_asked: Vec::new(),
             stated: Vec::new(),
             on_send: Vec::new(),
             on_send_said: None,
@@ -140,6 +148,28 @@ fn find(state: &State, id: &IdPrefix) -> Result<MessageView, BackendError> {
 impl Backend for Fake {
     async fn metrics(&self) -> Result<Measured, BackendError> {
         Ok(samples::measured(self.guard(|state| Ok(state.facts.clone())).await?))
+    }
+
+    async fn drills(&self) -> Result<Vec<DrillRow>, BackendError> {
+        self.guard(|state| Ok(state.drills.iter().map(|report| report.row.clone()).collect())).await
+    }
+
+    async fn drill(&self, id: &IdPrefix) -> Result<DrillReport, BackendError> {
+        self.guard(|state| {
+            let fits = |report: &&DrillReport| report.row.drill.digits().starts_with(id.as_str());
+            let unknown = || BackendError::UnknownDrill { id: id.to_string() };
+            state.drills.iter().find(fits).cloned().ok_or_else(unknown)
+        })
+        .await
+    }
+
+    async fn start_drill(&self, request: DrillRequest) -> Result<DrillStarted, BackendError> {
+        self.guard(|state| {
+            let started = samples::drill_started(&request, std::mem::take(&mut state.not_asked));
+            state.begun.push(request);
+            Ok(started)
+        })
+        .await
     }
 
     async fn heads(&self) -> Result<HeadsReport, BackendError> {

@@ -6,6 +6,7 @@ use refpoint::{
     api::views::{
         dial_back::{DialBackReply, Outcome, Seen},
         directory::{DirectoryEntryView, DirectoryNodeView, DirectoryRow, Freshness, ReferencePointView},
+        drill::{DrillReport, DrillRequest, DrillStarted},
         heads::{HeadStanding, HeadsReport},
         history::{
             ChainHistoryView, ContentState, DirectoryAtView, DirectoryHistoryView, EntryAt, MemberAt,
@@ -38,10 +39,13 @@ use refpoint_protocol::{
     },
     message::{
         body::{Tlp, Word},
+        drill::DrillId,
         header::Precedence,
     },
     redact::Redacted,
-    relay::views::{Drill, ReceivedState, RecipientState as RelayState, Tally},
+    relay::views::{
+        Drill, DrillRecipient, DrillRun, Heard, ReceivedState, RecipientState as RelayState, Tally,
+    },
 };
 use sha2::{Digest, Sha256};
 
@@ -155,6 +159,49 @@ pub(crate) fn measured(status: StatusFacts) -> Measured {
     status.unacknowledged = vec![Unacknowledged { oldest: at("11:59:30"), ..unacknowledged() }];
     let heads = vec![(HeadStanding::Same, 1), (HeadStanding::Contradicts, 0)];
     Measured { status, messages, members, heads, queues, counted }
+}
+
+/// A drill of an hour ago: France had it after 0.8 s and acknowledged after a minute, Brazil never had it.
+pub(crate) fn drill() -> DrillReport {
+    let created = at("11:00:00").timestamp();
+    let heard = |millis| {
+        let heard = created.after(Duration::from_millis(millis));
+        Some(Heard { said: heard, heard: Some(heard) })
+    };
+    let recipient = |code: &str, state, delivered, acknowledged| DrillRecipient {
+        member: member(code),
+        message: message_id(0xd1),
+        created,
+        state,
+        delivered,
+        acknowledged,
+    };
+    let run = DrillRun {
+        id: DrillId::from_bytes([0xd1; 8]),
+        started: created,
+        ends: at("11:30:00").timestamp(),
+        precedence: Precedence::Priority,
+        recipients: vec![
+            recipient("BR", RelayState::Expired, None, None),
+            recipient("FR", RelayState::Delivered, heard(800), heard(60_000)),
+        ],
+    };
+    let groups = [(member("BR"), WorkingGroup::Americas), (member("FR"), WorkingGroup::Eurasia)].into();
+    refpoint::drills::report(&[run], 0, member("KE"), at("12:00:00").timestamp(), &groups).unwrap()
+}
+
+/// A drill as it was asked for, but for those that the node had no room to ask.
+pub(crate) fn drill_started(request: &DrillRequest, not_asked: Vec<MemberCode>) -> DrillStarted {
+    let asked = request.members.iter().filter(|member| !not_asked.contains(member)).cloned().collect();
+    DrillStarted {
+        drill: DrillId::from_bytes([0xd2; 8]),
+        started: at("12:00:00"),
+        ends: at("15:00:00"),
+        messages: vec![message_id(0xd2)],
+        asked,
+        reason: (!not_asked.is_empty()).then(|| "too many messages wait in the outbox".to_owned()),
+        not_asked,
+    }
 }
 
 /// What the heads say there: France holds the same.

@@ -218,6 +218,13 @@ pub fn local_time(time_zone: &str, now: Instant) -> Option<String> {
     Some(now.calendar().to_zoned_datetime(zone).strftime("%H:%M (%a)").to_string())
 }
 
+/// The hour of a zone's local time, 0 to 23; `None` as for [`local_time`].
+#[must_use]
+pub fn local_hour(time_zone: &str, now: Instant) -> Option<i8> {
+    let zone = jiff::tz::TimeZone::get(time_zone).ok()?;
+    Some(now.calendar().to_zoned_datetime(zone).hour())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -231,5 +238,9 @@ mod tests {
         assert_eq!(local_time("Europe/Paris", winter).unwrap(), "04:02 (Tue)");
         assert_eq!(local_time("Europe/Paris", summer).unwrap(), "01:02 (Sat)");
         assert_eq!(local_time("Mars/Olympus", winter), None);
+        assert_eq!(
+            (local_hour("Africa/Nairobi", winter), local_hour("Mars/Olympus", winter)),
+            (Some(6), None)
+        );
     }
 }

@@ -6,7 +6,10 @@ use crate::{
         heads::{HeadRow, HeadStanding, HeadsReport},
         names::MemberNames,
     },
-    cli::human,
+    cli::{
+        human,
+        page::{bare, escaped},
+    },
 };
 
 /// Draws the page.
@@ -32,12 +35,7 @@ pub(super) fn page(report: &HeadsReport) -> String {
     body.push_str("</ul>\n");
     body.push_str(&tiles(report));
     body.push_str(&times(report));
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>Refpoint heads</title>\n<style>{STYLE}</style></head>\n<body>\n{body}</body></html>\n"
-    )
+    bare("Refpoint heads", STYLE, &body)
 }
 
 /// What a person reads first.
@@ -141,21 +139,6 @@ const fn sign(standing: HeadStanding) -> &'static str {
     }
 }
 
-fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            other => safe.push(other),
-        }
-    }
-    safe
-}
-
 /// Units of the drawing: its width, where the bars begin, how long the longest is, the height of a line.
 const WIDTH: u64 = 1_000;
 const LABEL: u64 = 160;
@@ -224,6 +207,5 @@ mod tests {
         let expected =
             "1 of 5 other nodes hold the same directory, 1 behind, 1 ahead or in between, 2 not heard";
         assert_eq!((word, headline.as_str()), ("behind", expected));
-        assert_eq!(escaped("<a href='x'>&\""), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;");
     }
 }

@@ -1,0 +1,49 @@
+//! `refpoint drill list`: the drills that this node started and remembers.
+
+use crate::{
+    api::views::drill::{DrillRow, Pace},
+    cli::{
+        drill::span,
+        failure::Failure,
+        human,
+        node::{Node, converse},
+        output::{Output, table},
+    },
+};
+
+/// List the drills that this node started, newest first: how many members had them and answered in time.
+#[derive(clap::Args)]
+pub(in crate::cli) struct Arguments {
+    #[command(flatten)]
+    node: Node,
+}
+
+pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
+    let client = arguments.node.client()?;
+    let rows = converse(async { Ok(client.drills().await?) })?;
+    if rows.is_empty() {
+        return output.result("no drill was started here: refpoint drill start --help", &rows);
+    }
+    output.result(lines(&rows), &rows)
+}
+
+/// The table, newest first.
+pub(super) fn lines(rows: &[DrillRow]) -> String {
+    let head =
+        ["drill", "started", "to answer", "delivered in time", "most by", "acknowledged in time", "most by"];
+    table(head, rows.iter().map(cells))
+}
+
+fn cells(row: &DrillRow) -> [String; 7] {
+    let in_time = |pace: &Pace| format!("{} of {}", pace.in_time, row.asked);
+    let half = |pace: &Pace| pace.median_ms.map_or_else(|| "never".to_owned(), span);
+    [
+        row.drill.to_string(),
+        human::instant(row.started),
+        human::duration(row.within_seconds),
+        in_time(&row.delivered),
+        half(&row.delivered),
+        in_time(&row.acknowledged),
+        half(&row.acknowledged),
+    ]
+}
