@@ -9,6 +9,7 @@
 
 mod document;
 mod machine;
+mod model;
 mod relay;
 mod sim;
 mod tidy;
