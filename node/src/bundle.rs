@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use ed25519_dalek::SigningKey;
 use refpoint_protocol::{
-    audit::{BundleError, BundleWriter, Exporter, note::Note},
+    audit::{BundleError, BundleWriter, Exporter, JournalCheckpoint, note::Note},
     directory::header::{ChainPayload, NodeRecordHeader, ReferencePointHeader},
     document::{EncodeError, Envelope, Kind, Unverified, encode},
     ids::DocumentId,
@@ -29,10 +29,21 @@ pub struct Export<'a> {
     pub exporter: Exporter,
     /// Where its journal stands, signed; `None` if it has none, or cannot say now.
     pub journal: Option<Note>,
+    /// Whether all of the journal's entries are to be in it.
+    pub entries: Entries,
     /// Its key's secret half.
     pub key: &'a SigningKey,
     /// The time.
     pub now: Timestamp,
+}
+
+/// Whether a bundle has the entries of the exporter's journal, message events among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entries {
+    /// Where it stands alone.
+    LeftOut,
+    /// All of them.
+    Included,
 }
 
 /// What was written.
@@ -67,7 +78,7 @@ impl Export<'_> {
     /// # Errors
     /// [`ExportError`]; what was written then has no end, and is refused as cut off.
     pub fn write(self, out: &mut dyn Write) -> Result<Exported, ExportError> {
-        let Self { store, trust, exporter, journal, key, now } = self;
+        let Self { store, trust, exporter, journal, entries, key, now } = self;
         let (mut writer, head) = BundleWriter::begin(exporter.federation);
         out.write_all(head.as_bytes())?;
         let mut exported = Exported::default();
@@ -109,11 +120,42 @@ impl Export<'_> {
         }
         if let Some(checkpoint) = journal {
             out.write_all(writer.journal(&checkpoint).as_bytes())?;
+            if entries == Entries::Included
+                && let Ok(stands) = JournalCheckpoint::of(&checkpoint)
+            {
+                write_entries(store, &mut writer, &stands, out)?;
+            }
         }
         out.write_all(writer.finish(&exporter, key, now).as_bytes())?;
         out.flush()?;
         Ok(exported)
     }
+}
+
+/// The newest cosigned checkpoint, then the entries up to where the journal stands.
+fn write_entries(
+    store: &dyn Store,
+    writer: &mut BundleWriter,
+    stands: &JournalCheckpoint,
+    out: &mut dyn Write,
+) -> Result<(), ExportError> {
+    let began = stands.origin.began.as_millis().to_be_bytes();
+    // What was cosigned after the look at the journal is for the next bundle.
+    for row in store.scan(Table::Cosigned, Keys::Prefix(&began)).rev() {
+        let (_, note) = row?;
+        let text = String::from_utf8_lossy(&note);
+        if Note::parse(&note)
+            .is_ok_and(|note| JournalCheckpoint::of(&note).is_ok_and(|it| it.size <= stands.size))
+        {
+            out.write_all(writer.cosigned(&text).as_bytes())?;
+            break;
+        }
+    }
+    let size = usize::try_from(stands.size).unwrap_or(usize::MAX);
+    for row in store.scan(Table::Journal, Keys::Prefix(&began)).take(size) {
+        out.write_all(writer.entry(&row?.1).as_bytes())?;
+    }
+    Ok(())
 }
 
 enum Stored {

@@ -40,6 +40,7 @@ use crate::api::{
         witness::WitnessReply,
     },
 };
+use crate::bundle::Entries;
 
 pub use events::{Events, Followed, FollowedEvents, StreamItem};
 
@@ -252,8 +253,9 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn bundle(&self) -> Result<Bundle, ClientError> {
-        self.pieces("/v1/audit/bundle").await
+    pub async fn bundle(&self, entries: Entries) -> Result<Bundle, ClientError> {
+        let messages = entries == Entries::Included;
+        self.pieces(&format!("/v1/audit/bundle?messages={messages}")).await
     }
 
     /// The evidence of one message, to be read piece by piece.

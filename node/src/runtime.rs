@@ -37,7 +37,7 @@ use std::{
 use arc_swap::ArcSwap;
 use ed25519_dalek::SigningKey;
 use refpoint_protocol::{
-    machine::{self, Command, Machine},
+    machine::{self, Command, Input, Machine, OperatorAction},
     time::Timestamp,
 };
 use tokio::{sync::oneshot, task::JoinSet};
@@ -45,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     alert::{AlertHealth, Watch},
-    carry::{Carrier, SentParcels, Waiting},
+    carry::{Carrier, SentParcels, Waiting, tell},
     commit::Commit,
     core::{Core, Doors, Order},
     counting::{Counting, Depths},
@@ -163,6 +163,11 @@ impl Handle {
         });
         self.doors.looks.send(look).await.map_err(|_| Stopping)?;
         answered.await.map_err(|_| Stopping)
+    }
+
+    /// Has what an operator did journalled.
+    pub(crate) fn operated(&self, action: OperatorAction) {
+        tell(&self.doors.inner, Input::Operated(action));
     }
 
     /// What waits in the node's queues.

@@ -135,6 +135,33 @@ pub(crate) fn a_message_is_proven_to_whoever_has_no_node(federation: &Federation
         assert_eq!(entry["after"]["by"].as_array().unwrap().len(), 2, "{entry}");
         assert_eq!(entry["before"]["by"].as_array().unwrap().len(), 2, "{entry}");
     }
+    // The whole journal in a bundle: every step, no content, and what others cosigned of it.
+    let bundle = desk.join("messages.audit");
+    let exported = unit.run_ok(&["audit", "export", text(&bundle), "--messages"]);
+    let kept = &exported["bundle"]["journal"];
+    assert!(kept["messages"].as_u64().unwrap() >= 4, "{exported}");
+    assert_eq!(kept["cosigned"]["by"].as_array().unwrap().len(), 2, "{exported}");
+    let report = parsed(&auditor(&bundle));
+    assert_eq!(report["bundle"], exported["bundle"]);
+    let compared = run_in(
+        desk,
+        None,
+        &[
+            "audit",
+            "compare",
+            text(&desk.join("FR.audit")),
+            text(&bundle),
+            "--federation",
+            federation.fingerprint(),
+        ],
+    );
+    assert_ne!(
+        parsed(&compared)["verdict"],
+        "contradict",
+        "the journal has grown since, and continues itself"
+    );
+    assert!(!fs::read_to_string(&bundle).unwrap().contains("ZEBRA"));
+
     let whole = fs::read_to_string(&file).unwrap();
     assert!(!whole.contains("ZEBRA-TEXT"));
     let bad = desk.join("bad.proof");

@@ -5,6 +5,8 @@
 
 mod bundle;
 mod compare;
+mod entries;
+mod error;
 mod exhibit;
 mod journal;
 pub mod merkle;
@@ -15,8 +17,10 @@ mod report;
 mod tests;
 pub mod witness;
 
-pub use bundle::{AuditError, BundleError, BundleWriter, Exporter, Frame, JournalError, LineError};
+pub use bundle::{BundleError, BundleWriter, Exporter, Frame};
 pub use compare::{ChainPlace, Comparison, Difference, JournalFork, Side, compare};
+pub use entries::{CosignedState, EntriesError, JournalEntries};
+pub use error::{AuditError, JournalError, LineError};
 pub use exhibit::{Exhibit, Signer};
 pub use journal::{
     Before, Entry, Journal, JournalCheckpoint, JournalOrigin, entry_key, entry_of_key, journal_ended_mark,

@@ -616,3 +616,7 @@ pub const WITNESS_EARNED: Duration = Duration::from_secs(60);
 
 /// Ended journals of one node whose last checkpoint a witness keeps: a node is restored once in years.
 pub const WITNESS_ENDED_MAX: usize = 4;
+
+/// Documents of one import that its journal entry names: a charter version, a key set and what they stand on, many times
+/// over; an entry stays a short row.
+pub const IMPORTED_IDS_MAX: usize = 32;

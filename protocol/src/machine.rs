@@ -28,7 +28,7 @@ use self::repairs::Repairs;
 pub use self::{
     commands::{Command, CommandRefused, Reply},
     effect::{AnswerToken, AskTicket, Batch, Carriage, Effect, Ended, Input, PushToken, Target, Verdict},
-    event::{Event, JournalNews, NumberedEvent},
+    event::{Event, JournalNews, NumberedEvent, OperatorAction},
     own::{sealing_seed_from_row, sealing_seed_row, signed_before_mark},
     restore::{Restored, Stored},
 };
@@ -138,6 +138,7 @@ impl Machine {
             }
             Input::HeadPushed { from, token, head } => self.on_head(now, from, token, *head, &mut effects),
             Input::HeadSigned { envelope } => self.on_head_signed(envelope, &mut effects),
+            Input::Operated(action) => self.emit(now, Event::Operated(action), &mut effects),
             Input::Journal(news) => self.emit(now, Event::Journal(news), &mut effects),
             Input::Command { id, command } => self.on_command(now, id, command, &mut effects),
             Input::Woke => self.on_woke(now, &mut effects),

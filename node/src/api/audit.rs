@@ -4,16 +4,32 @@ use axum::{
     Json,
     body::Body,
     extract::{Path, State, rejection::PathRejection},
-    http::header,
+    http::{Uri, header},
     response::{IntoResponse, Response},
 };
 use futures::StreamExt as _;
+use serde::Deserialize;
 
 use super::{Shared, backend::Backend, error::ApiError, request};
+use crate::bundle::Entries;
 
-pub(super) async fn bundle<B: Backend>(State(shared): State<Shared<B>>) -> Result<Response, ApiError> {
+/// What is asked of a bundle.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BundleQuery {
+    /// Whether the journal's entries, message events among them, are to be in it.
+    #[serde(default)]
+    messages: bool,
+}
+
+pub(super) async fn bundle<B: Backend>(
+    State(shared): State<Shared<B>>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let BundleQuery { messages } = request::query(&uri)?;
+    let entries = if messages { Entries::Included } else { Entries::LeftOut };
     let permit = std::sync::Arc::clone(&shared.streams).try_acquire_owned().map_err(|_| ApiError::Busy)?;
-    let pieces = shared.backend.bundle().await?;
+    let pieces = shared.backend.bundle(entries).await?;
     // The permit ends with the answer.
     let pieces = pieces.map(move |piece| {
         let _held = &permit;

@@ -25,7 +25,7 @@ use super::views::{
     status::StatusFacts,
     witness::WitnessReply,
 };
-use crate::metrics::Measured;
+use crate::{bundle::Entries, metrics::Measured};
 
 /// The running node, as the API sees it.
 ///
@@ -109,6 +109,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Writes the directory as a bundle for auditors, piece by piece; an error among the pieces ends it.
     fn bundle(
         &self,
+        entries: Entries,
     ) -> impl Future<Output = Result<BoxStream<'static, Result<Bytes, BackendError>>, BackendError>> + Send;
 
     /// Takes in signed documents.

@@ -179,6 +179,7 @@ const fn kind(event: &Event) -> &'static str {
         Event::ForkSeen { .. } => "fork-seen",
         Event::Published { .. } => "published",
         Event::TwinSeen => "twin-seen",
+        Event::Operated(_) => "operated",
         Event::Journal(news) => match news {
             JournalNews::Doubted { .. } => "journal-doubted",
             JournalNews::Succeeded { .. } => "journal-succeeded",

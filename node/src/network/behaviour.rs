@@ -143,8 +143,9 @@ const DIAL_BACK_TIMEOUT: Duration = Duration::from_secs(15);
 /// Requests to dial back on one connection at once: one a minute is answered.
 const DIAL_BACK_STREAMS_MAX: usize = 2;
 
-/// How long a request to cosign may take: one sync of a busy disk, and a slow link.
-const WITNESS_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a request to cosign may take: one sync of a busy disk, and a slow link. Whoever waits for a round waits for two
+/// of these at most, less than for any other answer of the node's.
+const WITNESS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Requests to cosign on one connection at once: a round asks each node once at a time.
 const WITNESS_STREAMS_MAX: usize = 2;

@@ -26,7 +26,7 @@ use refpoint_protocol::{
     directory::own_chain::Standing,
     document::{Envelope, encode},
     ids::{DocumentId, MemberCode, Sequence},
-    machine::{Batch, Carriage, Command, CommandRefused, Reply},
+    machine::{Batch, Carriage, Command, CommandRefused, OperatorAction, Reply},
     message::body::Body,
     relay::views::MessageView as Held,
     time::Timestamp,
@@ -64,6 +64,7 @@ use crate::{
             witness::WitnessReply,
         },
     },
+    bundle::Entries,
     metrics::Measured,
     store::{SledStore, Store},
 };
@@ -342,12 +343,17 @@ impl Backend for NodeBackend {
         witness::now(&self.handle.rounds).await
     }
 
-    async fn bundle(&self) -> Result<BoxStream<'static, Result<Bytes, BackendError>>, BackendError> {
-        self.written_bundle().await
+    async fn bundle(
+        &self,
+        entries: Entries,
+    ) -> Result<BoxStream<'static, Result<Bytes, BackendError>>, BackendError> {
+        self.written_bundle(entries).await
     }
 
     async fn snapshot(&self) -> Result<SnapshotReply, BackendError> {
-        snapshot::of(self.on_disk.as_ref(), self.handle.identity.federation).await
+        let reply = snapshot::of(self.on_disk.as_ref(), self.handle.identity.federation).await?;
+        self.handle.operated(OperatorAction::CopiedRows);
+        Ok(reply)
     }
 
     async fn import(&self, request: ImportRequest) -> Result<ImportReply, BackendError> {

@@ -254,7 +254,10 @@ impl Run {
         for (Candidate { member, .. }, why) in &over.refused {
             tracing::debug!(%member, %why, "the journal was not cosigned there");
         }
-        tracing::info!(by = over.cosigned.len(), "the journal was cosigned");
+        match over.cosigned.len() {
+            0 => tracing::debug!("nobody cosigned the journal"),
+            by => tracing::info!(by, "the journal was cosigned"),
+        }
         if let Some((Candidate { member, .. }, before)) = &over.lost {
             tracing::error!(
                 witness = %member, entries = before.size,

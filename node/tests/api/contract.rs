@@ -15,6 +15,7 @@ use refpoint::{
             status::{ChainState, Health, StatusView},
         },
     },
+    bundle::Entries,
     client::ClientError,
 };
 use refpoint_protocol::{
@@ -117,12 +118,14 @@ async fn every_route_answers_with_its_view() {
     assert_eq!(client.publish(&publish).await.unwrap().sequence, Sequence(4));
     assert_eq!(problem(client.publish(&publish).await).code, "published-changed");
     assert!(matches!(client.resume().await.unwrap().now, ChainState::Publishing { .. }));
-    let mut bundle = client.bundle().await.unwrap();
+    let mut bundle = client.bundle(Entries::LeftOut).await.unwrap();
     let mut read = Vec::new();
     while let Some(piece) = bundle.next().await.unwrap() {
         read.extend_from_slice(&piece);
     }
     assert_eq!(read, b"two pieces");
+    let mut bundle = client.bundle(Entries::Included).await.unwrap();
+    assert_eq!(bundle.next().await.unwrap().unwrap(), b"with entries".as_slice());
     let mut proof = client.proof(&id).await.unwrap();
     assert_eq!(proof.next().await.unwrap().unwrap(), format!("a proof of {id}").as_bytes());
     let import = ImportRequest { envelopes: vec![vec![1, 2, 3].into()] };

@@ -34,6 +34,7 @@ use refpoint::{
             witness::WitnessReply,
         },
     },
+    bundle::Entries,
     client::Client,
     metrics::Measured,
 };
@@ -259,9 +260,16 @@ impl Backend for Fake {
         self.guard(|_| Err(BackendError::Unavailable { why: "it keeps nothing on a disk".into() })).await
     }
 
-    async fn bundle(&self) -> Result<BoxStream<'static, Result<Bytes, BackendError>>, BackendError> {
+    async fn bundle(
+        &self,
+        entries: Entries,
+    ) -> Result<BoxStream<'static, Result<Bytes, BackendError>>, BackendError> {
         self.guard(|_| {
-            let pieces = [Bytes::from_static(b"two "), Bytes::from_static(b"pieces")].map(Ok);
+            let pieces: &[&'static [u8]] = match entries {
+                Entries::LeftOut => &[b"two ", b"pieces"],
+                Entries::Included => &[b"with entries"],
+            };
+            let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece))).collect();
             Ok(futures::stream::iter(pieces).boxed())
         })
         .await

@@ -129,15 +129,22 @@ pub fn compare(a: &Audited, b: &Audited) -> Comparison {
             }
         }
     }
-    let journal = a.journal.as_ref().zip(b.journal.as_ref()).and_then(|(a, b)| journal_fork(a, b));
+    let journal = journal_fork(a, b);
     Comparison { differences, contradictions, journal }
 }
 
-/// Whether two checkpoints of one journal exclude each other. Whether a larger one includes a smaller is not shown by
-/// them alone, and times are claims.
-fn journal_fork(a: &JournalCheckpoint, b: &JournalCheckpoint) -> Option<JournalFork> {
-    let forked = a.origin == b.origin && a.size == b.size && a.root != b.root;
-    forked.then(|| JournalFork { origin: a.origin.clone(), size: a.size, roots: [a.root, b.root] })
+/// Whether two checkpoints of one journal exclude each other: at the smaller one's size. Whether a larger one includes
+/// a smaller is shown by its entries, if its bundle has them, and not by the two alone; times are claims.
+fn journal_fork(a: &Audited, b: &Audited) -> Option<JournalFork> {
+    let (one, other) = a.journal.as_ref().zip(b.journal.as_ref())?;
+    let size = one.size.min(other.size);
+    let at = |journal: &JournalCheckpoint, audited: &Audited| {
+        let made = audited.entries.as_ref().and_then(|entries| entries.root_at(size));
+        made.or((journal.size == size).then_some(journal.root))
+    };
+    let roots = [at(one, a)?, at(other, b)?];
+    let forked = one.origin == other.origin && roots[0] != roots[1];
+    forked.then(|| JournalFork { origin: one.origin.clone(), size, roots })
 }
 
 /// The evidence of both: in it, two stories meet.

@@ -44,7 +44,9 @@ pub struct CosignedState {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntriesError {
     /// A line out of form or place.
-    #[error("an entry in base64, or one cosigned checkpoint before all entries, is expected after the journal's line")]
+    #[error(
+        "an entry in base64, or one cosigned checkpoint before all entries, is expected after the journal's line"
+    )]
     Form,
     /// Not the list that the checkpoint is of.
     #[error("they are {got} entries with another root than the checkpoint of {said} says")]
@@ -70,7 +72,9 @@ impl JournalEntries {
         membership: &Membership,
     ) -> Result<Self, EntriesError> {
         let (cosigned, lines) = match lines.split_first() {
-            Some((first, rest)) if first.starts_with(COSIGNED.as_bytes()) => (Some(decoded(first, COSIGNED)?), rest),
+            Some((first, rest)) if first.starts_with(COSIGNED.as_bytes()) => {
+                (Some(decoded(first, COSIGNED)?), rest)
+            }
             _ => (None, lines),
         };
         let (mut tree, mut messages, mut unread) = (Tree::default(), 0, 0);
@@ -89,7 +93,8 @@ impl JournalEntries {
             return Err(EntriesError::Root { said: journal.size, got: tree.size() });
         }
         let mut entries = Self { roots, messages, unread, cosigned: None };
-        entries.cosigned = cosigned.map(|note| entries.cosigned_state(&note, exporter, journal, membership)).transpose()?;
+        entries.cosigned =
+            cosigned.map(|note| entries.cosigned_state(&note, exporter, journal, membership)).transpose()?;
         Ok(entries)
     }
 

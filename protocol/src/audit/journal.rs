@@ -305,6 +305,7 @@ const fn is_journalled(event: &Event) -> bool {
         | Event::ForkSeen { .. }
         | Event::Published { .. }
         | Event::TwinSeen
+        | Event::Operated(_)
         | Event::Journal(_)
         | Event::ClockJudged { .. } => true,
         Event::PeerConnected { .. } | Event::PeerDisconnected { .. } | Event::DirectoryChanged { .. } => {

@@ -7,7 +7,9 @@ use std::{
 };
 
 use super::{
-    bundle::{AuditError, Exporter, Frame, words},
+    bundle::{Exporter, Frame, words},
+    entries::JournalEntries,
+    error::AuditError,
     exhibit::Exhibit,
     journal::JournalCheckpoint,
 };
@@ -72,6 +74,8 @@ pub struct Audited {
     pub surplus: u64,
     /// How the exporter's journal stood, if the bundle says so.
     pub journal: Option<JournalCheckpoint>,
+    /// All of its entries, if the bundle has them.
+    pub entries: Option<JournalEntries>,
     /// What they say together.
     pub evidence: Evidence,
     documents: Vec<AnyDocument>,
@@ -143,6 +147,12 @@ impl Audited {
             faults.add(fault);
             None
         });
+        let entries =
+            journal.as_ref().map(|journal| frame.entries(journal, &evidence.membership())).transpose();
+        let entries = entries.map(Option::flatten).unwrap_or_else(|fault| {
+            faults.add(fault);
+            None
+        });
         let Exporter { member, node, .. } = frame.exporter.clone();
         let standing = evidence.membership().node_of(&member, &node).map(|standing| standing.state);
         if !frame.is_signed() {
@@ -164,6 +174,7 @@ impl Audited {
                 counts,
                 surplus,
                 journal,
+                entries,
                 evidence,
                 documents,
             }),

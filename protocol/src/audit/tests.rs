@@ -1,6 +1,8 @@
 //! Bundles as exporters and forgers write them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod entries;
+
 use std::collections::BTreeSet;
 
 use ed25519_dalek::SigningKey;

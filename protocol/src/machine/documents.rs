@@ -11,7 +11,8 @@ use crate::{
         repair::{RepairResponse, Taken},
     },
     ids::{ContentHash, HeaderId, MemberCode, NodeKey},
-    machine::{CommandRefused, PushToken},
+    limits::IMPORTED_IDS_MAX,
+    machine::{CommandRefused, OperatorAction, PushToken},
     membership::NodeStanding,
     relay::exchange::{CommandId, RelayInput},
     storage::{Change, Grade, Table},
@@ -57,6 +58,12 @@ impl Machine {
             }
             None => Ok(Reply::Imported { accepted: outcome.accepted.len() as u64, known: outcome.known }),
         };
+        if !outcome.accepted.is_empty() {
+            let documents =
+                outcome.accepted.iter().take(IMPORTED_IDS_MAX).map(|it| it.document.id()).collect();
+            let count = outcome.accepted.len() as u64;
+            self.emit(now, Event::Operated(OperatorAction::Imported { documents, count }), effects);
+        }
         for accepted in &outcome.accepted {
             effects.push(Effect::Push { document: Arc::clone(accepted.document.envelope()), body: None });
         }

@@ -12,7 +12,7 @@ use crate::{
     heads::Head,
     ids::{ContentHash, DocumentId, MemberCode, NodeKey, SealingKeyId},
     introduction::Presence,
-    machine::{Command, CommandRefused, JournalNews, NumberedEvent, Reply},
+    machine::{Command, CommandRefused, JournalNews, NumberedEvent, OperatorAction, Reply},
     membership::charter::WorkingGroup,
     relay::{
         exchange::{CommandId, Job, Outgoing, RelayInput, Ticket},
@@ -124,6 +124,8 @@ pub enum Input {
         /// The envelope.
         envelope: Envelope,
     },
+    /// The operator had something done that the machine has no part in, and it is to be journalled.
+    Operated(OperatorAction),
     /// A journal was witnessed, and people are to hear of it.
     Journal(JournalNews),
     /// The operator asks.

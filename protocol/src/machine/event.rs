@@ -6,7 +6,7 @@ use crate::{
     audit::witness::Doubt,
     directory::header::ChainKind,
     document::EncodeError,
-    ids::{CharterId, KeySetId, MemberCode, NodeKey, Sequence},
+    ids::{CharterId, DocumentId, KeySetId, MemberCode, MessageId, NodeKey, Sequence},
     relay::{
         event::RelayEvent,
         rows::{RowError, decode_row, encode_row},
@@ -105,6 +105,8 @@ pub enum Event {
     },
     /// This node no longer signs its chains: somebody else did so with its key.
     TwinSeen,
+    /// The operator had something done.
+    Operated(OperatorAction),
     /// Something about a journal that people are to hear of.
     Journal(JournalNews),
     /// This node's clock is judged anew: milliseconds by which the members' median is ahead.
@@ -113,6 +115,30 @@ pub enum Event {
         right: bool,
         /// The offset.
         offset_millis: i64,
+    },
+}
+
+/// What an operator had done, beside messages and entries, which are events of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OperatorAction {
+    /// Documents were handed over, and these were new.
+    Imported {
+        /// The first of them, at most [`crate::limits::IMPORTED_IDS_MAX`].
+        documents: Vec<DocumentId>,
+        /// How many there were.
+        count: u64,
+    },
+    /// This node signs its chains again without having asked others first.
+    Resumed,
+    /// All rows were copied for a backup.
+    CopiedRows,
+    /// The directory was exported for an audit.
+    ExportedDirectory,
+    /// The proof of a message was gathered.
+    ProvedMessage {
+        /// The message.
+        message: MessageId,
     },
 }
 

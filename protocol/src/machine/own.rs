@@ -6,7 +6,7 @@ use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Batch, Carriage, CommandRefused, Effect, Event, Machine, Reply};
+use super::{Batch, Carriage, CommandRefused, Effect, Event, Machine, OperatorAction, Reply};
 use crate::{
     crypto::SealingSeed,
     directory::{
@@ -172,6 +172,7 @@ impl Machine {
             Standing::Signing | Standing::NotListed => Err(CommandRefused::NotWaiting),
         };
         if reply.is_ok() {
+            self.emit(now, Event::Operated(OperatorAction::Resumed), effects);
             self.tell_own(now, OwnInput::Resume, effects);
         }
         effects.push(Effect::Reply { id, reply });

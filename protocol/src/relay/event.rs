@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{exchange::CommandId, receipt::RefusalReason};
 use crate::{
-    ids::{CharterVersion, MemberCode, MessageId, NodeKey},
+    ids::{CharterVersion, DocumentId, MemberCode, MessageId, NodeKey},
     message::{
         body::{Tlp, Word},
         header::Precedence,
@@ -41,6 +41,9 @@ pub enum RelayEvent {
         step: Step,
         /// Whether the sender had stopped waiting.
         late: bool,
+        /// The document id of the receipt that says so. Logs of earlier programs lack it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        receipt: Option<DocumentId>,
     },
     /// A custodian has a parcel on its disk for a node that is away. This is no delivery.
     MessageInCustody {

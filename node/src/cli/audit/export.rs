@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{audited, shown};
 use crate::{
-    bundle::Export,
+    bundle::{Entries, Export},
     cli::{
         ConfigFile,
         failure::Failure,
@@ -34,6 +34,10 @@ pub(in crate::cli) struct Arguments {
     /// The bundle to write; a complete one appears there, or nothing.
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Also the journal: every step of every message, as ids, members and times; no content. The file tells who wrote to
+    /// whom, when.
+    #[arg(long)]
+    messages: bool,
     #[command(flatten)]
     config: ConfigFile,
 }
@@ -47,7 +51,8 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<(), 
         return Err(Failure::error(what, why, "choose another name; a bundle is never overwritten"));
     }
     let part = Part::new(file)?;
-    let federation = written(&config, &part).map_err(|failure| failure.during(what))?;
+    let entries = if arguments.messages { Entries::Included } else { Entries::LeftOut };
+    let federation = written(&config, &part, entries).map_err(|failure| failure.during(what))?;
     // What leaves the house holds, or does not leave it.
     let checked = audited(&part.path, federation, output).map_err(|failure| {
         let (why, _) = failure.into_why_and_remedy();
@@ -60,9 +65,15 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<(), 
     part.keep(file)?;
     let bytes = fs::metadata(file).map_or(0, |metadata| metadata.len());
     let print = spoken(federation.as_bytes());
+    let told = checked.entries.as_ref().map_or_else(String::new, |entries| {
+        format!(
+            "; it tells who wrote to whom and when, in {} journal entries about messages",
+            entries.messages
+        )
+    });
     let human = format!(
         "{}: {}, {}\nroot        {}\nfederation  {print}\n\
-         It holds no message and no contact details. Whoever checks it needs the fingerprint from two stewards:\n  \
+         It holds no content of any message and no contact details{told}. Whoever checks it needs the fingerprint from two stewards:\n  \
          refpoint audit verify {} --federation '{print}'",
         file.display(),
         shown::counted(&checked),
@@ -75,11 +86,11 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<(), 
 }
 
 /// Has the bundle written, and says of which federation it is.
-fn written(config: &Config, part: &Part) -> Result<FederationId, Failure> {
+fn written(config: &Config, part: &Part, entries: Entries) -> Result<FederationId, Failure> {
     let mut out = part.file.try_clone().map_err(|error| part.failed(error))?;
     let client = Client::new(&config.socket);
     let by_node = converse(async {
-        let mut bundle = match client.bundle().await {
+        let mut bundle = match client.bundle(entries).await {
             Ok(bundle) => bundle,
             Err(ClientError::NotRunning { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -91,11 +102,11 @@ fn written(config: &Config, part: &Part) -> Result<FederationId, Failure> {
     })?;
     match by_node {
         Some(federation) => Ok(federation),
-        None => by_hand(config, part),
+        None => by_hand(config, part, entries),
     }
 }
 
-fn by_hand(config: &Config, part: &Part) -> Result<FederationId, Failure> {
+fn by_hand(config: &Config, part: &Part, entries: Entries) -> Result<FederationId, Failure> {
     if !config.data.is_dir() {
         let why = format!("there is no data folder {}", config.data.display());
         return Err(Failure::error("no bundle was written", why, "name the node's --config"));
@@ -109,7 +120,7 @@ fn by_hand(config: &Config, part: &Part) -> Result<FederationId, Failure> {
     let exporter = Exporter { federation, member: config.member.clone(), node };
     let now = human::now().timestamp();
     let journal = stopped_checkpoint(folder.store.as_ref(), &exporter, key, now)?;
-    let export = Export { store: folder.store.as_ref(), trust, exporter, journal, key, now };
+    let export = Export { store: folder.store.as_ref(), trust, exporter, journal, entries, key, now };
     let mut out = std::io::BufWriter::new(&part.file);
     export.write(&mut out).map_err(|error| part.failed(error))?;
     Ok(federation)

@@ -111,7 +111,7 @@ pub(super) fn report(proven: &ProvenMessage) -> String {
             at(header.created)
         ));
     }
-    for ProvenReceipt { member, node, at: when, state } in &proven.delivered {
+    for ProvenReceipt { member, node, at: when, state, .. } in &proven.delivered {
         let (node, mark) = (node.short(), marked(*state));
         line(format!("delivered to {member}: signed by its node {node}{mark}, {} by its clock", at(*when)));
     }
@@ -187,7 +187,7 @@ pub(super) fn report_json(proven: &ProvenMessage) -> Value {
     let delivered = proven
         .delivered
         .iter()
-        .map(|it| json!({ "member": it.member, "node": it.node, "at": at(it.at), "key": state(it.state) }));
+        .map(|it| json!({ "member": it.member, "node": it.node, "at": at(it.at), "key": state(it.state), "id": it.id }));
     let said = proven.said.iter().map(|it| {
         json!({
             "member": it.member, "node": it.signer, "at": at(it.created), "key": state(it.state),

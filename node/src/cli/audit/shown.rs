@@ -3,7 +3,8 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use refpoint_protocol::{
     audit::{
-        Audited, ChainPlace, Comparison, Difference, Exhibit, Fork, ForkPlace, JournalFork, NotHeld, Side,
+        Audited, ChainPlace, Comparison, CosignedState, Difference, Exhibit, Fork, ForkPlace, JournalEntries,
+        JournalFork, NotHeld, Side,
     },
     directory::{
         header::{ChainKey, ChainKind},
@@ -87,9 +88,11 @@ pub(super) fn report(audited: &Audited) -> String {
     if let Some(journal) = &audited.journal {
         let began = at(journal.origin.began);
         text.push_str(&format!(
-            "journal     {} entries since {began}, root {}\n\n",
+            "journal     {} entries since {began}, root {}\n",
             journal.size, journal.root
         ));
+        text.push_str(&audited.entries.as_ref().map(entries_text).unwrap_or_default());
+        text.push('\n');
     }
     let entries = audited.evidence.directory().members(audited.made);
     let rows = membership.members().map(|member| row(member, entry(&entries, member)));
@@ -113,6 +116,20 @@ pub(super) fn report(audited: &Audited) -> String {
     }
     forks.iter().for_each(|fork| text.push_str(&format!("\n{}", fork_text(fork))));
     text.push_str("\nThe contents of entries are not in a bundle; headers carry their hashes.\n");
+    text
+}
+
+/// What a bundle has of the journal's entries.
+fn entries_text(entries: &JournalEntries) -> String {
+    let mut text = format!("            all of them are in it, {} about messages\n", entries.messages);
+    if entries.unread > 0 {
+        text.push_str(&format!("            {} are newer than this program, and not read\n", entries.unread));
+    }
+    if let Some(CosignedState { size, by }) = &entries.cosigned {
+        let by: Vec<_> =
+            by.iter().map(|(witness, when)| format!("{} at {}", witness.member, at(*when))).collect();
+        text.push_str(&format!("            the first {size} are cosigned by {}\n", by.join(", ")));
+    }
     text
 }
 
@@ -168,6 +185,11 @@ pub(super) fn summary(audited: &Audited) -> Value {
         "surplus": audited.surplus,
         "journal": audited.journal.as_ref().map(|journal| json!({
             "began": Instant::from(journal.origin.began), "entries": journal.size, "root": journal.root,
+            "messages": audited.entries.as_ref().map(|entries| entries.messages),
+            "cosigned": audited.entries.as_ref().and_then(|entries| entries.cosigned.as_ref()).map(|state| json!({
+                "entries": state.size,
+                "by": state.by.iter().map(|(it, when)| json!({ "member": it.member, "at": at(*when) })).collect::<Vec<_>>(),
+            })),
         })),
     })
 }

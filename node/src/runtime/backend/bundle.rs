@@ -4,19 +4,20 @@ use std::io::{self, Write};
 
 use axum::body::Bytes;
 use futures::{StreamExt as _, stream::BoxStream};
-use refpoint_protocol::audit::Exporter;
+use refpoint_protocol::{audit::Exporter, machine::OperatorAction};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::NodeBackend;
 use crate::{
     api::backend::BackendError,
-    bundle::{Export, ExportError},
+    bundle::{Entries, Export, ExportError},
 };
 
 impl NodeBackend {
     pub(super) async fn written_bundle(
         &self,
+        entries: Entries,
     ) -> Result<BoxStream<'static, Result<Bytes, BackendError>>, BackendError> {
         let (trust, now) = self.look(|machine, now| (machine.evidence().trust().clone(), now)).await?;
         let (pieces, read) = mpsc::channel(PIECES_WAITING_MAX);
@@ -33,12 +34,13 @@ impl NodeBackend {
                 }
             };
             let (store, key) = (handle.store.as_ref(), &identity.signing);
-            let export = Export { store, trust, exporter, journal, key, now };
+            let export = Export { store, trust, exporter, journal, entries, key, now };
             let mut out = io::BufWriter::with_capacity(PIECE_BYTES, Pieces(pieces.clone()));
             match export.write(&mut out) {
                 Ok(exported) => {
                     let (documents, damaged) = (exported.documents, exported.damaged);
                     tracing::info!(documents, damaged, "the directory was exported for an audit");
+                    handle.operated(OperatorAction::ExportedDirectory);
                 }
                 // Whoever asked for it has gone.
                 Err(ExportError::Write(_)) => {}

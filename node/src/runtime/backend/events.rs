@@ -59,6 +59,8 @@ fn told(event: &Happened, own: &MemberCode) -> Option<Event> {
         },
         Happened::Published { kind, sequence } => Event::Published { chain: *kind, sequence: *sequence },
         Happened::TwinSeen => Event::TwinSeen,
+        // It is journalled, and nothing that a screen would change for.
+        Happened::Operated(_) => return None,
         Happened::Journal(news) => journal_event(news),
         Happened::ClockJudged { right, offset_millis } => {
             Event::ClockJudged { right: *right, offset_ms: *offset_millis }
@@ -106,7 +108,7 @@ fn relayed_event(event: &RelayEvent, own: &MemberCode) -> Option<Event> {
             let (message, word) = (label.answers, label.word);
             Event::StatementMade { message, member: own.clone(), word, drill: *drill }
         }
-        RelayEvent::MessageDelivered { step, late } => Event::MessageDelivered {
+        RelayEvent::MessageDelivered { step, late, .. } => Event::MessageDelivered {
             message: step.message,
             member: step.member.clone(),
             node: step.node,
@@ -265,7 +267,7 @@ mod tests {
         let mut place = subscribe(&log, Some(0), &own());
         assert_eq!((place.newest, place.gap, place.missed.len()), (2, false, 1));
         log.publish(numbered(3, refused()));
-        log.publish(numbered(4, RelayEvent::MessageDelivered { step: step(), late: false }));
+        log.publish(numbered(4, RelayEvent::MessageDelivered { step: step(), late: false, receipt: None }));
         let next = place.live.next().await.unwrap().unwrap();
         assert_eq!(next.number, 4);
         let beyond = subscribe(&log, None, &own());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use refpoint_protocol::{audit::Exporter, ids::MemberCode};
+use refpoint_protocol::{audit::Exporter, ids::MemberCode, machine::OperatorAction};
 
 use super::{Held, NodeBackend};
 use crate::{
@@ -39,6 +39,9 @@ impl NodeBackend {
         });
         let gathered = gathered.await.map_err(|error| error.to_string()).and_then(|gathered| gathered);
         tracing::info!(message = %message.short(), "a message's proof was gathered");
+        if gathered.is_ok() {
+            self.handle.operated(OperatorAction::ProvedMessage { message });
+        }
         gathered.map_err(|why| BackendError::Storage { why })
     }
 }

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     audit::{
         bundle::Exporter,
+        entries::cosigned,
         journal::{Entry, JournalCheckpoint, TIME},
         merkle::{
             Tree, leaf_hash,
@@ -70,6 +71,8 @@ pub struct ProvenReceipt {
     pub member: MemberCode,
     /// The node, which signed.
     pub node: NodeKey,
+    /// The receipt's document id.
+    pub id: DocumentId,
     /// When, by its clock.
     pub at: Timestamp,
     /// What the bundle says of its key.
@@ -309,7 +312,7 @@ impl Judge<'_> {
         if self.header.as_ref().is_some_and(|it| !it.header.recipients.contains(&member)) {
             return Err(format!("{member} is no recipient in the signed header"));
         }
-        self.delivered.push(ProvenReceipt { member, node, at, state });
+        self.delivered.push(ProvenReceipt { member, node, id: verified.id(), at, state });
         Ok(())
     }
 
@@ -341,7 +344,7 @@ impl Judge<'_> {
         let own = own.to_string();
         let mut by = Vec::new();
         for signature in note.signatures.iter().filter(|signature| signature.name != own) {
-            match self.cosigned(note, &signature.name) {
+            match cosigned(note, &signature.name, self.exporter, self.membership) {
                 Ok(witness) if !by.contains(&witness) => by.push(witness),
                 Ok(_) => self.fault(line, "a cosignature", "MP-08", "it stands twice".to_owned()),
                 Err(why) => self.fault(line, "a cosignature", "MP-08", why),
@@ -355,17 +358,6 @@ impl Judge<'_> {
         }
         state.by.extend(by);
         Ok(())
-    }
-
-    fn cosigned(&self, note: &Note, name: &str) -> Result<(WitnessName, Timestamp), String> {
-        let witness: WitnessName = name.parse().map_err(|error: NoteError| error.to_string())?;
-        if witness.federation != self.exporter.federation || witness.member == self.exporter.member {
-            return Err("it is of another federation, or of the exporter's own member".to_owned());
-        }
-        self.listed(&witness.member, &witness.node)?;
-        let seconds =
-            note.cosigned_by(name, witness.node.as_bytes()).ok_or("its signature does not verify")?;
-        Ok((witness, Timestamp::from_millis(seconds.saturating_mul(1_000))))
     }
 
     fn continues(&mut self, Continues { began, old, size, proof }: &Continues) -> Result<(), String> {
@@ -387,6 +379,11 @@ impl Judge<'_> {
         let Event::Relay(relayed) = event.event else { return Err("it is about no message".to_owned()) };
         if relayed.about() != Some(self.message) {
             return Err("it is about another message".to_owned());
+        }
+        if let RelayEvent::MessageDelivered { step, receipt: Some(id), .. } = &relayed
+            && self.delivered.iter().any(|it| it.node == step.node && it.id != *id)
+        {
+            return Err("it names another receipt than the one that is shown".to_owned());
         }
         let states = self.states.range((began, 0)..=(began, u64::MAX));
         let cosigned = states.filter(|(_, state)| !state.by.is_empty());

@@ -108,6 +108,7 @@ fn world() -> World {
         drill: false,
     };
     let step = Step { message: id, command: None, member: member("FR"), node: fr, drill: false };
+    let receipt = world.receipt("FR", |_| {}).id(Some(world.federation.id));
     let statement = StatementLabel { answers: id, word: Word::Acknowledged };
     let arrived = RelayEvent::StatementArrived {
         id: world.said.id(),
@@ -121,7 +122,7 @@ fn world() -> World {
     world.witnessed(100);
     world.lives(&[
         Event::Relay(queued),
-        Event::Relay(RelayEvent::MessageDelivered { step, late: false }),
+        Event::Relay(RelayEvent::MessageDelivered { step, late: false, receipt: Some(receipt) }),
         clock(3),
     ]);
     world.witnessed(200);
@@ -388,6 +389,9 @@ fn a_journal_that_lies_is_found() {
     // Entries that are not there, not of this message, or not of the message at all.
     assert_eq!(rules(&|it| it.entries[0].leaf.push(0)), ["MP-07"]);
     assert_eq!(rules(&|it| it.entries[0].number = 2), ["MP-07"]);
+    // FR signed twice that it has it: the journal names the one that came.
+    let again = world.receipt("FR", |it| it.at = at(12));
+    assert_eq!(rules(&|it| it.receipts = vec![again.clone()]), ["MP-07"]);
     assert_eq!(rules(&|it| it.entries = vec![world.included(1, 0)]), ["MP-07"]);
     assert_eq!(rules(&|it| it.entries[0].size = 5), ["MP-07"]);
     // Cosignatures of the exporter's own member, of nobody's key, and under another's name.

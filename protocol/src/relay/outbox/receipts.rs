@@ -56,7 +56,7 @@ impl Outbox {
         }
         match receipt.word {
             ReceiptWord::Delivered => {
-                self.on_delivered(turn, from, receipt, verified.envelope());
+                self.on_delivered(turn, from, verified);
                 if borne {
                     // So the bearer knows that it was heard.
                     let class = self.class_of(&message);
@@ -74,7 +74,8 @@ impl Outbox {
         self.pump(turn, node);
     }
 
-    fn on_delivered(&mut self, turn: &mut Turn<'_>, from: NodeKey, receipt: &Receipt, envelope: &Envelope) {
+    fn on_delivered(&mut self, turn: &mut Turn<'_>, from: NodeKey, verified: &Verified<Receipt>) {
+        let (receipt, envelope) = (verified.payload(), verified.envelope());
         let (message, node) = (receipt.message, receipt.node);
         let asked = !matches!(self.progress(&message, &node), None | Some(Progress::Done));
         let known = self.entries.get(&message).and_then(|entry| entry.answer(&node));
@@ -108,7 +109,7 @@ impl Outbox {
             self.peers.entry(node).or_default().kept.insert(message);
         }
         turn.persist(changes);
-        turn.emit(RelayEvent::MessageDelivered { step, late });
+        turn.emit(RelayEvent::MessageDelivered { step, late, receipt: Some(verified.id()) });
         self.release_custodians(turn, message, node, from, envelope);
     }
 

@@ -1,0 +1,101 @@
+//! Bundles with the entries of a journal.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::*;
+use crate::storage::Table;
+
+impl World {
+    /// With KE's journal and all its entries; after so many events two members cosigned it.
+    fn with_entries_of(
+        &self,
+        events: &[Event],
+        cosigned_at: Option<usize>,
+        change: &dyn Fn(&mut Vec<Vec<u8>>),
+    ) -> String {
+        let Exporter { federation, member, node } = self.exporter();
+        let key = &self.ke().nodes[0];
+        let (mut journal, mut changes) = Journal::begin(FOUNDED, None, 0).unwrap();
+        let mut cosigned = None;
+        for (at, event) in (1..).zip(events) {
+            let event = NumberedEvent { number: at, at: FOUNDED, event: event.clone() };
+            changes.extend(journal.follow([event]).unwrap());
+            if cosigned_at.is_some_and(|place| place as u64 == at) {
+                let mut note = journal.checkpoint((federation, member.clone(), node), key, MADE);
+                for unit in
+                    self.federation.units.iter().filter(|unit| ["BR", "FR"].contains(&unit.code.as_str()))
+                {
+                    let node = node_key(&unit.nodes[0]);
+                    let name = witness::WitnessName { federation, member: unit.code.clone(), node };
+                    note.signatures.push(note.cosign(&name.to_string(), &unit.nodes[0], 1_800_000_000));
+                }
+                cosigned = Some(note);
+            }
+        }
+        let mut leaves: Vec<_> = changes
+            .into_iter()
+            .filter(|change| change.table == Table::Journal)
+            .filter_map(|change| change.value)
+            .collect();
+        change(&mut leaves);
+        let text = with_journal(
+            self.federation.id,
+            self.ke(),
+            &self.documents,
+            Some(&journal.checkpoint((federation, member, node), key, MADE)),
+        );
+        let (lines, _) = text.split_once("\n\n").unwrap();
+        let mut lines = lines.to_owned();
+        cosigned
+            .iter()
+            .for_each(|note| lines.push_str(&format!("\ncosigned {}", STANDARD.encode(note.to_string()))));
+        leaves.iter().for_each(|leaf| lines.push_str(&format!("\nentry {}", STANDARD.encode(leaf))));
+        signed_anew(&format!("{lines}\n\n"), &self.exporter(), key)
+    }
+}
+
+#[test]
+fn a_journals_entries_are_its_own_and_show_that_it_was_rewritten_and_has_grown() {
+    let world = world();
+    let clock = |offset_millis| Event::ClockJudged { right: true, offset_millis };
+    let of = |events: &[Event], cosigned_at: Option<usize>, change: &dyn Fn(&mut Vec<Vec<u8>>)| {
+        world.audit(&world.with_entries_of(events, cosigned_at, change))
+    };
+    let same = |_: &mut Vec<Vec<u8>>| {};
+    let short = of(&[clock(1), clock(2)], None, &same).unwrap();
+    let entries = short.entries.as_ref().unwrap();
+    assert_eq!((entries.messages, entries.unread, entries.cosigned.clone()), (0, 0, None));
+    // Of two members the first two entries are cosigned.
+    let grown = of(&[clock(1), clock(2), Event::TwinSeen], Some(1), &same).unwrap();
+    let cosigned = grown.entries.as_ref().unwrap().cosigned.clone().unwrap();
+    assert_eq!((cosigned.size, cosigned.by.len()), (2, 2));
+    assert!(compare(&short, &grown).is_same());
+    let rewritten = of(&[clock(1), clock(3), Event::TwinSeen], None, &same).unwrap();
+    for (a, b) in [(&short, &rewritten), (&rewritten, &short)] {
+        let fork = compare(a, b).journal.unwrap();
+        assert!(fork.size == 3 && fork.roots[0] != fork.roots[1], "at the shorter one's end");
+    }
+    let bad = |change: &dyn Fn(&mut Vec<Vec<u8>>)| rules(of(&[clock(1), clock(2)], Some(1), change));
+    for wrong in [
+        bad(&|leaves| drop(leaves.pop())),
+        bad(&|leaves| leaves.push(vec![1])),
+        bad(&|leaves| leaves[1].push(0)),
+        bad(&|leaves| leaves.swap(1, 2)),
+        bad(&|leaves| leaves.clear()),
+    ] {
+        assert_eq!(wrong, ["AU-11"]);
+    }
+    // Another past cosigned than the one that is told.
+    let text = world.with_entries_of(&[clock(1), clock(2)], Some(1), &same);
+    let other = world.with_entries_of(&[clock(9), clock(2)], Some(1), &same);
+    let line = |text: &str| text.lines().find(|line| line.starts_with("cosigned ")).unwrap().to_owned();
+    let swapped =
+        signed_anew(&text.replace(&line(&text), &line(&other)), &world.exporter(), &world.ke().nodes[0]);
+    assert_eq!(rules(world.audit(&swapped)), ["AU-11"]);
+    let entry = text.lines().rfind(|line| line.starts_with("entry ")).unwrap();
+    let twisted = text.replace(entry, &entry.replacen("entry ", "entri ", 1));
+    assert_eq!(
+        rules(world.audit(&signed_anew(&twisted, &world.exporter(), &world.ke().nodes[0]))),
+        ["AU-11"]
+    );
+}
