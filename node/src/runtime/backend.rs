@@ -6,6 +6,7 @@ mod bundle;
 mod content;
 mod dial_back;
 mod directory;
+mod documents;
 mod drills;
 mod events;
 mod history;
@@ -24,8 +25,8 @@ use axum::body::Bytes;
 use futures::stream::BoxStream;
 use refpoint_protocol::{
     directory::own_chain::Standing,
-    document::{Envelope, encode},
-    ids::{DocumentId, MemberCode, Sequence},
+    document::Envelope,
+    ids::{MemberCode, Sequence},
     machine::{Batch, Carriage, Command, CommandRefused, OperatorAction, Reply},
     message::body::Body,
     relay::views::MessageView as Held,
@@ -44,7 +45,6 @@ use crate::{
     api::{
         backend::{Backend, BackendError, EventSubscription, IdPrefix},
         views::{
-            bytes::Base64,
             dial_back::DialBackReply,
             directory::{
                 DirectoryEntryView, DirectoryRow, PublishReply, PublishRequest, PublishedReferencePoint,
@@ -306,29 +306,7 @@ impl Backend for NodeBackend {
     }
 
     async fn own_documents(&self, member: Option<&MemberCode>) -> Result<OwnDocuments, BackendError> {
-        let own = member.unwrap_or(&self.own.member).clone();
-        let ids = self.look(move |machine, _| {
-            let evidence = machine.evidence();
-            let trust = evidence.trust();
-            let charters = trust.charters().map(|charter| charter.id());
-            let sets: Vec<_> = trust.key_sets().filter(|set| set.payload().member == own).collect();
-            let nodes: Vec<_> =
-                sets.iter().flat_map(|set| &set.payload().nodes).map(|node| node.key).collect();
-            let chains = nodes.into_iter().flat_map(|node| evidence.chains().of_node(node));
-            let headers = chains.filter_map(|(_, chain)| chain.newest()).map(|header| header.id.into());
-            let ids: Vec<DocumentId> =
-                charters.chain(sets.iter().map(|set| set.id())).chain(headers).collect();
-            (evidence.federation(), ids, directory::hints(machine))
-        });
-        let (federation, ids, hints) = ids.await?;
-        let mut envelopes = Vec::with_capacity(ids.len());
-        for id in ids {
-            let held = super::load::envelope(self.handle.store.as_ref(), &id);
-            let why = || BackendError::Storage { why: format!("document {} cannot be read", id.short()) };
-            let bytes = held.and_then(|envelope| encode(&envelope).ok()).ok_or_else(why)?;
-            envelopes.push(Base64::from(bytes));
-        }
-        Ok(OwnDocuments { federation, envelopes, hints })
+        self.gathered_documents(member).await
     }
 
     async fn dial_back(&self) -> Result<DialBackReply, BackendError> {
