@@ -30,12 +30,12 @@ pub(super) fn run(command: &Command, output: &Output) -> Result<(), Failure> {
     }
 }
 
-/// Milliseconds for people: tenths of a second below a minute.
+/// Milliseconds for people: as they are below a second, tenths of a second below a minute.
 fn span(millis: u64) -> String {
-    if millis < 60_000 {
-        format!("{}.{} s", millis / 1_000, millis % 1_000 / 100)
-    } else {
-        human::duration(millis / 1_000)
+    match millis {
+        0..1_000 => format!("{millis} ms"),
+        1_000..60_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
+        _ => human::duration(millis / 1_000),
     }
 }
 
@@ -56,8 +56,8 @@ mod tests {
 
     #[test]
     fn spans_are_as_exact_as_they_are_short() {
-        let shown = [0, 949, 59_999, 60_000, 10_860_000].map(span);
-        assert_eq!(shown, ["0.0 s", "0.9 s", "59.9 s", "1 min 0 s", "3 h 1 min"]);
-        assert_eq!((change(-300), change(61_000)), ("-0.3 s".to_owned(), "+1 min 1 s".to_owned()));
+        let shown = [0, 949, 1_949, 59_999, 60_000, 10_860_000].map(span);
+        assert_eq!(shown, ["0 ms", "949 ms", "1.9 s", "59.9 s", "1 min 0 s", "3 h 1 min"]);
+        assert_eq!((change(-300), change(61_000)), ("-300 ms".to_owned(), "+1 min 1 s".to_owned()));
     }
 }

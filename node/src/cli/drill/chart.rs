@@ -72,16 +72,16 @@ fn member_bars(member: &MemberAnswer, y: u64, longest: u64, over: bool) -> Strin
     bar("delivered", y + 2, member.delivered, member.delivered_before.median_ms);
     bar("acknowledged", y + 10, member.acknowledged, member.acknowledged_before.median_ms);
     let missing = match (member.delivered, member.acknowledged, over) {
-        (None, None, true) => "not delivered",
-        (None, None, false) => "not delivered yet",
-        _ => "",
+        (_, Some(_), _) => None,
+        (None, None, true) => Some("not delivered"),
+        (None, None, false) => Some("not delivered yet"),
+        (Some(_), None, true) => Some("nobody acknowledged"),
+        (Some(_), None, false) => Some("nobody acknowledged yet"),
     };
-    if !missing.is_empty() {
-        bars.push_str(&format!(
-            "<text class=\"missing\" x=\"{}\" y=\"{}\">{missing}</text>",
-            LABEL + 4,
-            y + 13
-        ));
+    if let Some(missing) = missing {
+        // Below the bar of the delivery, where that of the answer would be.
+        let (x, y) = (LABEL + 4, y + 18);
+        bars.push_str(&format!("<text class=\"missing\" x=\"{x}\" y=\"{y}\">{missing}</text>"));
     }
     bars.push('\n');
     bars
@@ -98,7 +98,7 @@ fn share_chart(id: &str, title: &str, lines: &[(String, u64, Pace, Pace)]) -> St
              <rect class=\"asked\" x=\"{LABEL}\" y=\"{}\" width=\"{SHARE}\" height=\"{}\"/>\
              <rect class=\"delivered\" x=\"{LABEL}\" y=\"{}\" width=\"{}\" height=\"{BAR}\"/>\
              <rect class=\"acknowledged\" x=\"{LABEL}\" y=\"{}\" width=\"{}\" height=\"{BAR}\"/>\
-             <text x=\"{}\" y=\"{}\">{} and {} of {asked}</text>\n",
+             <text x=\"{}\" y=\"{}\">{asked} asked: {} delivered, {} acknowledged</text>\n",
             y + 13,
             escaped(name),
             y + 2,
@@ -124,7 +124,7 @@ fn opened(id: &str, title: &str, height: u64) -> String {
     )
 }
 
-/// Where a time stands on an axis on which each tenfold takes as much room, from a tenth of a second to the longest: a
+/// Where a time stands on an axis on which each tenfold takes as much room, from a hundredth of a second to the longest: a
 /// machine answers in a second, a person in an hour.
 fn place(millis: u64, longest: u64) -> u64 {
     let part = log2(millis).saturating_sub(log2(SHORTEST));
@@ -141,7 +141,8 @@ fn log2(value: u64) -> u64 {
 }
 
 /// What the marks on the axis of time are called.
-const TICKS: [(u64, &str); 10] = [
+const TICKS: [(u64, &str); 11] = [
+    (10, "10 ms"),
     (100, "0.1 s"),
     (1_000, "1 s"),
     (10_000, "10 s"),
@@ -155,14 +156,14 @@ const TICKS: [(u64, &str); 10] = [
 ];
 
 /// Where the axis of time begins, in milliseconds.
-const SHORTEST: u64 = 100;
+const SHORTEST: u64 = 10;
 
 /// Units of the drawing: its width, where the bars begin, how long they are, a line's and a bar's height, the axis.
 const WIDTH: u64 = 1_000;
 const LABEL: u64 = 140;
 const BARS: u64 = 840;
-const SHARE: u64 = 640;
-const LINE: u64 = 22;
+const SHARE: u64 = 540;
+const LINE: u64 = 24;
 const BAR: u64 = 8;
 const TOP: u64 = 20;
 
@@ -182,7 +183,7 @@ mod tests {
     #[test]
     fn longer_is_never_drawn_shorter_and_nothing_leaves_the_picture() {
         let longest = 14 * 86_400_000;
-        let times = [0, 1, 99, 100, 101, 999, 1_000, 60_000, 3_600_000, longest, longest * 2];
+        let times = [0, 1, 9, 10, 11, 999, 1_000, 60_000, 3_600_000, longest, longest * 2];
         let places: Vec<u64> = times.iter().map(|time| place(*time, longest)).collect();
         assert!(places.is_sorted(), "{places:?}");
         assert_eq!((places[3], places[9], places[10]), (0, BARS, BARS));

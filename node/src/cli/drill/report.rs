@@ -220,7 +220,7 @@ mod tests {
             "NOT DELIVERED (expired)",
             "NOBODY",
             "4 h 0 min LATE",
-            "1.2 s, now -0.3 s",
+            "1.2 s, now -300 ms",
             "never (1 of 2 answered)",
             "no member now",
             "before:\n drill ",
