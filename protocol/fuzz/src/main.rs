@@ -4,6 +4,7 @@
 //! A target is one file here, one line below, and a folder of seeds in `corpus/`. It takes any bytes, and panics
 //! at what must never be.
 
+mod bundle;
 mod canonical;
 mod chain;
 mod custody;
@@ -15,12 +16,14 @@ mod introduction;
 mod introduction_reader;
 mod joining_request;
 mod message_body;
+mod message_proof;
 mod outbox;
 mod parcel;
 mod pushed;
 mod receipt;
 mod relay_frame;
 mod repair;
+mod witness;
 
 use std::sync::LazyLock;
 
@@ -30,7 +33,8 @@ fuzz_target!(|bytes: &[u8]| TARGET(bytes));
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 16] = [
+const TARGETS: [(&str, Target); 19] = [
+    ("bundle", bundle::run),
     ("canonical", canonical::run),
     ("chain", chain::run),
     ("custody", custody::run),
@@ -41,12 +45,14 @@ const TARGETS: [(&str, Target); 16] = [
     ("introduction_reader", introduction_reader::run),
     ("joining_request", joining_request::run),
     ("message_body", message_body::run),
+    ("message_proof", message_proof::run),
     ("outbox", outbox::run),
     ("parcel", parcel::run),
     ("pushed", pushed::run),
     ("receipt", receipt::run),
     ("relay_frame", relay_frame::run),
     ("repair", repair::run),
+    ("witness", witness::run),
 ];
 
 static TARGET: LazyLock<Target> = LazyLock::new(|| {
