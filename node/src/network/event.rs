@@ -5,7 +5,11 @@
 
 use std::fmt;
 
-use libp2p::{PeerId, gossipsub::MessageId, request_response::ResponseChannel};
+use libp2p::{
+    PeerId,
+    gossipsub::MessageId,
+    request_response::{OutboundFailure, ResponseChannel},
+};
 use refpoint_protocol::{
     evidence::repair::{RepairRequest, RepairResponse},
     ids::{MemberCode, NodeKey},
@@ -247,6 +251,18 @@ pub enum RequestFailed {
     /// As many requests wait as are allowed.
     #[error("too many requests wait already")]
     TooMany,
+}
+
+impl From<OutboundFailure> for RequestFailed {
+    fn from(failure: OutboundFailure) -> Self {
+        match failure {
+            OutboundFailure::DialFailure => Self::NotConnected,
+            OutboundFailure::Timeout => Self::Timeout,
+            OutboundFailure::ConnectionClosed => Self::Disconnected,
+            OutboundFailure::UnsupportedProtocols => Self::Unsupported,
+            OutboundFailure::Io(error) => Self::Stream(error.to_string()),
+        }
+    }
 }
 
 /// Why a frame did not go out.

@@ -234,15 +234,7 @@ fn what_is_no_longer_needed_is_forgotten() {
 
 #[test]
 fn an_offer_whose_ids_are_lost_does_not_stop_the_next() {
-    let mut world = World::new(47, &["BR", "KE"]);
-    world.connect("BR", "KE");
-    let backup = world.nodes["KE"].disk.clone();
-    let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
-    world.settle();
-    world.kill("KE");
-    world.nodes.get_mut("KE").unwrap().disk = backup;
-    world.start("KE");
-    world.connect("BR", "KE");
+    let (mut world, message) = put_back(47);
     // The offer has come and its ids are asked for; they are lost with the connection, of which only the
     // sender's node learns.
     world.run(Duration::from_millis(30));

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use libp2p::request_response::{Event, Message, OutboundFailure};
+use libp2p::request_response::{Event, Message};
 use refpoint_protocol::ids::NodeKey;
 use tokio::sync::oneshot;
 
@@ -50,15 +50,8 @@ impl Actor {
                 }
             }
             Event::OutboundFailure { request_id, error, .. } => {
-                let failed = match error {
-                    OutboundFailure::DialFailure => RequestFailed::NotConnected,
-                    OutboundFailure::Timeout => RequestFailed::Timeout,
-                    OutboundFailure::ConnectionClosed => RequestFailed::Disconnected,
-                    OutboundFailure::UnsupportedProtocols => RequestFailed::Unsupported,
-                    OutboundFailure::Io(error) => RequestFailed::Stream(error.to_string()),
-                };
                 if let Some(reply) = self.asked_back.remove(&request_id) {
-                    drop(reply.send(Err(failed)));
+                    drop(reply.send(Err(error.into())));
                 }
             }
             Event::InboundFailure { peer, error, .. } => {

@@ -253,19 +253,16 @@ impl Actor {
                 }
             },
             request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
-                let failed = match error {
-                    request_response::OutboundFailure::DialFailure => RequestFailed::NotConnected,
-                    request_response::OutboundFailure::Timeout => RequestFailed::Timeout,
-                    request_response::OutboundFailure::ConnectionClosed => RequestFailed::Disconnected,
-                    request_response::OutboundFailure::UnsupportedProtocols => RequestFailed::Unsupported,
-                    request_response::OutboundFailure::Io(error) => match RepairFault::find(&error) {
-                        Some(fault) => {
-                            let why = fault.to_string();
-                            self.on_fault(node_key(&peer), None, Fault::RepairResponse(why.clone()));
-                            RequestFailed::Invalid(why)
-                        }
-                        None => RequestFailed::Stream(error.to_string()),
-                    },
+                let broken = match &error {
+                    request_response::OutboundFailure::Io(cause) => RepairFault::find(cause),
+                    _ => None,
+                };
+                let failed = match broken.map(ToString::to_string) {
+                    Some(why) => {
+                        self.on_fault(node_key(&peer), None, Fault::RepairResponse(why.clone()));
+                        RequestFailed::Invalid(why)
+                    }
+                    None => error.into(),
                 };
                 self.on_answer(request_id, Err(failed));
             }

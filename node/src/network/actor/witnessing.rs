@@ -1,6 +1,6 @@
 //! Requests to cosign a journal's checkpoint: of this node's own, and of others.
 
-use libp2p::request_response::{Event, Message, OutboundFailure};
+use libp2p::request_response::{Event, Message};
 use refpoint_protocol::{
     audit::witness::{CosignAnswer, CosignRequest},
     ids::NodeKey,
@@ -56,15 +56,8 @@ impl Actor {
                 }
             }
             Event::OutboundFailure { request_id, error, .. } => {
-                let failed = match error {
-                    OutboundFailure::DialFailure => RequestFailed::NotConnected,
-                    OutboundFailure::Timeout => RequestFailed::Timeout,
-                    OutboundFailure::ConnectionClosed => RequestFailed::Disconnected,
-                    OutboundFailure::UnsupportedProtocols => RequestFailed::Unsupported,
-                    OutboundFailure::Io(error) => RequestFailed::Stream(error.to_string()),
-                };
                 if let Some(reply) = self.cosigning.remove(&request_id) {
-                    drop(reply.send(Err(failed)));
+                    drop(reply.send(Err(error.into())));
                 }
             }
             Event::InboundFailure { peer, error, .. } => {
