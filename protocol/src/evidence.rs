@@ -351,7 +351,7 @@ impl Evidence {
 
     /// A document has entered: what was computed from the set is computed anew when somebody asks.
     fn changed(&mut self, document: &AnyDocument) {
-        self.roots.forget(document);
+        self.follow_roots(document);
         self.lacking = OnceLock::new();
     }
 }

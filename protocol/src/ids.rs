@@ -3,7 +3,7 @@
 //! Byte-string identifiers are made alike by one macro; integers by another. On the wire a byte
 //! identifier is a CBOR byte string, an integer a CBOR unsigned integer, a member code a text.
 
-use std::{fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -30,8 +30,20 @@ pub enum IdError {
 macro_rules! id_type {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct $name([u8; 32]);
+
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                compare(&self.0, &other.0)
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl $name {
             /// Wraps the 32 bytes; it says nothing about where they came from.
@@ -193,10 +205,16 @@ impl From<CharterId> for FederationId {
 /// A member: a country's ISO 3166-1 alpha-2 code (`KE`) or a bureau's `X-NAME`.
 ///
 /// Only the form is checked here; whether such a member exists is the charter's to say.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MemberCode(String);
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct MemberCode {
+    /// The code, and zeros after it: in place, since codes are copied and compared with everything that happens.
+    padded: [u8; Self::LENGTH_MAX],
+    length: u8,
+}
 
 impl MemberCode {
+    /// Bytes of the longest code.
+    const LENGTH_MAX: usize = 2 + Self::BUREAU_NAME_MAX;
     /// Letters of a country code (ISO 3166-1 alpha-2).
     const COUNTRY_LENGTH: usize = 2;
     /// The longest bureau name after `X-`: long enough for an acronym and a city.
@@ -213,25 +231,47 @@ impl MemberCode {
                 && name.len() <= Self::BUREAU_NAME_MAX
                 && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-')
         });
-        if country || bureau { Ok(Self(text.to_owned())) } else { Err(IdError::MemberCode(text.to_owned())) }
+        let mut padded = [0; Self::LENGTH_MAX];
+        match (padded.get_mut(..text.len()), u8::try_from(text.len())) {
+            (Some(place), Ok(length)) if country || bureau => {
+                place.copy_from_slice(text.as_bytes());
+                Ok(Self { padded, length })
+            }
+            _ => Err(IdError::MemberCode(text.to_owned())),
+        }
     }
 
     /// The code as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        let text = self.padded.get(..usize::from(self.length)).unwrap_or_default();
+        // Capital letters, digits and hyphens alone, as `new` has seen to.
+        std::str::from_utf8(text).unwrap_or_default()
+    }
+}
+
+/// As the texts are ordered: no code has a zero in it.
+impl Ord for MemberCode {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare(&self.padded, &other.padded)
+    }
+}
+
+impl PartialOrd for MemberCode {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
 impl fmt::Display for MemberCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(self.as_str())
     }
 }
 
 impl fmt::Debug for MemberCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -244,7 +284,7 @@ impl FromStr for MemberCode {
 
 impl Serialize for MemberCode {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
+        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -253,6 +293,13 @@ impl<'de> Deserialize<'de> for MemberCode {
         let text = String::deserialize(deserializer)?;
         Self::new(&text).map_err(de::Error::custom)
     }
+}
+
+/// The order of bytes. Most identifiers differ in their first eight, which one comparison of integers tells: maps
+/// of them are asked with everything that happens.
+fn compare<const N: usize>(one: &[u8; N], other: &[u8; N]) -> Ordering {
+    let first = |bytes: &[u8; N]| bytes.first_chunk().map(|first| u64::from_be_bytes(*first));
+    first(one).cmp(&first(other)).then_with(|| one.cmp(other))
 }
 
 fn bytes_from_hex(text: &str) -> Result<[u8; 32], IdError> {
@@ -280,6 +327,33 @@ mod tests {
         }
         for bad in ["", "K", "ke", "KEN", "K1", "X-", "X-aa", "X-ABCDEFGHIJKLMNOPQ", "ÉÉ"] {
             assert!(MemberCode::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn codes_are_ordered_as_their_texts() {
+        let mut texts =
+            ["X-LO-24", "X-LO-2", "BR", "X-AMERIPOL-BOGOTA1", "X-AMERIPOL-BOGOTA0", "X-AMERIPOL", "KE"];
+        let mut codes: Vec<MemberCode> = texts.iter().map(|text| MemberCode::new(text).unwrap()).collect();
+        texts.sort_unstable();
+        codes.sort();
+        assert_eq!(codes.iter().map(MemberCode::as_str).collect::<Vec<_>>(), texts);
+    }
+
+    #[test]
+    fn identifiers_are_ordered_as_their_bytes() {
+        let differing = |place: usize| {
+            (0..=2).map(move |byte| {
+                let mut bytes = [1; 32];
+                bytes[place] = byte;
+                bytes
+            })
+        };
+        for one in (0..32).flat_map(differing) {
+            for other in (0..32).flat_map(differing) {
+                let ids = (DocumentId::from_bytes(one), DocumentId::from_bytes(other));
+                assert_eq!(ids.0.cmp(&ids.1), one.cmp(&other));
+            }
         }
     }
 

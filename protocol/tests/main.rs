@@ -7,6 +7,9 @@
     reason = "tests read files and keep time; the crate does not"
 )]
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod document;
 mod machine;
 mod model;

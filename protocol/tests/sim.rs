@@ -348,7 +348,7 @@ impl Sim {
 
     /// The rows of a new folder.
     pub(crate) fn founding_rows(&self, key_sets: &[&Arc<Verified<KeySet>>]) -> disk::Rows {
-        let mut rows = disk::Rows::new();
+        let mut rows = disk::Rows::default();
         let founding = &self.founded.founding;
         let row = encode(founding.envelope().as_ref()).unwrap();
         rows.insert((Table::Charters, founding.id().as_bytes().to_vec()), row.into());

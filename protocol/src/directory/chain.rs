@@ -20,6 +20,8 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chain {
     links: BTreeMap<Sequence, Link>,
+    /// Links whose header is held.
+    held: u64,
     bodies: Vec<BodyRef>,
     fork: Option<Fork>,
 }
@@ -123,6 +125,7 @@ impl Chain {
             let body = self.body_index(sequence, BodyRef { hash: header.body, length: header.length });
             let held = Some(Held { issued: header.issued, fresh_until: header.fresh_until, body });
             self.links.insert(sequence, Link { id, held });
+            self.held += 1;
             self.imply(below);
             return ChainAcceptance::New;
         }
@@ -188,10 +191,9 @@ impl Chain {
     /// Whether headers below the newest, or below the fork, are missing.
     #[must_use]
     pub fn has_gaps(&self) -> bool {
-        let held = self.links.values().filter(|link| link.held.is_some()).count() as u64;
         let end = self.fork.map(|fork| fork.sequence.0);
         let end = end.or_else(|| self.newest().map(|newest| newest.sequence.0 + 1));
-        end.is_some_and(|end| held < end)
+        end.is_some_and(|end| self.held < end)
     }
 
     /// Where the chain stands: the same on every node with the same headers, whichever proof it holds.
@@ -252,10 +254,12 @@ impl Chain {
     ) -> ChainAcceptance {
         let fork = Fork { sequence, proof };
         let above = self.links.split_off(&sequence);
-        let held = above.values().filter(|link| link.held.is_some()).map(|link| link.id);
+        let held: Vec<HeaderId> =
+            above.values().filter(|link| link.held.is_some()).map(|link| link.id).collect();
+        self.held -= held.len() as u64;
         let old = self.fork.into_iter().flat_map(|fork| fork.proof).map(|half| half.id);
         let proves = |id: &HeaderId| proof.iter().any(|half| half.id == *id);
-        let dropped = held.chain(old).filter(|id| !proves(id)).collect();
+        let dropped = held.into_iter().chain(old).filter(|id| !proves(id)).collect();
         self.fork = Some(fork);
         self.imply(below.filter(|(place, _)| *place < sequence));
         ChainAcceptance::Forked { fork, dropped }

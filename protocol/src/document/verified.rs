@@ -145,15 +145,23 @@ impl<T: Payload> Unverified<T> {
     /// # Errors
     /// [`VerifyError`], never about a signature.
     pub fn open(envelope: Envelope) -> Result<Self, VerifyError> {
+        Self::check_envelope(&envelope)?;
+        let payload: T = decode(&envelope.payload, T::BYTES_MAX)?;
+        payload.check_form()?;
+        Ok(Self { envelope: Arc::new(envelope), payload })
+    }
+
+    /// Whether an envelope may be one of such a payload, whatever that says.
+    pub(crate) fn check_envelope(envelope: &Envelope) -> Result<(), VerifyError> {
         let Some(kind) = Kind::from_name(&envelope.kind) else {
-            return Err(VerifyError::Newer { kind: envelope.kind, version: envelope.version });
+            return Err(VerifyError::Newer { kind: envelope.kind.clone(), version: envelope.version });
         };
         envelope.check_bounds()?;
         if kind != T::KIND {
-            return Err(VerifyError::Kind { expected: T::KIND, got: envelope.kind });
+            return Err(VerifyError::Kind { expected: T::KIND, got: envelope.kind.clone() });
         }
         if envelope.version != T::VERSION {
-            return Err(VerifyError::Newer { kind: envelope.kind, version: envelope.version });
+            return Err(VerifyError::Newer { kind: envelope.kind.clone(), version: envelope.version });
         }
         let (count, bytes) = (envelope.signatures.len(), envelope.signatures_bytes());
         if count > T::SIGNATURES.count || bytes > T::SIGNATURES.bytes {
@@ -163,9 +171,7 @@ impl<T: Payload> Unverified<T> {
         if let Some(doubled) = envelope.signatures.iter().position(|it| !keys.insert((it.alg, &it.key))) {
             return Err(VerifyError::Doubled(doubled));
         }
-        let payload: T = decode(&envelope.payload, T::BYTES_MAX)?;
-        payload.check_form()?;
-        Ok(Self { envelope: Arc::new(envelope), payload })
+        Ok(())
     }
 
     /// What it claims to say.

@@ -66,11 +66,9 @@ pub fn chain_documents(evidence: &Evidence, requests: &[ChainRequest]) -> Vec<Do
 }
 
 fn page_of(evidence: &Evidence, request: &PositionsRequest) -> Positions {
-    let positions = evidence.positions(request.kind);
-    let start = request.after.as_ref().map_or(0, |after| positions.partition_point(|at| at <= after));
-    let rest = positions.len().saturating_sub(start);
-    let page = positions.into_iter().skip(start).take(POSITIONS_MAX).collect();
-    Positions { kind: request.kind, positions: page, more: rest > POSITIONS_MAX }
+    let PositionsRequest { kind, after } = request;
+    let (positions, more) = evidence.positions_after(*kind, after.as_ref(), POSITIONS_MAX);
+    Positions { kind: *kind, positions, more }
 }
 
 fn load(evidence: &Evidence, fetch: Fetch) -> Answer {

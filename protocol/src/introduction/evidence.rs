@@ -61,10 +61,18 @@ impl Overlay {
 
     /// Takes a charter version. One that is held, or whose parents are not, costs no signature check.
     pub(super) fn take_charter(&mut self, envelope: Envelope) -> Result<(), IntroductionError> {
-        let Some(unverified) = open::<Charter>(envelope)? else { return Ok(()) };
+        if !check::<Charter>(&envelope)? {
+            return Ok(());
+        }
+        // Version 1 is signed before there is a federation. Nothing is decoded again that is held.
+        let federation = self.trust.federation();
+        let ids = [Some(federation), None].map(|domain| CharterId::from(envelope.id(domain)));
+        if ids.iter().any(|id| self.trust.charter(id).is_some()) {
+            return Ok(());
+        }
+        let unverified = Unverified::<Charter>::open(envelope)?;
         let lacks = |parent: &CharterId| self.trust.charter(parent).is_none();
-        let is_held = self.trust.charter(&unverified.claimed_id(self.trust.federation()).into()).is_some();
-        if is_held || unverified.claimed().parents.iter().any(lacks) {
+        if unverified.claimed().parents.iter().any(lacks) {
             return Ok(());
         }
         let document = Arc::new(unverified.verify(self.trust.federation())?);
@@ -79,10 +87,13 @@ impl Overlay {
         &mut self,
         envelope: Envelope,
     ) -> Result<Option<Arc<Verified<KeySet>>>, IntroductionError> {
-        let Some(unverified) = open::<KeySet>(envelope)? else { return Ok(None) };
-        if let Some(held) = self.trust.key_set(&unverified.claimed_id(self.trust.federation()).into()) {
+        if !check::<KeySet>(&envelope)? {
+            return Ok(None);
+        }
+        if let Some(held) = self.trust.key_set(&envelope.id(Some(self.trust.federation())).into()) {
             return Ok(Some(Arc::clone(held)));
         }
+        let unverified = Unverified::<KeySet>::open(envelope)?;
         let claimed = unverified.claimed();
         let lacks = |opening| self.trust.key_set(&opening).is_none();
         if self.trust.charter(&claimed.charter).is_none() || claimed.named_opening().is_some_and(lacks) {
@@ -100,12 +111,12 @@ impl Overlay {
     }
 }
 
-/// Opens an envelope; `None` for one newer than this node.
-fn open<T: Payload>(envelope: Envelope) -> Result<Option<Unverified<T>>, IntroductionError> {
+/// Checks an envelope, whatever is in it; `false` for one newer than this node.
+fn check<T: Payload>(envelope: &Envelope) -> Result<bool, IntroductionError> {
     envelope.check_bounds()?;
-    match Unverified::open(envelope) {
-        Ok(unverified) => Ok(Some(unverified)),
-        Err(VerifyError::Newer { .. }) => Ok(None),
+    match Unverified::<T>::check_envelope(envelope) {
+        Ok(()) => Ok(true),
+        Err(VerifyError::Newer { .. }) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

@@ -35,6 +35,8 @@ pub struct Membership {
     threshold: u64,
     members: BTreeMap<MemberCode, MemberView>,
     nodes: BTreeMap<NodeKey, Claims>,
+    /// Each member's valid node keys, by rank and then by key: asked with everything that happens.
+    active: BTreeMap<MemberCode, Vec<NodeKey>>,
 }
 
 /// What members say of one node key, by member: one as a rule. Several may claim it, and no claim touches another.
@@ -170,6 +172,7 @@ impl Membership {
     pub(super) fn of(trust: &Trust) -> Self {
         let mut view = fold::charter_view(trust);
         nodes::add_key_sets(&mut view, trust);
+        view.active = view.ranked();
         view
     }
 
@@ -257,13 +260,19 @@ impl Membership {
     /// A member's valid node keys, by rank and then by key.
     #[must_use]
     pub fn active_nodes(&self, member: &MemberCode) -> Vec<NodeKey> {
-        let mut ranked = self
-            .nodes()
-            .filter(|(_, standing)| standing.member == *member && standing.is_active())
-            .map(|(key, standing)| (standing.rank, *key))
-            .collect::<Vec<_>>();
-        ranked.sort_unstable();
-        ranked.into_iter().map(|(_, key)| key).collect()
+        self.active.get(member).cloned().unwrap_or_default()
+    }
+
+    fn ranked(&self) -> BTreeMap<MemberCode, Vec<NodeKey>> {
+        let mut ranked: BTreeMap<&MemberCode, Vec<(u64, NodeKey)>> = BTreeMap::new();
+        for (key, standing) in self.nodes().filter(|(_, standing)| standing.is_active()) {
+            ranked.entry(&standing.member).or_default().push((standing.rank, *key));
+        }
+        let sorted = ranked.into_iter().map(|(member, mut nodes)| {
+            nodes.sort_unstable();
+            (member.clone(), nodes.into_iter().map(|(_, key)| key).collect())
+        });
+        sorted.collect()
     }
 
     /// Whether a node key is valid for some member.

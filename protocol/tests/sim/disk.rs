@@ -10,7 +10,31 @@ use refpoint_protocol::{
 };
 
 /// Records by table and key.
-pub(crate) type Rows = BTreeMap<Place, Arc<[u8]>>;
+#[derive(Clone, Default)]
+pub(crate) struct Rows(BTreeMap<Table, BTreeMap<Vec<u8>, Arc<[u8]>>>);
+
+impl Rows {
+    pub(crate) fn insert(&mut self, (table, key): Place, value: Arc<[u8]>) -> Option<Arc<[u8]>> {
+        self.0.entry(table).or_default().insert(key, value)
+    }
+
+    fn remove(&mut self, (table, key): &Place) -> Option<Arc<[u8]>> {
+        self.0.get_mut(table)?.remove(key)
+    }
+
+    fn get(&self, table: Table, key: &[u8]) -> Option<&Arc<[u8]>> {
+        self.0.get(&table)?.get(key)
+    }
+
+    fn of(&self, table: Table) -> impl DoubleEndedIterator<Item = (&Vec<u8>, &Arc<[u8]>)> {
+        self.0.get(&table).into_iter().flatten()
+    }
+
+    fn take(&mut self) -> impl Iterator<Item = (Place, Arc<[u8]>)> {
+        let tables = std::mem::take(&mut self.0).into_iter();
+        tables.flat_map(|(table, rows)| rows.into_iter().map(move |(key, value)| ((table, key), value)))
+    }
+}
 
 /// A table and a key in it.
 pub(crate) type Place = (Table, Vec<u8>);
@@ -76,15 +100,17 @@ impl Disk {
 
     /// Keeps in memory what found no room.
     pub(crate) fn keep(&mut self, changes: Vec<Change>) {
-        let rows = changes.into_iter().filter_map(|it| Some(((it.table, it.key), it.value?.into())));
-        self.kept.extend(rows);
+        for Change { table, key, value } in changes {
+            if let Some(value) = value {
+                self.kept.insert((table, key), value.into());
+            }
+        }
     }
 
     /// Stores what waited in memory.
     pub(crate) fn store_kept(&mut self, at: u64) {
-        let kept = std::mem::take(&mut self.kept).into_iter();
         let changes: Vec<_> =
-            kept.map(|((table, key), value)| Change::put(table, key, value.to_vec())).collect();
+            self.kept.take().map(|((table, key), value)| Change::put(table, key, value.to_vec())).collect();
         if !changes.is_empty() {
             self.write(at, changes);
         }
@@ -92,7 +118,7 @@ impl Disk {
 
     /// The program ends: only what is on the disk remains.
     pub(crate) fn forget_kept(&mut self) {
-        self.kept.clear();
+        self.kept = Rows::default();
     }
 
     /// Everything up to this write is on the device.
@@ -149,10 +175,9 @@ impl Disk {
 
     /// Whether a record is on the device, whatever has been made of it since.
     pub(crate) fn has_durably(&self, table: Table, key: &[u8]) -> bool {
-        let key = (table, key.to_vec());
         let mut undone = self.unsynced.iter().flat_map(|undo| &undo.before);
-        let before = undone.find(|(changed, _)| *changed == key);
-        before.map_or_else(|| self.rows.contains_key(&key), |(_, before)| before.is_some())
+        let before = undone.find(|((at, changed), _)| *at == table && changed == key);
+        before.map_or_else(|| self.rows.get(table, key).is_some(), |(_, before)| before.is_some())
     }
 
     /// The keys of a table on the device, whatever has been made of it since.
@@ -164,17 +189,21 @@ impl Disk {
     }
 
     pub(crate) fn value(&self, table: Table, key: &[u8]) -> Option<Arc<[u8]>> {
-        self.rows.get(&(table, key.to_vec())).cloned()
+        self.rows.get(table, key).cloned()
     }
 
     /// A record as the running program has it.
     fn lent(&self, table: Table, key: &[u8]) -> Option<Arc<[u8]>> {
-        self.kept.get(&(table, key.to_vec())).cloned().or_else(|| self.value(table, key))
+        self.kept.get(table, key).or_else(|| self.rows.get(table, key)).cloned()
     }
 
-    pub(crate) fn table(&self, table: Table) -> impl Iterator<Item = (&Vec<u8>, &Arc<[u8]>)> {
-        let of = self.rows.range((table, Vec::new())..).take_while(move |((at, _), _)| *at == table);
-        of.map(|((_, key), value)| (key, value))
+    pub(crate) fn table(&self, table: Table) -> impl DoubleEndedIterator<Item = (&Vec<u8>, &Arc<[u8]>)> {
+        self.rows.of(table)
+    }
+
+    /// Records in a table.
+    pub(crate) fn count(&self, table: Table) -> usize {
+        self.rows.0.get(&table).map_or(0, BTreeMap::len)
     }
 
     /// One for each id, `None` where it is not stored.

@@ -182,7 +182,7 @@ fn bounds(sim: &mut Sim, node: usize) {
     }
     let Some(machine) = sim.nodes[node].machine.as_ref() else { return };
     let pending = machine.evidence().pending_count();
-    let events = sim.nodes[node].disk.table(Table::Events).count();
+    let events = sim.nodes[node].disk.count(Table::Events);
     let bugs = machine.bugs();
     if pending > PENDING_BEARERS_MAX * PENDING_PER_BEARER_MAX {
         sim.violate(BOUNDED, format!("{}: {pending} documents wait for an ancestor", sim.name(node)));

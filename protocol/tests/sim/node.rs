@@ -139,7 +139,7 @@ impl Node {
         let relay = Relay::TABLES
             .into_iter()
             .flat_map(|table| of(table).into_iter().map(move |(key, value)| (table, key, value)));
-        let newest_event = self.disk.table(Table::Events).last();
+        let newest_event = self.disk.table(Table::Events).next_back();
         let stored = Stored {
             trust,
             headers: Box::new(headers.into_iter()),

@@ -28,6 +28,7 @@ pub(super) fn charter_view(trust: &Trust) -> Membership {
         threshold: 0,
         members: BTreeMap::new(),
         nodes: BTreeMap::new(),
+        active: BTreeMap::new(),
     };
     let Some(split) = history.base(&view.tips) else { return view };
     let Some(base) = history.get(&split.version) else { return view };

@@ -17,11 +17,14 @@ pub(super) fn nothing_disappears(sim: &mut Sim, node: usize) {
     if trust.broken_generations().next().is_some() {
         return;
     }
-    let held: BTreeSet<DocumentId> =
-        trust.charters().map(|it| it.id()).chain(trust.key_sets().map(|it| it.id())).collect();
+    let held = || trust.charters().map(|it| it.id()).chain(trust.key_sets().map(|it| it.id()));
     let kept = sim.ledger.kept.entry(node).or_default();
-    let gone = kept.iter().find(|id| !held.contains(*id)).copied();
-    *kept = held;
+    let is_held =
+        |id: &DocumentId| trust.key_set(&(*id).into()).is_some() || trust.charter(&(*id).into()).is_some();
+    let gone = kept.iter().find(|id| !is_held(id)).copied();
+    if gone.is_some() || held().count() != kept.len() {
+        *kept = held().collect();
+    }
     if let Some(id) = gone {
         let what = format!("{} held {id} and does not any more", sim.name(node));
         sim.violate(NOTHING_DISAPPEARS, what);

@@ -43,13 +43,13 @@ pub(super) fn signer_counted(sim: &mut Sim, at: usize, message: MessageId) {
 /// recipient's node has not got yet lies on the sender's disk, with its content.
 pub(super) fn senders_hold_what_they_owe(sim: &mut Sim) {
     let lost = sim.ledger.messages.iter().find_map(|(message, promised)| {
-        if !is_alive(sim, promised) || is_done_with(sim, message, promised) {
-            return None;
-        }
         let disk = &sim.nodes[promised.node].disk;
         let held = disk.value(Table::Outbox, message.as_bytes()).is_some()
             && disk.value(Table::OutboxContent, message.as_bytes()).is_some();
-        (!held && lacking(sim, message, promised).next().is_some()).then_some((*message, promised.node))
+        if held || !is_alive(sim, promised) || is_done_with(sim, message, promised) {
+            return None;
+        }
+        lacking(sim, message, promised).next().is_some().then_some((*message, promised.node))
     });
     if let Some((message, node)) = lost {
         let what = format!("{} owes {message} and does not hold it any more", sim.name(node));
