@@ -29,7 +29,8 @@ async fn opened() -> (Arena, tempfile::TempDir) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_under_attack_lives_and_serves_and_names_the_member_that_breaks_rules() {
     let (mut arena, _folder) = opened().await;
-    for attack in Attack::ALL {
+    // That two nodes' contradictions end in one view takes repairs, each a minute: scripts/attacks waits for them.
+    for attack in Attack::ALL.into_iter().filter(|attack| *attack != Attack::TwoNodes) {
         let before = arena.faults().await.unwrap();
         let attacked = arena.during(attack.run(&arena, Duration::from_secs(2))).await;
         let ((), measured) = attacked.unwrap_or_else(|error| panic!("{}: {error:#}", attack.name()));

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use ed25519_dalek::SigningKey;
 use refpoint::{
     api::views::{receipt::MachineWord, send::SendRequest},
     client::Client,
@@ -17,6 +18,7 @@ use refpoint::{
     sample::{Draw as Keys, Sample, SampleMember},
 };
 use refpoint_protocol::{
+    document::Envelope,
     evidence::{AnyDocument, verify_any},
     ids::{MemberCode, NodeKey},
     introduction::Presence,
@@ -96,11 +98,27 @@ impl Arena {
         self.clock.now()
     }
 
+    /// What a node says of itself that a new key set of Kenya's lists.
+    pub(crate) fn with_key_set(&self, key_set: &Envelope, node: NodeKey) -> anyhow::Result<Arc<Presence>> {
+        let mut presence = Presence { node, ..Presence::clone(&self.presence) };
+        if let AnyDocument::KeySet(key_set) = verify_any(key_set.clone(), self.sample.federation)? {
+            presence.trust.accept_key_set(key_set)?;
+        }
+        Ok(Arc::new(presence))
+    }
+
     /// Comes in as Kenya's node.
     pub(crate) async fn enter(&self) -> anyhow::Result<Peer> {
-        let signing = self.attacker()?.node.signing_key();
-        let (presence, to) = (Arc::clone(&self.presence), (self.victim()?, self.now()));
-        Peer::enter(self.address()?, signing, presence, to).await
+        self.enter_as(self.attacker()?.node.signing_key(), Arc::clone(&self.presence)).await
+    }
+
+    /// Comes in as the node that a presence names.
+    pub(crate) async fn enter_as(
+        &self,
+        signing: &SigningKey,
+        presence: Arc<Presence>,
+    ) -> anyhow::Result<Peer> {
+        Peer::enter(self.address()?, signing, presence, (self.victim()?, self.now())).await
     }
 
     /// Sends a flash message between the honest nodes; how long it took to be delivered.
@@ -166,6 +184,24 @@ impl Arena {
             anyhow::ensure!(begun.elapsed() < PATIENCE, "the attacker is not named in `peers`");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Whether the attacker was cut off because it answers no ping, is named for it in the log, and is not connected
+    /// in `peers`.
+    pub(crate) async fn cut_off_as_silent(&self) -> anyhow::Result<()> {
+        let attacker = self.attacker()?.node.key();
+        let (log, short) = (self.fleet.at(0)?.log(), attacker.short());
+        let named = ["disconnected", "it does not answer pings", short.as_str()];
+        let of_attacker = || log.lines().filter(|line| line.contains(&short)).collect::<Vec<_>>();
+        anyhow::ensure!(
+            log.lines().any(|line| named.iter().all(|part| line.contains(part))),
+            "the log does not say that it was cut off: {:#?}",
+            of_attacker()
+        );
+        let peers = self.fleet.at(0)?.client.peers().await?;
+        let shown = peers.into_iter().find(|peer| peer.node == Some(attacker));
+        anyhow::ensure!(shown.is_some_and(|peer| !peer.connected), "`peers` shows it as connected");
+        Ok(())
     }
 
     /// Waits until the attacked node shows so many entries as disputed.

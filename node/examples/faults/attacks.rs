@@ -45,11 +45,13 @@ pub(crate) enum Attack {
     RecordStorm,
     /// A chain and a fork at each of its headers, from the highest down.
     ForksDownAChain,
+    /// Two nodes of one member, both active, that contradict each other.
+    TwoNodes,
 }
 
 impl Attack {
     /// All of them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::HalfOpen,
         Self::Strangers,
         Self::SlowReader,
@@ -59,6 +61,8 @@ impl Attack {
         Self::GossipFlood,
         Self::RecordStorm,
         Self::ForksDownAChain,
+        // Last: it ends the key set under which the others' headers stand.
+        Self::TwoNodes,
     ];
 
     /// Its name.
@@ -72,6 +76,7 @@ impl Attack {
             Self::GoodGossipFlood => "flood of valid gossip",
             Self::RecordStorm => "invalid and poison records",
             Self::ForksDownAChain => "forks down a chain",
+            Self::TwoNodes => "two nodes that contradict",
         }
     }
 
@@ -86,6 +91,10 @@ impl Attack {
                 arena.logged("a peer broke a rule", &attacker).await?;
             }
             Self::ForksDownAChain => arena.disputed(1).await?,
+            Self::TwoNodes => {
+                let agreed = members::agreed(arena).await?;
+                say(&format!("  all nodes show the same {:.1} s after it", agreed.as_secs_f64()));
+            }
         }
         Ok(())
     }
@@ -102,6 +111,7 @@ impl Attack {
                 Self::GoodGossipFlood => members::flood(arena).await,
                 Self::RecordStorm => record_storm(arena).await,
                 Self::ForksDownAChain => forks_down_a_chain(arena).await,
+                Self::TwoNodes => members::two_nodes(arena).await,
             }
         };
         // Most go on until they are stopped.
@@ -122,6 +132,8 @@ pub(crate) async fn all(
     for attack in Attack::ALL.into_iter().filter(|attack| wanted(attack.name())) {
         say(&format!("{} ...", attack.name()));
         let before = arena.faults().await?;
+        // So long that the node has noticed.
+        let time = if attack == Attack::SlowReader { time.max(SILENT * 2) } else { time };
         let ((), measured) = arena.during(attack.run(&arena, time)).await?;
         attack.look(&arena, &before).await?;
         rows.push((attack.name(), measured));
@@ -215,21 +227,27 @@ async fn strangers(arena: &Arena) -> anyhow::Result<()> {
 }
 
 async fn slow_reader(arena: &Arena) -> anyhow::Result<()> {
-    let mut peer = arena.enter().await?;
     let repair = names::repair(arena.sample.federation);
     let ids: Vec<DocumentId> =
         arena.sample.members.iter().map(|member| member.key_set.id(Some(arena.sample.federation))).collect();
     let fetch = RepairRequest::Fetch(Fetch { documents: ids, bodies: Vec::new(), broken: Vec::new() });
     let fetch = encode(&fetch)?;
     let request = [varint(fetch.len() as u64), fetch].concat();
-    for stream in (1..).step_by(2) {
-        if !peer.ask(stream, repair.as_ref(), &request).await {
-            break;
+    loop {
+        let Ok(mut peer) = arena.enter().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        // Not more than a connection may have, which would end it at once.
+        for stream in (1..).step_by(2).take(UNREAD_STREAMS) {
+            if !peer.ask(stream, repair.as_ref(), &request).await {
+                break;
+            }
         }
+        // What it was sent stands in its way until it has been cut off.
+        tokio::time::sleep(SILENT).await;
+        arena.cut_off_as_silent().await?;
     }
-    // What it was sent stands in its way for as long as it likes.
-    std::future::pending::<()>().await;
-    Ok(())
 }
 
 async fn broken_frames(arena: &Arena) -> anyhow::Result<()> {
@@ -370,6 +388,12 @@ async fn give_for_ever(arena: &Arena, requests: &[Vec<u8>]) -> anyhow::Result<()
         }
     }
 }
+
+/// Longer than a node waits for the answer to a ping: so long a member is watched that never reads.
+const SILENT: Duration = Duration::from_secs(40);
+
+/// Requests on one connection whose answers nobody reads.
+const UNREAD_STREAMS: usize = 100;
 
 /// Headers of the chain that is forked.
 const CHAIN: u64 = 64;
