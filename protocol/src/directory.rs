@@ -145,6 +145,12 @@ impl Chains {
         self.bodies.erase(hash)
     }
 
+    /// How many chains keep a content, each name that a key set gives to an old header counted too.
+    #[must_use]
+    pub fn keepers(&self, hash: ContentHash) -> u32 {
+        self.bodies.count(hash)
+    }
+
     /// Hashes that no recent header names any more, since the last call: what storage may erase.
     pub fn take_released(&mut self) -> BTreeSet<ContentHash> {
         self.bodies.take_released()

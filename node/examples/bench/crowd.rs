@@ -29,7 +29,8 @@ use super::{
 
 /// Measures a process that all others are connected with, and no other.
 pub(super) async fn at_rest(program: &std::path::Path) -> anyhow::Result<Vec<Figure>> {
-    let federation = found(4)?;
+    // The others connect with the process alone: it rests only when nothing is new anywhere.
+    let federation = Federation { publishes_addresses: false, ..found(4)? };
     let code: MemberCode = "FR".parse()?;
     let folder = tempfile::tempdir()?;
     let places =
@@ -109,7 +110,7 @@ pub(super) async fn cold_directory() -> anyhow::Result<Vec<Figure>> {
 fn found(seed: u64) -> anyhow::Result<Federation> {
     let clock = Clock::start(0);
     let sample = Sample::found(&mut Draw::Seeded { seed, drawn: 0 }, &[], clock.now(), || {})?;
-    Ok(Federation { sample, clock, transport: TransportKind::Tcp })
+    Ok(Federation { sample, clock, transport: TransportKind::Tcp, publishes_addresses: true })
 }
 
 /// Members of which a node can show an entry, with its body.

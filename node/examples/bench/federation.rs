@@ -16,6 +16,8 @@ pub(super) struct Federation {
     pub(super) sample: Sample,
     pub(super) clock: Clock,
     pub(super) transport: TransportKind,
+    /// Whether the nodes publish where they listen, so that every two of them connect.
+    pub(super) publishes_addresses: bool,
 }
 
 impl Federation {
@@ -41,10 +43,7 @@ impl Federation {
                 federation: self.sample.federation,
                 member: member.country.code.clone(),
                 node: member.node.key(),
-                addresses: match self.transport {
-                    TransportKind::Tcp => vec![address.to_string()],
-                    TransportKind::Memory => Vec::new(),
-                },
+                addresses: self.publishes_addresses.then(|| address.to_string()).into_iter().collect(),
                 software: "bench".to_owned(),
                 connections_max: 256,
             },

@@ -29,7 +29,9 @@ pub(super) async fn measure(size: usize) -> anyhow::Result<Vec<Figure>> {
     let before = resident_mb(std::process::id())?;
     let clock = Clock::start(0);
     let sample = Sample::found(&mut Draw::Seeded { seed: 3, drawn: 0 }, &[], clock.now(), || {})?;
-    let federation = Federation { sample, clock, transport: TransportKind::Memory };
+    // Every node is given the addresses of those before it.
+    let federation =
+        Federation { sample, clock, transport: TransportKind::Memory, publishes_addresses: false };
     let changes = federation.sample.changes(&[])?;
     let members: Vec<&SampleMember> = federation.sample.members.iter().take(size).collect();
     let addresses: Vec<Address> = (1..=members.len() as u64).map(|at| Address::memory(BASE + at)).collect();

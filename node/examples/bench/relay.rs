@@ -91,7 +91,8 @@ impl Pair {
             addresses.push(listener.local_addr()?);
         }
         drop(listeners);
-        let federation = Federation { sample, clock, transport: TransportKind::Tcp };
+        let federation =
+            Federation { sample, clock, transport: TransportKind::Tcp, publishes_addresses: true };
         let changes = federation.sample.changes(&[])?;
         let (mut nodes, mut folders) = (Vec::new(), Vec::new());
         for (code, address) in codes.iter().zip(&addresses) {

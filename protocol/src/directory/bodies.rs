@@ -140,7 +140,7 @@ impl Bodies {
             entry.count = entry.count.saturating_sub(1);
             if entry.count == 0 {
                 self.entries.remove(&key);
-                if !self.is_named(body.hash) {
+                if self.count(body.hash) == 0 {
                     self.released.insert(body.hash);
                 }
             }
@@ -152,13 +152,15 @@ impl Bodies {
         std::mem::take(&mut self.released)
     }
 
-    fn is_named(&self, hash: ContentHash) -> bool {
-        [ChainKind::NodeRecord, ChainKind::ReferencePoint].into_iter().any(|kind| {
+    /// How many chains and names keep a content.
+    #[must_use]
+    pub fn count(&self, hash: ContentHash) -> u32 {
+        let of_kind = |kind| {
             let first = BodyKey { kind, body: BodyRef { hash, length: 0 } };
-            self.entries
-                .range(first..)
-                .next()
-                .is_some_and(|(key, _)| key.kind == kind && key.body.hash == hash)
-        })
+            let from_first = self.entries.range(first..);
+            from_first.take_while(move |(key, _)| key.kind == kind && key.body.hash == hash)
+        };
+        let entries = [ChainKind::NodeRecord, ChainKind::ReferencePoint].into_iter().flat_map(of_kind);
+        entries.fold(0, |sum, (_, entry)| sum.saturating_add(entry.count))
     }
 }

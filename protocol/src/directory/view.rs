@@ -271,7 +271,14 @@ impl<'a> Directory<'a> {
         missing.map(|(_, body)| body).collect()
     }
 
+    /// Whether exactly one chain keeps a content, and no key set names an old header with it.
+    #[must_use]
+    pub fn is_of_one_chain(&self, content: ContentHash) -> bool {
+        self.chains.keepers(content) == 1
+    }
+
     /// The chains of current nodes that show, or would show, one of these contents: whose member, of which node.
+    /// Looks at every node.
     #[must_use]
     pub fn showing(&self, contents: &BTreeSet<ContentHash>) -> Vec<(MemberCode, ChainKind, NodeKey)> {
         let shows = |listing: &NodeListing, kind| match kind {

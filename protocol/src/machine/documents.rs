@@ -110,8 +110,15 @@ impl Machine {
         let mut changed = self.persist_accepted(&outcome, effects);
         // What only this node has must be as durable as the header that names it.
         let grade = if from.is_none() { Grade::Durable } else { Grade::Cached };
-        let read = self.take_in_bodies(&bodies, grade, effects);
-        // A body may come long after its header: only now can be sealed to that node.
+        let mut read = self.take_in_bodies(&bodies, grade, effects);
+        // A body may come long after its header: only now can be sealed to that node. One that came with the
+        // only header that names it needs no search; almost every push is such a pair.
+        let headers = outcome.accepted.iter().filter_map(|accepted| accepted.document.header());
+        for body in headers.map(|header| header.body) {
+            if self.evidence.directory().is_of_one_chain(body) {
+                read.remove(&body);
+            }
+        }
         if !read.is_empty() {
             changed.chains.extend(self.evidence.directory().showing(&read));
         }

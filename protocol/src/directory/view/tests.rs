@@ -1,6 +1,8 @@
 //! Tests of the view: which reference point is shown, with which marks, and which sealing key is used.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use sha2::{Digest, Sha256};
+
 use super::*;
 use crate::{
     directory::bodies::BodyAcceptance,
@@ -254,4 +256,21 @@ fn the_sealing_key_used_is_the_newest_that_has_begun() {
     assert_eq!(used(&keys, FOUNDED.after(DAY * 300)), Some(2), "past its days, and none is newer");
     assert_eq!(used(&keys, FOUNDED.before(DAY)), Some(1), "none has begun");
     assert_eq!(used(&[], FOUNDED), None);
+}
+
+#[test]
+fn a_content_of_two_chains_is_not_of_one() {
+    let mut scene = Scene::new();
+    let of_one = |scene: &Scene, bytes: &[u8]| {
+        let hash = ContentHash::from_bytes(Sha256::digest(bytes).into());
+        scene.evidence.directory().is_of_one_chain(hash)
+    };
+    let bytes = body(&reference_point(1));
+    assert!(!of_one(&scene, &bytes));
+    let mut first = scene.writer(0, ChainKind::ReferencePoint);
+    scene.publish(&mut first, 1);
+    assert!(of_one(&scene, &bytes));
+    let mut second = scene.writer(1, ChainKind::ReferencePoint);
+    scene.publish(&mut second, 1);
+    assert!(!of_one(&scene, &bytes));
 }
