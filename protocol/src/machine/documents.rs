@@ -110,22 +110,30 @@ impl Machine {
         let mut changed = self.persist_accepted(&outcome, effects);
         // What only this node has must be as durable as the header that names it.
         let grade = if from.is_none() { Grade::Durable } else { Grade::Cached };
-        let mut read = self.take_in_bodies(&bodies, grade, effects);
-        // A body may come long after its header: only now can be sealed to that node. One that came with the
-        // only header that names it needs no search; almost every push is such a pair.
-        let headers = outcome.accepted.iter().filter_map(|accepted| accepted.document.header());
-        for body in headers.map(|header| header.body) {
-            if self.evidence.directory().is_of_one_chain(body) {
-                read.remove(&body);
-            }
-        }
+        let read = self.take_in_bodies(&bodies, grade, effects);
         if !read.is_empty() {
-            changed.chains.extend(self.evidence.directory().showing(&read));
+            changed.chains.extend(self.showing_late(read, &outcome));
         }
         self.on_forks(now, &outcome, effects);
         self.judge(push, invalid, &outcome, effects);
         self.follow(now, &changed, effects);
         outcome
+    }
+
+    /// The chains that show a new body whose header came before it: only now can be sealed to that node. A body that
+    /// came with the only header that names it needs no search; almost every push is such a pair.
+    fn showing_late(
+        &self,
+        mut read: BTreeSet<ContentHash>,
+        outcome: &Outcome,
+    ) -> Vec<(MemberCode, ChainKind, NodeKey)> {
+        let directory = self.evidence.directory();
+        for header in outcome.accepted.iter().filter_map(|accepted| accepted.document.header()) {
+            if directory.is_of_one_chain(header.body) {
+                read.remove(&header.body);
+            }
+        }
+        if read.is_empty() { Vec::new() } else { directory.showing(&read) }
     }
 
     /// Whether a pushed document is one of too many that its own member's node brings. Nobody else hands on what

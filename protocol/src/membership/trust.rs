@@ -195,14 +195,14 @@ impl Trust {
         incarnation: Incarnation,
         generation: Generation,
     ) -> bool {
-        !self.broken.is_empty() && self.is_lost(&(member.clone(), incarnation, generation))
+        self.is_lost(&(member.clone(), incarnation, generation))
     }
 
     fn is_lost(&self, (member, incarnation, generation): &GenerationKey) -> bool {
-        // A rotation ends generation 0 whatever became of it; from there on each builds on the one before.
         if self.broken.is_empty() {
             return false;
         }
+        // A rotation ends generation 0 whatever became of it; from there on each builds on the one before.
         let first = generation.0.min(1);
         (first..=generation.0)
             .any(|earlier| self.broken.contains(&(member.clone(), *incarnation, Generation(earlier))))
