@@ -22,6 +22,7 @@ mod jobs;
 pub mod journal;
 mod lending;
 mod load;
+mod logged;
 mod message_proof;
 mod own;
 mod pool;

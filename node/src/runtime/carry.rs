@@ -31,7 +31,7 @@ use super::{
     events::EventLog,
     jobs::Workshop,
     lending::{Desk, Loan, Purpose},
-    own,
+    logged, own,
     tokens::Tokens,
 };
 use crate::network::{self, GossipToken, Network, ResponseToken};
@@ -170,7 +170,10 @@ impl Carrier {
             Effect::Disconnect { node, why: Ended::Faults { rule } } => {
                 self.disconnect(node, &[], format!("it broke too many rules, the last {rule}"));
             }
-            Effect::Emit(event) => self.events.publish(event),
+            Effect::Emit(event) => {
+                logged::log(&event.event);
+                self.events.publish(event);
+            }
             Effect::Reply { id, reply } => {
                 let waiting =
                     self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&id);

@@ -220,12 +220,7 @@ impl Ingest {
                     self.hand_in(Class::Normal, Input::Fault { from, rule, what, push: None }).await;
                 }
             }
-            NetworkEvent::TwinMet => {
-                tracing::error!(
-                    "another machine uses this node's key: find it and stop it, then start this node again"
-                );
-                self.hand_in(Class::Normal, Input::TwinMet).await;
-            }
+            NetworkEvent::TwinMet => self.hand_in(Class::Normal, Input::TwinMet).await,
         }
     }
 
