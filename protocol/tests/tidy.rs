@@ -96,7 +96,8 @@ fn every_test_file_belongs_to_the_one_binary_of_its_crate() {
 
 #[test]
 fn every_limit_gives_its_reason() {
-    let text = fs::read_to_string(root().join("protocol/src/limits.rs")).unwrap();
+    let files = rust_files(&root().join("protocol/src/limits"));
+    let text: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
     let mut constants = 0;
     let mut faults = Vec::new();
     let mut previous = "";
@@ -109,7 +110,7 @@ fn every_limit_gives_its_reason() {
         }
         previous = line;
     }
-    assert!(constants > 40, "only {constants} limits found: has the file moved?");
+    assert!(constants > 40, "only {constants} limits found: have the files moved?");
     assert!(faults.is_empty(), "without a doc comment that gives unit and reason: {faults:?}");
 }
 
