@@ -65,17 +65,16 @@ impl Offers {
             // Forgetting an offer costs one exchange of ids.
             let other = self.peers.keys().find(|other| **other != node).copied();
             let forgotten = other.and_then(|other| Some((other, self.peers.remove(&other)?)));
-            if let Some((other, Exchange { again: Some((at, _)), .. })) = forgotten {
-                turn.timers.clear(at, Timer::Offer(other));
+            if let Some((other, mut exchange)) = forgotten {
+                exchange.stop(turn, other);
             }
         }
     }
 
     /// A node is gone: it is told again when it connects.
     pub(super) fn on_disconnected(&mut self, turn: &mut Turn<'_>, node: NodeKey) {
-        let Some(exchange) = self.peers.get_mut(&node) else { return };
-        if let Some((at, _)) = exchange.again.take() {
-            turn.timers.clear(at, Timer::Offer(node));
+        if let Some(exchange) = self.peers.get_mut(&node) {
+            exchange.stop(turn, node);
         }
     }
 
@@ -103,9 +102,7 @@ impl Offers {
     ) {
         let exchange = self.peers.entry(node).or_default();
         exchange.told = false;
-        if let Some((at, _)) = exchange.again.take() {
-            turn.timers.clear(at, Timer::Offer(node));
-        }
+        exchange.stop(turn, node);
         let offer = summary(kept);
         if offer.count > 0 {
             turn.send(node, Class::Normal, Outgoing::Offer(offer));
@@ -178,6 +175,15 @@ impl Offers {
         } else if !reading.lacking {
             let hash = ContentHash::from_bytes(reading.hasher.finalize().into());
             exchange.complete = (hash == reading.offer.hash).then_some(hash);
+        }
+    }
+}
+
+impl Exchange {
+    /// Makes no further offer by itself.
+    fn stop(&mut self, turn: &mut Turn<'_>, node: NodeKey) {
+        if let Some((at, _)) = self.again.take() {
+            turn.timers.clear(at, Timer::Offer(node));
         }
     }
 }
