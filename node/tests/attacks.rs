@@ -6,6 +6,8 @@ mod arena;
 #[expect(dead_code, reason = "its table is for the script alone")]
 #[path = "../examples/faults/attacks.rs"]
 mod catalog;
+#[path = "../examples/faults/chain.rs"]
+mod chain;
 #[expect(dead_code, reason = "faults stop and freeze nodes, attacks do not")]
 #[path = "../examples/faults/fleet.rs"]
 mod fleet;

@@ -7,21 +7,21 @@ use ed25519_dalek::SigningKey;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use refpoint::network::names;
 use refpoint_protocol::{
-    directory::header::{Header, ReferencePointHeader},
-    document::{Envelope, encode, sign},
+    directory::header::ReferencePointHeader,
+    document::{Envelope, encode},
     evidence::repair::{Documents, Fetch, RepairRequest},
-    ids::{ContentHash, DocumentId, Sequence},
+    ids::DocumentId,
     introduction::{Introduction, encode_frame},
-    limits::{FRESHNESS, PARCEL_BYTES_MAX, RELAY_FRAME_BYTES_MAX, REPAIR_BYTES_MAX},
+    limits::{PARCEL_BYTES_MAX, RELAY_FRAME_BYTES_MAX, REPAIR_BYTES_MAX},
     relay::parcel::Class,
 };
-use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
 
 use super::{
     arena::{Arena, Measured},
+    chain::{Chain, node_key},
     members,
-    peer::{GOSSIP, call, data, field, varint},
+    peer::{GOSSIP, call, data, publication, subscription, varint},
     replays::Replay,
     say,
 };
@@ -203,8 +203,8 @@ async fn strangers(arena: &Arena) -> anyhow::Result<()> {
         let claims: Vec<_> = (0..8_u8)
             .map(|number| {
                 let signing = SigningKey::from_bytes(&[caller.wrapping_mul(8).wrapping_add(number); 32]);
-                let node = refpoint_protocol::ids::NodeKey::from_bytes(signing.verifying_key().to_bytes());
-                (signing, arena.claim(node))
+                let claim = arena.claim(node_key(&signing));
+                (signing, claim)
             })
             .collect();
         callers.spawn(async move {
@@ -280,8 +280,6 @@ async fn broken_frames(arena: &Arena) -> anyhow::Result<()> {
 
 async fn gossip_flood(arena: &Arena) -> anyhow::Result<()> {
     let topic = names::evidence_topic(arena.sample.federation).hash().into_string();
-    let joined = field(1, &[vec![8, 1], field(2, topic.as_bytes())].concat());
-    let joined = [varint(joined.len() as u64), joined].concat();
     let mut number = 0_u64;
     loop {
         let Ok(mut peer) = arena.enter().await else {
@@ -289,14 +287,12 @@ async fn gossip_flood(arena: &Arena) -> anyhow::Result<()> {
             continue;
         };
         peer.drain();
-        peer.say(1, GOSSIP, &joined).await;
+        peer.say(1, GOSSIP, &subscription(&topic)).await;
         loop {
             let mut pieces = Vec::new();
             for _ in 0..64 {
                 number += 1;
-                let junk = format!("no document {number}");
-                let rpc = field(2, &[field(2, junk.as_bytes()), field(4, topic.as_bytes())].concat());
-                pieces.extend([varint(rpc.len() as u64), rpc].concat());
+                pieces.extend(publication(&topic, format!("no document {number}").as_bytes()));
             }
             if !peer.write(&data(1, 0, &pieces)).await {
                 break;
@@ -334,33 +330,20 @@ async fn record_storm(arena: &Arena) -> anyhow::Result<()> {
 
 async fn forks_down_a_chain(arena: &Arena) -> anyhow::Result<()> {
     let attacker = arena.attacker()?;
-    let federation = arena.sample.federation;
-    let (key, now) = (attacker.node.signing_key().clone(), arena.now());
-    let key_set = attacker.key_set.id(Some(federation)).into();
-    let signed = |sequence: u64, predecessor: DocumentId, salt: u8| -> anyhow::Result<Envelope> {
-        let header = Header {
-            member: attacker.country.code.clone(),
-            node: attacker.node.key(),
-            key_set,
-            sequence: Sequence(sequence),
-            predecessor,
-            issued: now,
-            fresh_until: now.after(FRESHNESS),
-            body: ContentHash::from_bytes(Sha256::digest([salt]).into()),
-            length: 100,
-        };
-        Ok(sign(&ReferencePointHeader(header), Some(federation), &[&key])?)
-    };
-    let mut chain = vec![attacker.reference_point.header.clone()];
+    let (now, kind) = (arena.now(), ReferencePointHeader);
+    let key_set = attacker.key_set.id(Some(arena.sample.federation));
+    let mut chain = Chain::new(arena, key_set, attacker.node.signing_key().clone())?;
+    let mut whole = vec![attacker.reference_point.header.clone()];
     let mut forks = Vec::new();
-    for sequence in 1..=CHAIN {
-        let last = chain.last().map(|header| header.id(Some(federation)));
-        let last = last.unwrap_or(attacker.key_set.id(Some(federation)));
-        chain.push(signed(sequence, last, 0)?);
-        forks.push(signed(sequence, last, 1)?);
+    for _ in 0..CHAIN {
+        if let Some(last) = whole.last() {
+            chain.follow(last);
+        }
+        whole.push(chain.sign(kind, now, &[0; BODY])?);
+        forks.push(chain.sign(kind, now, &[1; BODY])?);
     }
     forks.reverse();
-    let whole = Documents { envelopes: chain, bodies: Vec::new() };
+    let whole = Documents { envelopes: whole, bodies: Vec::new() };
     let mut requests = Vec::new();
     for documents in std::iter::once(whole)
         .chain(forks.into_iter().map(|fork| Documents { envelopes: vec![fork], bodies: Vec::new() }))
@@ -396,7 +379,10 @@ const SILENT: Duration = Duration::from_secs(40);
 const UNREAD_STREAMS: usize = 100;
 
 /// Headers of the chain that is forked.
-const CHAIN: u64 = 64;
+const CHAIN: usize = 64;
+
+/// Bytes of the bodies that its headers tell of; nobody sees one.
+const BODY: usize = 100;
 
 /// Connections that a caller holds open without a word.
 const HELD_CONNECTIONS: usize = 400;

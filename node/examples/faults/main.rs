@@ -6,6 +6,7 @@
 mod arena;
 mod attacks;
 mod autopsy;
+mod chain;
 mod clocks;
 mod cuts;
 mod disks;

@@ -9,7 +9,7 @@ use ed25519_dalek::SigningKey;
 use refpoint::network::names;
 use refpoint_protocol::{
     directory::{
-        header::{Header, NodeRecordHeader, ReferencePointHeader},
+        header::{NodeRecordHeader, ReferencePointHeader},
         reference_point::{LocalText, ReferencePoint},
     },
     document::{Envelope, Signature, decode, encode, sign},
@@ -17,37 +17,43 @@ use refpoint_protocol::{
         push::Pushed,
         repair::{Documents, RepairRequest},
     },
-    ids::{ContentHash, DocumentId, KeySetId, NodeKey, Sequence},
-    limits::{CHAIN_LENGTH_MAX, FRESHNESS},
+    ids::{DocumentId, KeySetId, NodeKey},
+    limits::CHAIN_LENGTH_MAX,
     membership::key_set::{KeySet, NodeEntry, NodeState},
+    time::Timestamp,
 };
-use sha2::{Digest as _, Sha256};
 
 use super::{
     arena::Arena,
-    peer::{GOSSIP, Peer, data, field, varint},
+    chain::{Chain, node_key},
+    peer::{GOSSIP, Peer, data, publication, subscription, varint},
 };
 
 /// Headers of the attacker's own chain, each of them good, pushed about a thousand a second; it comes back whenever
 /// it is cut off.
 pub(crate) async fn flood(arena: &Arena) -> anyhow::Result<()> {
     let topic = names::evidence_topic(arena.sample.federation).hash().into_string();
-    let joined = field(1, &[vec![8, 1], field(2, topic.as_bytes())].concat());
-    let joined = [varint(joined.len() as u64), joined].concat();
-    let mut chain = Renewals::new(arena)?;
+    let attacker = arena.attacker()?;
+    let key_set = attacker.key_set.id(Some(arena.sample.federation));
+    let begin = || Chain::new(arena, key_set, attacker.node.signing_key().clone());
+    let mut chain = begin()?;
     loop {
         let Ok(mut peer) = arena.enter().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
         peer.drain();
-        peer.say(1, GOSSIP, &joined).await;
+        peer.say(1, GOSSIP, &subscription(&topic)).await;
         loop {
             let mut pieces = Vec::new();
-            for document in chain.next(8)? {
-                let pushed = encode(&Pushed { document, body: None })?;
-                let rpc = field(2, &[field(2, &pushed), field(4, topic.as_bytes())].concat());
-                pieces.extend([varint(rpc.len() as u64), rpc].concat());
+            for _ in 0..8 {
+                if chain.length == CHAIN_LENGTH_MAX {
+                    // Each that follows is a fork of one that was sent.
+                    chain = begin()?;
+                }
+                let document = chain.sign(NodeRecordHeader, arena.now(), &[0; 100])?;
+                chain.follow(&document);
+                pieces.extend(publication(&topic, &encode(&Pushed { document, body: None })?));
             }
             if !peer.write(&data(1, 0, &pieces)).await {
                 break;
@@ -57,57 +63,16 @@ pub(crate) async fn flood(arena: &Arena) -> anyhow::Result<()> {
     }
 }
 
-/// Renewals of the attacker's node record, from the first on; after the longest chain it begins again, so that each
-/// is a fork of one that was sent.
-struct Renewals<'a> {
-    arena: &'a Arena,
-    sequence: u64,
-    last: DocumentId,
-}
-
-impl<'a> Renewals<'a> {
-    fn new(arena: &'a Arena) -> anyhow::Result<Self> {
-        let last = arena.attacker()?.key_set.id(Some(arena.sample.federation));
-        Ok(Self { arena, sequence: 0, last })
-    }
-
-    fn next(&mut self, count: usize) -> anyhow::Result<Vec<Envelope>> {
-        let attacker = self.arena.attacker()?;
-        let federation = Some(self.arena.sample.federation);
-        let mut signed = Vec::with_capacity(count);
-        for _ in 0..count {
-            if self.sequence == CHAIN_LENGTH_MAX {
-                *self = Self::new(self.arena)?;
-            }
-            let header = Header {
-                member: attacker.country.code.clone(),
-                node: attacker.node.key(),
-                key_set: attacker.key_set.id(federation).into(),
-                sequence: Sequence(self.sequence),
-                predecessor: self.last,
-                issued: self.arena.now(),
-                fresh_until: self.arena.now().after(FRESHNESS),
-                body: ContentHash::from_bytes(Sha256::digest(b"a record").into()),
-                length: 100,
-            };
-            let envelope = sign(&NodeRecordHeader(header), federation, &[attacker.node.signing_key()])?;
-            self.last = envelope.id(federation);
-            self.sequence += 1;
-            signed.push(envelope);
-        }
-        Ok(signed)
-    }
-}
-
 /// The attacker's member lists a second node before its first; both come in, each with an entry of its own that
 /// contradicts the other's, and renew it again and again.
 pub(crate) async fn two_nodes(arena: &Arena) -> anyhow::Result<()> {
     let attacker = arena.attacker()?;
     let (first, second) = (attacker.node.signing_key().clone(), SigningKey::from_bytes(&[0x5C; 32]));
-    let key_set = key_set(arena, &second)?;
-    let presence = arena.with_key_set(&key_set, NodeKey::from_bytes(second.verifying_key().to_bytes()))?;
+    let node = node_key(&second);
+    let key_set = key_set(arena, node)?;
+    let presence = arena.with_key_set(&key_set, node)?;
     let id = key_set.id(Some(arena.sample.federation));
-    let mut chains = [Chain::new(arena, id, first, "First")?, Chain::new(arena, id, second.clone(), SHOWN)?];
+    let mut units = [Unit::new(arena, id, first, "First")?, Unit::new(arena, id, second.clone(), SHOWN)?];
     let repair = names::repair(arena.sample.federation);
     loop {
         // The key set comes with the second node's introduction.
@@ -119,8 +84,8 @@ pub(crate) async fn two_nodes(arena: &Arena) -> anyhow::Result<()> {
         let mut peers = [one, other];
         peers.iter_mut().for_each(Peer::drain);
         'connected: for stream in (1..).step_by(2) {
-            for (chain, peer) in chains.iter_mut().zip(&mut peers) {
-                let give = encode(&RepairRequest::Give(chain.next()?.unwrap_or_default()))?;
+            for (unit, peer) in units.iter_mut().zip(&mut peers) {
+                let give = encode(&RepairRequest::Give(unit.next(arena.now())?.unwrap_or_default()))?;
                 let request = [varint(give.len() as u64), give].concat();
                 if !peer.ask(stream, repair.as_ref(), &request).await {
                     break 'connected;
@@ -151,7 +116,7 @@ pub(crate) async fn agreed(arena: &Arena) -> anyhow::Result<Duration> {
     }
 }
 
-fn key_set(arena: &Arena, second: &SigningKey) -> anyhow::Result<Envelope> {
+fn key_set(arena: &Arena, second: NodeKey) -> anyhow::Result<Envelope> {
     let attacker = arena.attacker()?;
     let federation = Some(arena.sample.federation);
     let first: KeySet = decode(&attacker.key_set.payload, Envelope::BYTES_MAX)?;
@@ -161,7 +126,7 @@ fn key_set(arena: &Arena, second: &SigningKey) -> anyhow::Result<Envelope> {
     }
     nodes.push(NodeEntry {
         alg: Signature::ED25519,
-        key: NodeKey::from_bytes(second.verifying_key().to_bytes()),
+        key: second,
         rank: 0,
         state: NodeState::Active,
         since: None,
@@ -179,53 +144,30 @@ fn key_set(arena: &Arena, second: &SigningKey) -> anyhow::Result<Envelope> {
     Ok(sign(&next, federation, &[attacker.root.signing_key()])?)
 }
 
-/// A reference-point chain of one of the two nodes.
-struct Chain<'a> {
-    arena: &'a Arena,
-    key_set: DocumentId,
-    key: SigningKey,
+/// The entries of one of the two nodes.
+struct Unit {
+    chain: Chain,
     name: &'static str,
-    sequence: u64,
-    last: DocumentId,
     entry: ReferencePoint,
 }
 
-impl<'a> Chain<'a> {
-    fn new(
-        arena: &'a Arena,
-        key_set: DocumentId,
-        key: SigningKey,
-        name: &'static str,
-    ) -> anyhow::Result<Self> {
+impl Unit {
+    fn new(arena: &Arena, key_set: DocumentId, key: SigningKey, name: &'static str) -> anyhow::Result<Self> {
         let entry = arena.attacker()?.entry.clone();
-        Ok(Self { arena, key_set, key, name, sequence: 0, last: key_set, entry })
+        Ok(Self { chain: Chain::new(arena, key_set, key)?, name, entry })
     }
 
-    /// The next entry, until the chain is long enough.
-    fn next(&mut self) -> anyhow::Result<Option<Documents>> {
-        if self.sequence == CONTRADICTIONS {
+    /// The next entry, until there are enough.
+    fn next(&mut self, now: Timestamp) -> anyhow::Result<Option<Documents>> {
+        if self.chain.length == CONTRADICTIONS {
             return Ok(None);
         }
-        let number = self.sequence;
-        let text = format!("{} unit, {number}", self.name);
+        let text = format!("{} unit, {}", self.name, self.chain.length);
         self.entry.names = vec![LocalText { language: "en".to_owned(), text }];
         let body = encode(&self.entry)?;
-        let header = Header {
-            member: self.arena.attacker()?.country.code.clone(),
-            node: NodeKey::from_bytes(self.key.verifying_key().to_bytes()),
-            key_set: self.key_set.into(),
-            sequence: Sequence(number),
-            predecessor: self.last,
-            issued: self.arena.now(),
-            fresh_until: self.arena.now().after(FRESHNESS),
-            body: ContentHash::from_bytes(Sha256::digest(&body).into()),
-            length: body.len() as u64,
-        };
-        let federation = Some(self.arena.sample.federation);
-        let envelope = sign(&ReferencePointHeader(header), federation, &[&self.key])?;
-        self.last = envelope.id(federation);
-        self.sequence += 1;
-        Ok(Some(Documents { envelopes: vec![envelope], bodies: vec![body.into()] }))
+        let header = self.chain.sign(ReferencePointHeader, now, &body)?;
+        self.chain.follow(&header);
+        Ok(Some(Documents { envelopes: vec![header], bodies: vec![body.into()] }))
     }
 }
 

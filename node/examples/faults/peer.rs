@@ -170,6 +170,18 @@ pub(crate) fn field(number: u64, content: &[u8]) -> Vec<u8> {
     [varint(number << 3 | 2), varint(content.len() as u64), content.to_vec()].concat()
 }
 
+/// Joins a topic, so that what is said of it counts.
+pub(crate) fn subscription(topic: &str) -> Vec<u8> {
+    let rpc = field(1, &[vec![8, 1], field(2, topic.as_bytes())].concat());
+    [varint(rpc.len() as u64), rpc].concat()
+}
+
+/// Publishes a piece in a topic.
+pub(crate) fn publication(topic: &str, piece: &[u8]) -> Vec<u8> {
+    let rpc = field(2, &[field(2, piece), field(4, topic.as_bytes())].concat());
+    [varint(rpc.len() as u64), rpc].concat()
+}
+
 /// A message of gossip's control protocol around the content of its field 3, with its length.
 pub(crate) fn control(content: &[u8]) -> Vec<u8> {
     let rpc = field(3, content);

@@ -7,7 +7,8 @@ use refpoint::network::names;
 use super::{
     arena::Arena,
     peer::{
-        DATA, Frame, GO_AWAY, GOSSIP, PING, RST, SYN, WINDOW_UPDATE, control, data, field, prune, varint,
+        DATA, Frame, GO_AWAY, GOSSIP, PING, RST, SYN, WINDOW_UPDATE, control, data, field, prune,
+        subscription,
     },
 };
 
@@ -149,10 +150,4 @@ impl Replay {
         tokio::time::sleep(Duration::from_millis(2_500)).await;
         Ok(())
     }
-}
-
-/// Joins a topic, so that what is said of it counts.
-fn subscription(topic: &str) -> Vec<u8> {
-    let rpc = field(1, &[vec![8, 1], field(2, topic.as_bytes())].concat());
-    [varint(rpc.len() as u64), rpc].concat()
 }
