@@ -404,13 +404,16 @@ pub struct Summary {
     pub gossip_dropped: u64,
     /// Broken rules of the wire seen.
     pub faults: u64,
+    /// When a connection was last refused because this process has too much in memory; `None` if never.
+    pub refused_for_memory: Option<Timestamp>,
 }
 
 /// Requests that wait for the swarm's task: a burst of verdicts while a directory is fetched.
 const REQUESTS_MAX: usize = 256;
 
-/// Memory of the process above which no connection is taken: ten times what 195 peers need.
-const MEMORY_BYTES_MAX: usize = 600 * 1024 * 1024;
+/// Memory of the process above which no connection is taken: several times what 195 peers need, and well below what
+/// ends the process (`MemoryMax` in config/refpoint.service), so that those who are connected stay.
+const MEMORY_BYTES_MAX: usize = 400 * 1000 * 1000;
 
 /// A healthy peer subscribes within a round trip; a slow satellite link has several in half a minute.
 const SUBSCRIPTION_GRACE: Duration = Duration::from_secs(30);

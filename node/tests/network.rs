@@ -2,6 +2,7 @@
 
 mod hostile;
 mod meeting;
+mod memory;
 mod traffic;
 
 use std::{sync::Arc, time::Duration};

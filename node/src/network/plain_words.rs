@@ -4,7 +4,8 @@ use std::io;
 
 use libp2p::{
     TransportError,
-    swarm::{ConnectionError, DialError, ListenError},
+    memory_connection_limits::MemoryUsageLimitExceeded,
+    swarm::{ConnectionDenied, ConnectionError, DialError, ListenError},
 };
 use refpoint_protocol::{ids::NodeKey, introduction::frame::RefusalCode};
 
@@ -27,11 +28,23 @@ pub(super) struct Failure {
     pub(super) fault: Option<Fault>,
     /// Whether the other side was this node itself.
     pub(super) ourselves: bool,
+    /// Whether this node has too much in memory for another connection.
+    pub(super) no_memory: bool,
 }
 
 impl Failure {
     fn because(why: impl Into<String>) -> Self {
         Self { why: why.into(), ..Self::default() }
+    }
+
+    fn denied(cause: &ConnectionDenied) -> Self {
+        match cause.downcast_ref::<MemoryUsageLimitExceeded>() {
+            Some(exceeded) => Self { no_memory: true, ..Self::because(memory_words(exceeded)) },
+            None => {
+                let cause = std::error::Error::source(cause).unwrap_or(cause);
+                Self::because(cause.to_string())
+            }
+        }
     }
 }
 
@@ -45,7 +58,7 @@ pub(super) fn of_dial(error: &DialError) -> Failure {
             Some((_, error)) => of_transport(error),
             None => Failure::because("no address to dial"),
         },
-        DialError::Denied { cause } => Failure::because(cause_words(cause)),
+        DialError::Denied { cause } => Failure::denied(cause),
         DialError::NoAddresses => Failure::because("no address to dial"),
         DialError::Aborted => Failure::because("the dial was given up"),
         DialError::DialPeerConditionFalse(_) => Failure::because("a connection is there already"),
@@ -57,7 +70,7 @@ pub(super) fn of_dial(error: &DialError) -> Failure {
 pub(super) fn of_listen(error: &ListenError) -> Failure {
     match error {
         ListenError::Transport(error) => of_transport(error),
-        ListenError::Denied { cause } => Failure::because(cause_words(cause)),
+        ListenError::Denied { cause } => Failure::denied(cause),
         ListenError::LocalPeerId { .. } => {
             Failure { ourselves: true, ..Failure::because("this node called itself") }
         }
@@ -154,6 +167,8 @@ fn ends_with_eof(error: &io::Error) -> bool {
     error.to_string().contains("without sending TLS close_notify")
 }
 
-fn cause_words(cause: &libp2p::swarm::ConnectionDenied) -> String {
-    std::error::Error::source(cause).map_or_else(|| cause.to_string(), ToString::to_string)
+fn memory_words(exceeded: &MemoryUsageLimitExceeded) -> String {
+    let [used, most] = [exceeded.process_physical_memory_bytes(), exceeded.max_allowed_bytes()]
+        .map(|bytes| bytes / 1_000_000);
+    format!("this node uses {used} MB of memory, and takes no further connection above {most} MB")
 }

@@ -409,6 +409,12 @@ async fn the_facts_decide_health_findings_and_the_next_command() {
             "disk-full",
         ),
         (
+            Box::new(|facts: &mut refpoint::api::views::status::StatusFacts| {
+                facts.refused_for_memory = Some(samples::at("11:55:00"));
+            }),
+            "memory-full",
+        ),
+        (
             Box::new(|facts: &mut refpoint::api::views::status::StatusFacts| facts.unit = None),
             "not-published",
         ),

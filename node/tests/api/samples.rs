@@ -123,6 +123,7 @@ pub(crate) fn facts() -> StatusFacts {
         held_bytes: 0,
         held_oldest: None,
         disk_free_bytes: 50_000_000_000,
+        refused_for_memory: None,
         storage_notes: Vec::new(),
         alert_failure: None,
         alert_configured: true,

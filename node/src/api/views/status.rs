@@ -138,6 +138,9 @@ pub struct StatusFacts {
     pub held_oldest: Option<Instant>,
     /// Bytes free on the data folder's file system.
     pub disk_free_bytes: u64,
+    /// When this node last refused a connection because it has too much in memory; absent if never in this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_for_memory: Option<Instant>,
     /// What storage had to do at the start, and what it found damaged since, in plain words.
     pub storage_notes: Vec<String>,
     /// Why the alert command failed last, in plain words, until it works again.

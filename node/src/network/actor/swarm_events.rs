@@ -1,6 +1,6 @@
 //! What libp2p reports, in our words.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libp2p::{
     Multiaddr, PeerId,
@@ -127,7 +127,10 @@ impl Actor {
             return;
         };
         self.admissions.forget(&attempt.address.multiaddr());
-        let Failure { why, node, refusal, fault, ourselves } = failure;
+        let Failure { why, node, refusal, fault, ourselves, no_memory } = failure;
+        if no_memory {
+            self.on_refused_for_memory(&why);
+        }
         if ourselves {
             self.dialler.on_self(attempt.id, Instant::now());
             return;
@@ -148,9 +151,13 @@ impl Actor {
 
     fn on_caller_failed(&mut self, from: &Multiaddr, error: &ListenError) {
         self.admissions.forget(from);
-        let Failure { why, node, fault, ourselves, .. } = plain_words::of_listen(error);
+        let Failure { why, node, fault, ourselves, no_memory, .. } = plain_words::of_listen(error);
         if ourselves {
             self.twin.on_called(Instant::now());
+            return;
+        }
+        if no_memory {
+            self.on_refused_for_memory(&why);
             return;
         }
         let address = Address::from_multiaddr(from);
@@ -161,6 +168,15 @@ impl Actor {
                 tracing::info!(%from, node = ?node, why, "a caller did not come in");
             }
             None => tracing::trace!(%from, node = ?node, why, "a caller did not come in"),
+        }
+    }
+
+    /// Whom it concerns is every caller and every dial alike: logged once in a while, shown in `status`.
+    fn on_refused_for_memory(&mut self, why: &str) {
+        let now = (self.clock)();
+        let last = self.summary.refused_for_memory.replace(now);
+        if last.is_none_or(|last| now.since(last) >= MEMORY_LINE_EVERY) {
+            tracing::warn!(why, "a connection was refused");
         }
     }
 
@@ -311,3 +327,6 @@ impl Actor {
 
 /// Broken rules on one connection past which it is closed: one may be a bug, this many are no accident.
 const FAULTS_MAX: u32 = 8;
+
+/// How often the log says that connections are refused for want of memory.
+const MEMORY_LINE_EVERY: Duration = Duration::from_secs(60);

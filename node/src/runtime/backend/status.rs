@@ -108,6 +108,7 @@ pub(super) fn facts(machine: &Machine, now: Timestamp, operator: &Operator, arou
         held_bytes: counts.held_bytes,
         held_oldest: counts.held_since.map(Into::into),
         disk_free_bytes,
+        refused_for_memory: summary.refused_for_memory.map(Into::into),
         storage_notes,
         alert_failure,
         alert_configured: operator.alert_configured,

@@ -199,6 +199,12 @@ fn machine(facts: &StatusFacts, found: &mut Found) {
         let what = format!("{megabytes} MB are free on the data folder's disk");
         found.add(Health::Degraded, "disk-low", what, "free space on it");
     }
+    let refused = facts.refused_for_memory.filter(|at| at.age_seconds(facts.now) < MEMORY_TOLD.as_secs());
+    if refused.is_some() {
+        let what = "this node has too much in memory: it keeps its connections and takes no further one";
+        let to_do = "restart it if that lasts: messages are kept; then report it with the node's log";
+        found.add(Health::Degraded, "memory-full", what, to_do);
+    }
     for note in &facts.storage_notes {
         let to_do = "keep the copied database, and check the disk; what peers hold comes back by itself";
         found.add(Health::Degraded, "storage", note.clone(), to_do);
@@ -271,6 +277,9 @@ const RESUME: &str = "refpoint directory resume";
 
 /// Within this time after a start those who can dial this node have done so: their pauses last five minutes at most.
 const DIAL_IN_WAIT: Duration = Duration::from_secs(600);
+
+/// How long a refusal for want of memory is told: whoever was refused has dialled again within five minutes.
+const MEMORY_TOLD: Duration = Duration::from_secs(600);
 
 /// Prints each arrival and rings the bell.
 const WATCH: &str = "refpoint message watch";
