@@ -11,7 +11,7 @@ mod reader;
 use std::{
     collections::BTreeMap,
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -214,6 +214,14 @@ impl Config {
     #[must_use]
     pub fn folder(&self) -> &Path {
         folder_of(&self.file)
+    }
+
+    /// The sockets to listen on: `[::]` stands for both families, each of which has a socket of its own.
+    #[must_use]
+    pub fn listening(&self) -> Vec<SocketAddr> {
+        let both = self.listen.ip() == IpAddr::from(Ipv6Addr::UNSPECIFIED);
+        let second = both.then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, self.listen.port())));
+        std::iter::once(self.listen).chain(second).collect()
     }
 
     /// Every key with its effective value as TOML, and where that came from.

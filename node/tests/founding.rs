@@ -17,8 +17,20 @@ use crate::audit;
 pub(crate) struct Unit {
     pub(crate) code: &'static str,
     pub(crate) folder: PathBuf,
-    /// Where it listens on loopback, if it is to run.
+    /// Where it listens on this machine, if it is to run.
     pub(crate) port: Option<u16>,
+    pub(crate) hosts: Hosts,
+}
+
+/// What stands before a unit's port.
+#[derive(Clone, Copy)]
+pub(crate) struct Hosts {
+    pub(crate) listen: &'static str,
+    pub(crate) announce: &'static str,
+}
+
+impl Hosts {
+    pub(crate) const LOOPBACK: Self = Self { listen: "127.0.0.1", announce: "127.0.0.1" };
 }
 
 /// Three units and the folder in which files are handed over.
@@ -90,7 +102,7 @@ fn init_overwrites_nothing_and_takes_back_what_it_began() {
     let folder = founding.desk.join("other");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("refpoint.toml"), "member = \"KE\"\n").unwrap();
-    let other = Unit { code: "KE", folder: folder.clone(), port: None };
+    let other = Unit { code: "KE", folder: folder.clone(), port: None, hosts: Hosts::LOOPBACK };
     other.write_passphrase("a passphrase of Kenya");
     assert_failed(&other.init(&[]), 1, "refpoint.toml exists already");
     assert!(!folder.join("keys").exists());
@@ -99,7 +111,7 @@ fn init_overwrites_nothing_and_takes_back_what_it_began() {
 #[test]
 fn init_refuses_what_it_cannot_use_and_makes_nothing() {
     let root = tempfile::tempdir().unwrap();
-    let unit = Unit { code: "KE", folder: root.path().join("ke"), port: None };
+    let unit = Unit { code: "KE", folder: root.path().join("ke"), port: None, hosts: Hosts::LOOPBACK };
     fs::create_dir(&unit.folder).unwrap();
     unit.write_passphrase("short");
     assert_failed(&unit.init(&[]), 1, "at least 12");
@@ -331,25 +343,25 @@ fn a_folder_that_cannot_be_used_is_named() {
 #[test]
 fn a_missing_configuration_says_what_to_do() {
     let root = tempfile::tempdir().unwrap();
-    let unit = Unit { code: "KE", folder: root.path().to_owned(), port: None };
+    let unit = Unit { code: "KE", folder: root.path().to_owned(), port: None, hosts: Hosts::LOOPBACK };
     assert_failed(&unit.run(&["config", "show", "--config", "none.toml"]), 1, "refpoint init");
 }
 
 impl Founding {
     /// Three folders after `init`, with the requests handed over.
     pub(crate) fn prepared() -> Self {
-        Self::prepared_at([None; 3])
+        Self::prepared_at([(None, Hosts::LOOPBACK); 3])
     }
 
-    /// The same, with the ports on loopback where the nodes are to run.
-    pub(crate) fn prepared_at(ports: [Option<u16>; 3]) -> Self {
+    /// The same, with the places on this machine where the nodes are to run.
+    pub(crate) fn prepared_at(places: [(Option<u16>, Hosts); 3]) -> Self {
         let root = tempfile::tempdir().unwrap();
         let desk = root.path().join("desk");
         fs::create_dir(&desk).unwrap();
-        let mut ports = ports.into_iter();
+        let mut places = places.into_iter();
         let units = ["FR", "SG", "BR"].map(|code| {
-            let port = ports.next().flatten();
-            Unit { code, folder: root.path().join(code), port }
+            let (port, hosts) = places.next().unwrap();
+            Unit { code, folder: root.path().join(code), port, hosts }
         });
         for unit in &units {
             fs::create_dir(&unit.folder).unwrap();
@@ -401,17 +413,17 @@ impl Unit {
     /// A further unit with a folder of its own, before `init`.
     pub(crate) fn new(code: &'static str, folder: PathBuf, port: Option<u16>) -> Self {
         fs::create_dir(&folder).unwrap();
-        let unit = Self { code, folder, port };
+        let unit = Self { code, folder, port, hosts: Hosts::LOOPBACK };
         unit.write_passphrase(&unit.secret());
         unit
     }
 
     pub(crate) fn init(&self, more: &[&str]) -> Output {
-        let loopback = self.port.map(|port| format!("127.0.0.1:{port}"));
+        let at = |host: &str| self.port.map(|port| format!("{host}:{port}"));
         let named = format!("node.{}.example:4001", self.code.to_lowercase());
-        let announce = loopback.clone().unwrap_or(named);
+        let (announce, listen) = (at(self.hosts.announce).unwrap_or(named), at(self.hosts.listen));
         let mut arguments = vec!["init", "--member", self.code, "--announce", &announce];
-        if let Some(listen) = &loopback {
+        if let Some(listen) = &listen {
             arguments.extend(["--listen", listen]);
         }
         // Guessing must be costly in earnest and quick in tests; release builds know no other way.

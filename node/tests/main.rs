@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )]
 
+mod addresses;
 mod api;
 mod attacks;
 mod audit;

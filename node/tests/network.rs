@@ -1,5 +1,6 @@
 //! Real swarms that meet over loopback TCP and over this process's memory.
 
+mod addresses;
 mod hostile;
 mod meeting;
 mod memory;

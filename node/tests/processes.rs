@@ -14,11 +14,11 @@ use serde_json::Value;
 
 use crate::{
     audit, drills,
-    founding::{Founding, Unit, assert_failed, parsed, text},
+    founding::{Founding, Hosts, Unit, assert_failed, parsed, text},
 };
 
 /// Longer than any step takes on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Words that stand in messages and entries, and must stand in no log.
 const MARKERS: [&str; 5] = ["ZEBRA-TEXT", "ZEBRA-REFERENCE", "ZEBRA-ROLE", "ZEBRA-FILE", "+254 5550"];
@@ -34,10 +34,14 @@ pub(crate) struct Federation {
 
 impl Federation {
     pub(crate) fn founded() -> Self {
+        Self::founded_at([Hosts::LOOPBACK; 3])
+    }
+
+    pub(crate) fn founded_at(hosts: [Hosts; 3]) -> Self {
         // Held until all are known, so that no port is given twice.
         let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let ports = [0, 1, 2].map(|at: usize| Some(held[at].local_addr().unwrap().port()));
-        let founding = Founding::prepared_at(ports);
+        let founding = Founding::prepared_at([0, 1, 2].map(|at: usize| (ports[at], hosts[at])));
         let fingerprint = founding.combined();
         let join = founding.desk.join("federation.join");
         for unit in &founding.units {
@@ -211,7 +215,8 @@ fn two_machines_with_one_key_are_told_of_each_other_soon_and_blamed_for_nothing(
     federation.until(0, "its own record", |status| status["chain"]["last"].is_string());
     assert_eq!(federation.terminate(0), Some(0));
     let first = federation.unit(0);
-    let copy = Unit { code: "FR", folder: first.folder.with_extension("copy"), port: None };
+    let folder = first.folder.with_extension("copy");
+    let copy = Unit { code: "FR", folder, port: None, hosts: Hosts::LOOPBACK };
     let copied = Command::new("cp").arg("-a").arg(&first.folder).arg(&copy.folder).status();
     assert!(copied.unwrap().success());
     // The copy was moved to another address, as a machine that takes over is.

@@ -106,6 +106,8 @@ fn init_listens_on_the_announced_port_unless_another_is_said() {
     let other = ["--announce", "node.ke.example:443", "--listen", "127.0.0.1:4001"];
     assert_eq!(init("two", &other).0, "127.0.0.1:4001");
     assert_eq!(init("three", &["--dial-out-only"]).0, "0.0.0.0:4001");
+    let both = ["--announce", "node.ke.example:4001", "--announce", "[2001:db8::1]:4001"];
+    assert_eq!(init("four", &both).0, "[::]:4001", "an IPv6 address is announced");
     let entry = fs::read_to_string(root.path().join("one/reference-point.toml")).unwrap();
     assert!(entry.contains("#preservation = \"performs\""), "nobody has read it: {entry}");
 }

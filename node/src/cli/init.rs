@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -22,7 +22,7 @@ use super::{RootPassphrase, Work, failure::Failure, output::Output, owner, qr};
 use crate::{
     armor::{Label, armor},
     clock::Clock,
-    config::{HostPort, NEXT_ROOT_KEY, NODE_KEY, ROOT_KEY, STORAGE_KEY},
+    config::{Host, HostPort, NEXT_ROOT_KEY, NODE_KEY, ROOT_KEY, STORAGE_KEY},
     countries::Country,
     fingerprint::spoken,
     keyfile::{
@@ -162,10 +162,13 @@ fn report(
 }
 
 impl Arguments {
-    /// Where the node awaits others: what was said, else the port under which they are told to reach it.
+    /// Where the node awaits others: what was said, else the port under which they are told to reach it, over IPv6
+    /// too where they are told such an address.
     fn listens(&self) -> SocketAddr {
         let announced = self.announce.first().map_or(PORT, |to| to.port);
-        self.listen.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], announced)))
+        let over_ipv6 = self.announce.iter().any(|to| matches!(to.host, Host::Address(IpAddr::V6(_))));
+        let all = if over_ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        self.listen.unwrap_or_else(|| SocketAddr::new(all, announced))
     }
 
     /// How others reach the node, and what must be forwarded for that.

@@ -75,7 +75,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let hints = first_addresses.values().flatten();
     let hints = hints.filter_map(|address| address.parse::<Address>().ok()).collect();
     let addresses: Vec<String> = config.announce.iter().map(ToString::to_string).collect();
-    let mut network = NetworkConfig::new(federation, vec![Address::from(config.listen)]);
+    let listen = config.listening().into_iter().map(Address::from).collect();
+    let mut network = NetworkConfig::new(federation, listen);
     network.reachable = !addresses.is_empty();
     network.allow_private = config.allow_private_addresses;
     network.dial.targets_max = config.connections_max;

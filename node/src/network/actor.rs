@@ -126,12 +126,15 @@ impl Actor {
         let behaviour = Behaviour::new(&config, copies.clone()).map_err(StartError::Setup)?;
         let settings = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
         let mut swarm = Swarm::new(transport, behaviour, keypair.public().to_peer_id(), settings);
-        let mut listeners = Vec::new();
+        // libp2p shares its port with whoever asks; a second node on it would take half the callers. All are tried
+        // before the first is taken, since what asks for both families finds the first one's port in use.
         for address in &config.listen {
-            // libp2p shares its port with whoever asks; a second node on it would take half the callers.
             let free =
                 address.socket().map_or(Ok(()), |socket| std::net::TcpListener::bind(socket).map(drop));
             free.map_err(|source| StartError::Listen { address: address.clone(), source })?;
+        }
+        let mut listeners = Vec::new();
+        for address in &config.listen {
             let listener = swarm.listen_on(address.multiaddr()).map_err(|error| StartError::Listen {
                 address: address.clone(),
                 source: listen_cause(error),
