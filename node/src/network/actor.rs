@@ -1,5 +1,6 @@
 //! The task that owns the swarm: it turns requests into libp2p's calls and libp2p's events into ours.
 
+mod asking;
 mod dialling_back;
 mod outgoing;
 mod rows;
@@ -30,9 +31,9 @@ use refpoint_protocol::{
     introduction::Presence,
     relay::parcel::Class,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use self::outgoing::Outgoing;
+use self::{asking::Asking, outgoing::Outgoing};
 use super::{
     Address, Clock, NetworkConfig, Request, StartError, Summary, TransportKind,
     behaviour::{Behaviour, GOSSIP_BYTES_MAX},
@@ -73,8 +74,8 @@ pub(super) struct Actor {
     requests: HashMap<OutboundRequestId, (NodeKey, Ticket)>,
     dial_backs: DialBacks,
     dialled_back: mpsc::Receiver<dial_back::Progress>,
-    asked_back: HashMap<OutboundRequestId, oneshot::Sender<Result<DialBackAnswer, RequestFailed>>>,
-    cosigning: HashMap<OutboundRequestId, oneshot::Sender<Result<CosignAnswer, RequestFailed>>>,
+    asking_back: Asking<DialBackAnswer>,
+    cosigning: Asking<CosignAnswer>,
     publishing: VecDeque<Vec<u8>>,
     targets: BTreeMap<NodeKey, MemberCode>,
     /// Faults of connected nodes, on the connections that they have now.
@@ -176,8 +177,8 @@ impl Actor {
             requests: HashMap::new(),
             dial_backs,
             dialled_back,
-            asked_back: HashMap::new(),
-            cosigning: HashMap::new(),
+            asking_back: Asking::new("a request to dial back"),
+            cosigning: Asking::new("a request to cosign"),
             publishing: VecDeque::new(),
             targets: BTreeMap::new(),
             faults: BTreeMap::new(),

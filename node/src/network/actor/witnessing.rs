@@ -1,17 +1,18 @@
 //! Requests to cosign a journal's checkpoint: of this node's own, and of others.
 
-use libp2p::request_response::{Event, Message};
+use libp2p::request_response::Event;
 use refpoint_protocol::{
     audit::witness::{CosignAnswer, CosignRequest},
     ids::NodeKey,
 };
-use tokio::sync::oneshot;
 
-use super::Actor;
+use super::{
+    Actor,
+    asking::{Asked, Reply},
+};
 use crate::network::{
-    event::{Fault, NetworkEvent, RequestFailed},
-    identity::{node_key, peer_id},
-    witness::{Asked, CosignAsked, CosignToken},
+    event::{Fault, NetworkEvent},
+    witness::{self, CosignAsked, CosignToken},
 };
 
 impl Actor {
@@ -20,50 +21,23 @@ impl Actor {
         &mut self,
         by: NodeKey,
         request: Box<CosignRequest>,
-        reply: oneshot::Sender<Result<CosignAnswer, RequestFailed>>,
+        reply: Reply<CosignAnswer>,
     ) {
-        let connected = self.connections.get(by).is_some();
-        match peer_id(by).filter(|_| connected && self.cosigning.len() < ASKED_MAX) {
-            Some(peer) => {
-                let id = self.swarm.behaviour_mut().witness.send_request(&peer, Asked::Request(request));
-                self.cosigning.insert(id, reply);
-            }
-            None => {
-                let why = if connected { RequestFailed::TooMany } else { RequestFailed::NotConnected };
-                // A requester that went away is nobody's loss.
-                drop(reply.send(Err(why)));
-            }
-        }
+        let connected = self.connections.get(by).map(|_| by);
+        let (protocol, request) = (&mut self.swarm.behaviour_mut().witness, witness::Asked::Request(request));
+        self.cosigning.ask(connected, reply, |peer| protocol.send_request(peer, request));
     }
 
-    pub(super) fn on_witness(&mut self, event: Event<Asked, CosignAnswer>) {
-        match event {
-            Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
-                let Some(from) = node_key(&peer) else { return };
-                match request {
-                    Asked::Request(request) => {
-                        let asked = CosignAsked { from, request, token: CosignToken(channel) };
-                        if self.out.offer(NetworkEvent::CosignAsked(asked)).is_some() {
-                            tracing::debug!(node = %from.short(), "a request to cosign is not taken: too many wait");
-                        }
-                    }
-                    Asked::Broken(why) => self.on_fault(Some(from), None, Fault::WitnessRequest(why)),
+    pub(super) fn on_witness(&mut self, event: Event<witness::Asked, CosignAnswer>) {
+        let Some(Asked { from, request, channel }) = self.cosigning.on_event(event) else { return };
+        match request {
+            witness::Asked::Request(request) => {
+                let asked = CosignAsked { from, request, token: CosignToken(channel) };
+                if self.out.offer(NetworkEvent::CosignAsked(asked)).is_some() {
+                    tracing::debug!(node = %from.short(), "a request to cosign is not taken: too many wait");
                 }
             }
-            Event::Message { message: Message::Response { request_id, response }, .. } => {
-                if let Some(reply) = self.cosigning.remove(&request_id) {
-                    drop(reply.send(Ok(response)));
-                }
-            }
-            Event::OutboundFailure { request_id, error, .. } => {
-                if let Some(reply) = self.cosigning.remove(&request_id) {
-                    drop(reply.send(Err(error.into())));
-                }
-            }
-            Event::InboundFailure { peer, error, .. } => {
-                tracing::debug!(%peer, %error, "a request to cosign was not served");
-            }
-            Event::ResponseSent { .. } => {}
+            witness::Asked::Broken(why) => self.on_fault(Some(from), None, Fault::WitnessRequest(why)),
         }
     }
 
@@ -74,6 +48,3 @@ impl Actor {
         }
     }
 }
-
-/// Requests of this node's own under way: a round asks three at once.
-const ASKED_MAX: usize = 8;
