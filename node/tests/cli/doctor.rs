@@ -10,7 +10,7 @@ use refpoint::{
     api::views::{
         dial_back::{DialBackReply, Outcome},
         directory::Freshness,
-        status::{ChainState, StatusFacts},
+        status::{ChainState, ClockStatus, StatusFacts},
     },
     keyfile::{NodeSecret, StorageKey, WorkFactor, passphrase_from, write_key},
     store::{Options, SledStore, StorageKey as StoreKey},
@@ -65,6 +65,17 @@ fn fails(run: &Run, check: &str, what: &str) {
     assert!(found, "{check}: {what} is not among {failed:#?}");
     assert_eq!(failed.len(), 1, "{failed:#?}");
     assert_eq!(run.json()["well"], false);
+}
+
+#[tokio::test]
+async fn a_clock_is_judged_by_as_many_as_the_charter_has() {
+    let server = Server::start();
+    let config = folder(&server, ANNOUNCED);
+    server.fake.change(|state| {
+        state.facts.clock = ClockStatus { offset_ms: None, witnesses: 1, asked: 2, wrong: false };
+    });
+    let page = run(&server, &["doctor", "--config", config.to_str().unwrap()]).await;
+    page.shows(0, &["WARN  clock", "1 of 2 other members' clocks are known"]);
 }
 
 #[tokio::test]

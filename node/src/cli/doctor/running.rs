@@ -68,7 +68,7 @@ fn clock(facts: &StatusFacts) -> Line {
         }
         None => Line::warn(
             "clock",
-            format!("only {} other members' clocks are known, three are needed", clock.witnesses),
+            format!("not judged: {} of {} other members' clocks are known", clock.witnesses, clock.asked),
             "compare the clock by hand until more members are connected",
         ),
     }
