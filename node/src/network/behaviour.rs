@@ -153,7 +153,8 @@ const WITNESS_STREAMS_MAX: usize = 2;
 /// How often a connection is pinged.
 pub const PING_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How long a ping may take; twice in a row ends the connection.
+/// How long a ping may take. Two in a row without an answer end the connection: libp2p tells of no first one. A
+/// connection that dies is so noticed within 50 s at the latest, one that never answers within 20 s.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Repair substreams of one connection at once: what JavaScript's library accepts.
