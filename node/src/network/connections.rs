@@ -38,6 +38,8 @@ pub(super) struct Peer {
     pub(super) gossips: bool,
     /// Why this side closes it, until it is closed.
     pub(super) closing: Option<String>,
+    /// When it was last heard of, if that is known to be long before its connection is closed.
+    heard: Option<Timestamp>,
     connections: Vec<Connection>,
     /// When the latest connection came up.
     latest: Instant,
@@ -87,6 +89,7 @@ impl Connections {
                     subscribed: false,
                     gossips: true,
                     closing: None,
+                    heard: None,
                     latest: now,
                     crowded: None,
                     connections: vec![connection],
@@ -107,7 +110,7 @@ impl Connections {
             return Closed::Spare;
         }
         if self.last_contact.len() < LAST_CONTACT_MAX || self.last_contact.contains_key(&node) {
-            self.last_contact.insert(node, at);
+            self.last_contact.insert(node, peer.heard.unwrap_or(at));
         }
         match self.peers.remove(&node) {
             Some(peer) => Closed::Last { member: peer.member, why: peer.closing },
@@ -127,6 +130,18 @@ impl Connections {
         }
     }
 
+    /// A connection answers no ping. If a node has no other, it will be closed, and was last heard of when it last
+    /// answered one, or when it came up. `at` is this node's clock.
+    pub(super) fn on_silent(&mut self, node: NodeKey, id: ConnectionId, now: Instant, at: Timestamp) {
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        let [connection] = peer.connections.as_slice() else { return };
+        if connection.id == id {
+            let answered = connection.answered.map(|answered| at.before(now.duration_since(answered)));
+            peer.heard = Some(answered.unwrap_or(connection.facts.local_time));
+            peer.closing.get_or_insert_with(|| "it does not answer pings".to_owned());
+        }
+    }
+
     /// The connection that can be closed now, if a node has two and the one that stays is alive.
     pub(super) fn spare(&self, node: NodeKey) -> Option<ConnectionId> {
         let peer = self.peers.get(&node)?;
@@ -143,13 +158,6 @@ impl Connections {
         let connections = &self.peers.get(&node)?.connections;
         let by_lower = connections.iter().rev().find(|connection| connection.facts.direction == lower);
         by_lower.or_else(|| connections.last())
-    }
-
-    /// Whether a node has this connection and no other.
-    pub(super) fn is_only(&self, node: NodeKey, id: ConnectionId) -> bool {
-        self.peers
-            .get(&node)
-            .is_some_and(|peer| peer.connections.iter().all(|connection| connection.id == id))
     }
 
     /// Whether a node has, or had a moment ago, more than one connection: then its streams may be those of several.
@@ -280,5 +288,17 @@ mod tests {
         assert_eq!(table.on_closed(THEM, ids[1], Timestamp::from_millis(6)), last);
         assert_eq!(table.on_closed(THEM, ids[1], Timestamp::from_millis(7)), Closed::Unknown);
         assert_eq!(table.last_contact(THEM), Some(Timestamp::from_millis(6)));
+    }
+    #[test]
+    fn a_node_that_fell_silent_was_last_heard_of_when_it_last_answered() {
+        let (mut table, now) = (table(1), Instant::now());
+        let id = ConnectionId::new_unchecked(0);
+        table.on_established(id, facts(Direction::Inbound), now);
+        table.on_ping(THEM, id, Duration::from_millis(1), now);
+        let silent = Duration::from_secs(40);
+        table.on_silent(THEM, id, now + silent, Timestamp::from_millis(50_000));
+        let closed = table.on_closed(THEM, id, Timestamp::from_millis(50_001));
+        assert!(matches!(closed, Closed::Last { why: Some(why), .. } if why.contains("pings")));
+        assert_eq!(table.last_contact(THEM), Some(Timestamp::from_millis(10_000)));
     }
 }

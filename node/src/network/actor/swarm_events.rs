@@ -314,11 +314,7 @@ impl Actor {
             Err(ping::Failure::Unsupported) => {}
             Err(failure) => {
                 tracing::debug!(node = %node.short(), %failure, "a connection answers no ping; closing it");
-                if self.connections.is_only(node, event.connection)
-                    && let Some(peer) = self.connections.get_mut(node)
-                {
-                    peer.closing.get_or_insert_with(|| "it does not answer pings".to_owned());
-                }
+                self.connections.on_silent(node, event.connection, Instant::now(), (self.clock)());
                 self.swarm.close_connection(event.connection);
             }
         }
