@@ -8,6 +8,7 @@ use std::{cell::OnceCell, path::PathBuf};
 
 use age::secrecy::SecretString;
 use clap::Subcommand;
+use indicatif::ProgressBar;
 use refpoint_protocol::storage::Table;
 use serde_json::{Value, json};
 
@@ -50,18 +51,20 @@ struct Keys {
 }
 
 impl Keys {
-    fn opener<'a>(&'a self, asked: &'a Asked) -> Opener<'a> {
+    /// What opens the backup. A question stands where the bar stood meanwhile.
+    fn opener<'a>(&'a self, asked: &'a Asked, bar: &'a ProgressBar) -> Opener<'a> {
         let from = PassphraseFile(self.passphrase_file.clone());
-        let passphrase = Box::new(move || asked.once(&from, "the backup"));
+        let passphrase = Box::new(move || bar.suspend(|| asked.once(&from, "the backup")));
         Opener { identity: self.identity.clone(), passphrase }
     }
 
     fn node_passphrase<'a>(
         &self,
         asked: &'a Asked,
+        bar: &'a ProgressBar,
     ) -> impl Fn() -> Result<SecretString, PassphraseError> + 'a {
         let from = PassphraseFile(self.node_passphrase_file.clone());
-        move || asked.once(&from, "the node's keys in the backup")
+        move || bar.suspend(|| asked.once(&from, "the node's keys in the backup"))
     }
 }
 

@@ -26,10 +26,10 @@ pub(in crate::cli) struct Arguments {
 pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
     owner::check(&arguments.dir, "nothing was restored")?;
     let (asked, asked_node) = (Asked::default(), Asked::default());
-    let opener = arguments.keys.opener(&asked);
-    let node_passphrase = arguments.keys.node_passphrase(&asked_node);
     // Read once to check, once to write.
     let bar = output.progress(kibibytes(&arguments.file) * 2, "KiB restored");
+    let opener = arguments.keys.opener(&asked, &bar);
+    let node_passphrase = arguments.keys.node_passphrase(&asked_node, &bar);
     let mut bytes = 0;
     let restored = restore(&arguments.file, &arguments.dir, &opener, &node_passphrase, |moved| {
         bytes += moved;

@@ -20,10 +20,11 @@ pub(in crate::cli) struct Arguments {
 
 pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
     let (asked, asked_node) = (Asked::default(), Asked::default());
-    let opener = arguments.keys.opener(&asked);
     let bar = output.progress(kibibytes(&arguments.file), "KiB checked");
+    let opener = arguments.keys.opener(&asked, &bar);
+    let node_passphrase = arguments.keys.node_passphrase(&asked_node, &bar);
     let mut bytes = 0;
-    let checked = check(&arguments.file, &opener, &arguments.keys.node_passphrase(&asked_node), |moved| {
+    let checked = check(&arguments.file, &opener, &node_passphrase, |moved| {
         bytes += moved;
         bar.set_position(bytes / 1024);
     });
