@@ -33,7 +33,7 @@ async fn a_drill_is_started_only_with_consent_and_shows_whom_it_reaches() {
 #[tokio::test]
 async fn a_report_is_a_table_json_a_sheet_and_a_page() {
     let server = Server::start();
-    run(&server, &["drill", "list"]).await.shows(0, &["drill-d1d1d1d1d1d1d1d1", "1 of 2", "never"]);
+    run(&server, &["drill", "list"]).await.shows(0, &["drill-d1d1d1d1d1d1d1d1", "1 of 2"]);
     let report = run(&server, &["drill", "report"]).await;
     report.shows(0, &["DRILL drill-d1d1", "NOT DELIVERED (expired)", "NOBODY", "1 min 0 s"]);
     let files = ["--csv", "sheet.csv", "--html", "page.html"];

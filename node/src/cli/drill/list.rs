@@ -1,9 +1,12 @@
 //! `refpoint drill list`: the drills that this node started and remembers.
 
 use crate::{
-    api::views::drill::{DrillRow, Pace},
+    api::views::{
+        drill::{DrillRow, Pace},
+        instant::Instant,
+    },
     cli::{
-        drill::span,
+        drill::report::half,
         failure::Failure,
         human,
         node::{Node, converse},
@@ -24,26 +27,26 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     if rows.is_empty() {
         return output.result("no drill was started here: refpoint drill start --help", &rows);
     }
-    output.result(lines(&rows), &rows)
+    output.result(lines(&rows, human::now()), &rows)
 }
 
 /// The table, newest first.
-pub(super) fn lines(rows: &[DrillRow]) -> String {
+pub(super) fn lines(rows: &[DrillRow], now: Instant) -> String {
     let head =
         ["drill", "started", "to answer", "delivered in time", "most by", "acknowledged in time", "most by"];
-    table(head, rows.iter().map(cells))
+    table(head, rows.iter().map(|row| cells(row, now)))
 }
 
-fn cells(row: &DrillRow) -> [String; 7] {
+fn cells(row: &DrillRow, now: Instant) -> [String; 7] {
     let in_time = |pace: &Pace| format!("{} of {}", pace.in_time, row.asked);
-    let half = |pace: &Pace| pace.median_ms.map_or_else(|| "never".to_owned(), span);
+    let over = row.ends <= now;
     [
         row.drill.to_string(),
         human::instant(row.started),
         human::duration(row.within_seconds),
         in_time(&row.delivered),
-        half(&row.delivered),
+        half(&row.delivered, over),
         in_time(&row.acknowledged),
-        half(&row.acknowledged),
+        half(&row.acknowledged, over),
     ]
 }

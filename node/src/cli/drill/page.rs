@@ -11,8 +11,7 @@ use crate::{
         drill::{
             chart::{self, cell},
             group_name,
-            report::before,
-            span,
+            report::{before, half},
         },
         human,
         message::machine_word,
@@ -70,9 +69,9 @@ fn groups(report: &DrillReport) -> String {
             "<th scope=\"row\">{}</th><td>{}</td>{}{}{}{}",
             escaped(&name),
             figures.asked,
-            pace(&figures.delivered),
+            pace(&figures.delivered, report.over),
             past(&figures.delivered_before),
-            pace(&figures.acknowledged),
+            pace(&figures.acknowledged, report.over),
             past(&figures.acknowledged_before),
         )
     };
@@ -85,13 +84,14 @@ fn drills(report: &DrillReport) -> String {
     let head = ["started", "drill", "asked", "delivered", "most by", "acknowledged", "most by"];
     let drills = [&report.row].into_iter().chain(&report.earlier);
     let lines = drills.map(|row| {
+        let over = row.ends <= report.now;
         format!(
             "<th scope=\"row\"><bdi>{}</bdi></th><td><code>{}</code></td><td>{}</td>{}{}",
             human::instant(row.started),
             row.drill,
             row.asked,
-            pace(&row.delivered),
-            pace(&row.acknowledged),
+            pace(&row.delivered, over),
+            pace(&row.acknowledged, over),
         )
     });
     table("This drill and those before, newest first", &head, lines)
@@ -132,10 +132,10 @@ fn member(answer: &MemberAnswer, over: bool) -> String {
     )
 }
 
-fn pace(pace: &Pace) -> String {
+fn pace(pace: &Pace, over: bool) -> String {
     let late = pace.answered.saturating_sub(pace.in_time);
     let late = if late > 0 { format!(", {late} late") } else { String::new() };
-    let half = pace.median_ms.map_or_else(|| "never".to_owned(), span);
+    let half = half(pace, over);
     format!("<td>{}{late}</td><td><bdi>{half}</bdi></td>", pace.in_time)
 }
 

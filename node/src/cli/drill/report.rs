@@ -127,7 +127,10 @@ fn text(report: &DrillReport) -> String {
         ["working group", "asked", "delivered", "most by", "before", "acknowledged", "most by", "before"];
     let all = (report.groups.len() > 1).then_some(("all".to_owned(), &report.all));
     let groups = report.groups.iter().map(|figures| (group_name(figures.group), figures));
-    text.push_str(&table(head, groups.chain(all).map(|(name, figures)| group_cells(name, figures))));
+    text.push_str(&table(
+        head,
+        groups.chain(all).map(|(name, figures)| group_cells(name, figures, report.over)),
+    ));
     text.push('\n');
     let head = ["member", "working group", "delivered", "before", "acknowledged", "before"];
     text.push_str(&table(head, report.members.iter().map(|answer| member_cells(answer, report.over))));
@@ -140,26 +143,25 @@ fn text(report: &DrillReport) -> String {
     }
     if !report.earlier.is_empty() {
         text.push_str("\nbefore:\n");
-        text.push_str(&list::lines(&report.earlier));
+        text.push_str(&list::lines(&report.earlier, report.now));
     }
     text
 }
 
-fn group_cells(name: String, figures: &GroupFigures) -> [String; 8] {
+fn group_cells(name: String, figures: &GroupFigures, over: bool) -> [String; 8] {
     let in_time = |pace: &Pace| {
         let late = pace.answered.saturating_sub(pace.in_time);
         let late = if late > 0 { format!(" (+{late} late)") } else { String::new() };
         format!("{}{late}", pace.in_time)
     };
-    let half = |pace: &Pace| pace.median_ms.map_or_else(|| "never".to_owned(), span);
     [
         name,
         figures.asked.to_string(),
         in_time(&figures.delivered),
-        half(&figures.delivered),
+        half(&figures.delivered, over),
         before(&figures.delivered_before),
         in_time(&figures.acknowledged),
-        half(&figures.acknowledged),
+        half(&figures.acknowledged, over),
         before(&figures.acknowledged_before),
     ]
 }
@@ -180,6 +182,12 @@ fn member_cells(member: &MemberAnswer, over: bool) -> [String; 6] {
         member.acknowledged.as_ref().map_or_else(nobody, answered),
         before(&member.acknowledged_before),
     ]
+}
+
+/// When more than half of those asked had answered; while a drill goes on they still may.
+pub(super) fn half(pace: &Pace, over: bool) -> String {
+    let not = if over { "never" } else { "not yet" };
+    pace.median_ms.map_or_else(|| not.to_owned(), span)
 }
 
 fn is_claim(answer: &Answer) -> bool {
@@ -234,6 +242,12 @@ mod tests {
             text.contains("NOT OVER") && text.contains("nobody yet") && !text.contains("NOBODY"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_drill_that_goes_on_has_not_failed_yet() {
+        let nobody = Pace::default();
+        assert_eq!([true, false].map(|over| half(&nobody, over)), ["never", "not yet"]);
     }
 
     #[test]
