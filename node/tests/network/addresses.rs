@@ -36,7 +36,8 @@ async fn a_node_is_dialled_at_an_ipv6_address() {
     let caller = rows[0].connection.as_ref().unwrap();
     assert_eq!(caller.direction, Direction::Inbound);
     assert!(caller.address.to_string().starts_with("[::1]:"), "{}", caller.address);
-    assert_eq!(second.network.summary().await.unwrap().listening, [second.address.clone()]);
+    let listening = second.network.summary().await.unwrap().listening;
+    assert_eq!(listening.iter().collect::<Vec<_>>(), [&second.address]);
 }
 
 #[tokio::test]
