@@ -11,7 +11,7 @@ use crate::config::LogFormat;
 /// # Errors
 /// A text that says what is wrong with `filter`, or that logging runs already.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter)
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))
         .map_err(|error| format!("the log filter {filter:?} cannot be read: {error}; try \"info\""))?;
     let registry = tracing_subscriber::registry().with(filter);
     let human = match format {
@@ -26,3 +26,7 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), String> {
     };
     started.map_err(|error| format!("logging cannot be started: {error}"))
 }
+
+/// What libp2p says at the level of the operator's news is none: a peer id, in a line without words. Whoever names the
+/// part in the filter hears it all the same.
+const QUIET: &str = "libp2p_swarm=warn";

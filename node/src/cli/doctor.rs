@@ -12,7 +12,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{ConfigFile, failure::Failure, node::converse, output::Output, safe_text::line as safe};
+use super::{ConfigFile, failure::Failure, human, node::converse, output::Output, safe_text::line as safe};
 use crate::{
     client::{Client, ClientError},
     clock::Clock,
@@ -36,12 +36,12 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     };
     let failed: Vec<&str> =
         lines.iter().filter(|line| line.verdict == Verdict::Fail).map(|line| line.check).collect();
-    let human: String = lines.iter().map(shown).collect();
-    output.result(human, &json!({ "well": failed.is_empty(), "checks": lines }))?;
+    let page: String = lines.iter().map(shown).collect();
+    output.result(page, &json!({ "well": failed.is_empty(), "checks": lines }))?;
     if failed.is_empty() {
         return Ok(());
     }
-    let what = format!("{} checks failed", failed.len());
+    let what = format!("{} failed", human::count(failed.len() as u64, "check"));
     Err(Failure::error(what, failed.join(", "), "do what stands below each FAIL, then run this again"))
 }
 

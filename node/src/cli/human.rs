@@ -36,6 +36,11 @@ pub(super) fn member(code: &MemberCode) -> String {
     if name == code.as_str() { name } else { format!("{code} ({name})") }
 }
 
+/// A number of things: `1 check`, `2 checks`.
+pub(super) fn count(number: u64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
 /// A size in bytes, kB, MB or GB.
 pub(super) fn bytes(bytes: u64) -> String {
     match bytes {
@@ -87,6 +92,11 @@ mod tests {
         }
         let shown = [59, 269, 7_320, 1_047_600].map(duration);
         assert_eq!(shown, ["59 s", "4 min 29 s", "2 h 2 min", "12 d 3 h"]);
+    }
+
+    #[test]
+    fn one_thing_is_no_things() {
+        assert_eq!([0, 1, 2].map(|number| count(number, "check")), ["0 checks", "1 check", "2 checks"]);
     }
 
     #[test]

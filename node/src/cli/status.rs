@@ -124,7 +124,7 @@ fn rows(facts: &StatusFacts) -> Vec<(&'static str, String)> {
                 directory.entries, directory.members, directory.stale, directory.disputed
             ),
         ),
-        ("own entry", chain(facts)),
+        ("own records", chain(facts)),
         ("inbox", inbox(facts)),
         ("outbox", outbox(facts)),
         ("custody", custody(facts)),
@@ -178,7 +178,7 @@ fn clock(facts: &StatusFacts) -> String {
 fn chain(facts: &StatusFacts) -> String {
     match &facts.chain {
         ChainState::Publishing { last: Some(last) } => {
-            format!("published, last signed {} ago", human::duration(last.age_seconds(facts.now)))
+            format!("signed and renewed, last {} ago", human::duration(last.age_seconds(facts.now)))
         }
         ChainState::Publishing { last: None } => "ready, nothing signed yet".to_owned(),
         ChainState::Waiting { repairs, needed } => format!("waiting for {needed} members, {repairs} so far"),

@@ -81,11 +81,15 @@ pub fn obtain_passphrase(
         None if !io::stdin().is_terminal() => return Err(PassphraseError::NoTerminal(what.to_owned())),
         None => ask(purpose, what)?,
     };
-    let got = passphrase.expose_secret().chars().count();
-    if purpose == PassphrasePurpose::Protect && got < PASSPHRASE_CHARACTERS_LEAST {
-        return Err(PassphraseError::TooShort { got });
+    if purpose == PassphrasePurpose::Protect {
+        check_length(&passphrase)?;
     }
     Ok(passphrase)
+}
+
+fn check_length(passphrase: &SecretString) -> Result<(), PassphraseError> {
+    let got = passphrase.expose_secret().chars().count();
+    if got < PASSPHRASE_CHARACTERS_LEAST { Err(PassphraseError::TooShort { got }) } else { Ok(()) }
 }
 
 fn ask(purpose: PassphrasePurpose, what: &str) -> Result<SecretString, PassphraseError> {
@@ -96,6 +100,8 @@ fn ask(purpose: PassphrasePurpose, what: &str) -> Result<SecretString, Passphras
         PassphrasePurpose::Open => prompt(format!("Passphrase of {what}: ")),
         PassphrasePurpose::Protect => {
             let first = prompt(format!("New passphrase for {what}: "))?;
+            // Nobody types it twice to hear that it is too short.
+            check_length(&first)?;
             let second = prompt("The same again: ".to_owned())?;
             if first.expose_secret() == second.expose_secret() {
                 Ok(first)

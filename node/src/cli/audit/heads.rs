@@ -45,7 +45,7 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<(), 
 
 fn text(report: &HeadsReport, all: bool) -> String {
     let held = human::duration(report.since.age_seconds(report.now));
-    let mut text = format!("{} holds {} for {held}\n", report.member, report.digest.short());
+    let mut text = format!("{} has held {} for {held}\n", report.member, report.digest.short());
     for standing in HeadStanding::ALL.into_iter().rev() {
         let count = report.count(standing);
         if count > 0 {
@@ -144,7 +144,7 @@ pub(super) mod tests {
         let report = report();
         let text = text(&report, false);
         for part in [
-            "KE holds 01010101 for 5 min 0 s",
+            "KE has held 01010101 for 5 min 0 s",
             "1 hold the same directory",
             "1 behind this node",
             "BR (Brazil)",

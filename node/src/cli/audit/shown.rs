@@ -59,13 +59,13 @@ pub(super) fn exporter(audited: &Audited) -> String {
 
 /// How much is in it.
 pub(super) fn counted(audited: &Audited) -> String {
-    let count = |kind| audited.counts.get(&kind).copied().unwrap_or_default();
+    let count = |kind, name| human::count(audited.counts.get(&kind).copied().unwrap_or_default(), name);
     format!(
-        "{} charter versions, {} key sets, {} node record and {} reference point headers",
-        count(Kind::Charter),
-        count(Kind::KeySet),
-        count(Kind::NodeRecord),
-        count(Kind::ReferencePoint)
+        "{}, {}, {} and {}",
+        count(Kind::Charter, "charter version"),
+        count(Kind::KeySet, "key set"),
+        count(Kind::NodeRecord, "node record header"),
+        count(Kind::ReferencePoint, "reference point header")
     )
 }
 

@@ -149,9 +149,9 @@ const fn is_night(hour: i8) -> bool {
 fn page(started: &DrillStarted) -> String {
     let DrillStarted { drill, ends, messages, asked, .. } = started;
     format!(
-        "DRILL started: {drill}\n{} members asked in {} message(s), until {}\nwho answered: refpoint drill report {}",
-        asked.len(),
-        messages.len(),
+        "DRILL started: {drill}\n{} asked in {}, until {}\nwho answered: refpoint drill report {}",
+        human::count(asked.len() as u64, "member"),
+        human::count(messages.len() as u64, "message"),
         human::instant(*ends),
         &drill.digits().get(..8).unwrap_or_default(),
     )
