@@ -4,10 +4,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::{
-    founding::Hosts,
-    processes::{DEADLINE, Federation},
-};
+use crate::processes::{DEADLINE, Federation};
+
+/// What stands before a unit's port.
+#[derive(Clone, Copy)]
+pub(crate) struct Hosts {
+    pub(crate) listen: &'static str,
+    pub(crate) announce: &'static str,
+}
+
+impl Hosts {
+    pub(crate) const LOOPBACK: Self = Self { listen: "127.0.0.1", announce: "127.0.0.1" };
+}
 
 /// A name that leads to this machine, an IPv6 address, and a node that awaits both families at one port.
 const HOSTS: [Hosts; 3] = [

@@ -11,7 +11,7 @@ use refpoint::store::{Keys, Options, SledStore, StorageKey, Store as _};
 use refpoint_protocol::storage::Table;
 use serde_json::Value;
 
-use crate::audit;
+use crate::{addresses::Hosts, audit};
 
 /// A unit's machine: a folder of its own, its passphrase in a file.
 pub(crate) struct Unit {
@@ -20,17 +20,6 @@ pub(crate) struct Unit {
     /// Where it listens on this machine, if it is to run.
     pub(crate) port: Option<u16>,
     pub(crate) hosts: Hosts,
-}
-
-/// What stands before a unit's port.
-#[derive(Clone, Copy)]
-pub(crate) struct Hosts {
-    pub(crate) listen: &'static str,
-    pub(crate) announce: &'static str,
-}
-
-impl Hosts {
-    pub(crate) const LOOPBACK: Self = Self { listen: "127.0.0.1", announce: "127.0.0.1" };
 }
 
 /// Three units and the folder in which files are handed over.

@@ -13,8 +13,9 @@ use refpoint_protocol::testing::chains;
 use serde_json::Value;
 
 use crate::{
+    addresses::Hosts,
     audit, drills,
-    founding::{Founding, Hosts, Unit, assert_failed, parsed, text},
+    founding::{Founding, Unit, assert_failed, parsed, text},
 };
 
 /// Longer than any step takes on a busy machine.

@@ -66,7 +66,7 @@ fn a_backup_of_a_running_and_of_a_stopped_node_is_whole_and_its_owners_alone() {
         assert_eq!(fs::read(into.join(file)).unwrap(), fs::read(folder.join(file)).unwrap(), "{file}");
     }
     assert!(!into.join("keys/root.key").exists());
-    let hosts = crate::founding::Hosts::LOOPBACK;
+    let hosts = crate::addresses::Hosts::LOOPBACK;
     let unit = crate::founding::Unit { code: "FR", folder: into.clone(), port: None, hosts };
     assert!(unit.store().value(Table::OwnState, b"signed-before").unwrap().is_some());
     assert!(unit.store().value(Table::OwnState, b"journal-ended").unwrap().is_some());
