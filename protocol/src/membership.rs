@@ -12,7 +12,7 @@ mod trust;
 mod view;
 
 pub use error::TrustError;
-pub use trust::{Acceptance, Trust, check_key_set};
+pub use trust::{Acceptance, LineGeneration, Trust, check_key_set};
 pub use view::{
     KeyState, MemberView, Membership, NodeStanding, RejectedSigner, SignerStanding, UnprovenSigner,
 };

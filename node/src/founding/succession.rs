@@ -8,10 +8,10 @@ use refpoint_protocol::{
     directory::header::ChainKind,
     document::{Payload as _, Signature},
     evidence::Evidence,
-    ids::{CharterId, ContentHash, Epoch, Generation, KeySetId, MemberCode, NodeKey, RootKey},
+    ids::{CharterId, ContentHash, Epoch, KeySetId, MemberCode, NodeKey, RootKey},
     limits::KEY_SET_REVIEW_DEFAULT,
     membership::{
-        charter::MemberEntry,
+        LineGeneration,
         key_set::{KeySet, NodeEntry, NodeState, Opening, Rotation},
     },
     time::Timestamp,
@@ -62,8 +62,8 @@ pub fn next_key_set(
     change: &Succession,
 ) -> Result<KeySet, EvidenceError> {
     let trust = evidence.trust();
-    let Line { charter, entry, generation } = Line::of(evidence, member)?;
-    let earlier = trust.generation_key_sets(member, entry.incarnation, generation);
+    let Line { charter, of } = Line::of(evidence, member)?;
+    let earlier = trust.generation_key_sets(&of);
     let mut ancestors: BTreeSet<KeySetId> =
         earlier.iter().flat_map(|held| held.payload().ancestors.clone()).collect();
     let tips: Vec<&KeySet> = earlier
@@ -73,12 +73,12 @@ pub fn next_key_set(
         .collect();
     let nodes = nodes_after(evidence, member, &tips, change);
     ancestors.extend(earlier.iter().map(|held| KeySetId::from(held.id())));
-    let opening = trust.openings(member, entry.incarnation, generation).pop();
+    let opening = trust.openings(&of).pop();
     let set = KeySet {
         member: member.clone(),
         charter,
-        incarnation: entry.incarnation,
-        generation,
+        incarnation: of.incarnation,
+        generation: of.generation,
         epoch: earlier.iter().filter_map(|held| held.payload().epoch.next()).max().unwrap_or_default(),
         ancestors: ancestors.into_iter().collect(),
         issued: change.issued,
@@ -102,7 +102,7 @@ pub fn rotated_key_set(
     revealed: Revealed,
 ) -> Result<KeySet, EvidenceError> {
     let trust = evidence.trust();
-    let Line { charter, entry, generation } = Line::of(evidence, member)?;
+    let Line { charter, of } = Line::of(evidence, member)?;
     let view = evidence.membership();
     let tips = view.member(member).map(|member| member.key_sets.clone()).unwrap_or_default();
     let base = match (revealed.base, tips.as_slice()) {
@@ -111,17 +111,15 @@ pub fn rotated_key_set(
         (None, _) => return Err(EvidenceError::Disputed { member: member.clone(), tips }),
     };
     let held = trust.key_set(&base).map(|held| held.payload());
-    let held = held.filter(|set| {
-        (&set.member, set.incarnation, set.generation) == (member, entry.incarnation, generation)
-    });
+    let held = held.filter(|set| trust.generation_of(set).as_ref() == Some(&of));
     let why = || format!("{} is no key set of its present generation", base.short());
     let base_set = held.ok_or_else(|| EvidenceError::KeySet(why()))?;
-    let after = trust.openings(member, entry.incarnation, generation).pop();
+    let after = trust.openings(&of).pop();
     let set = KeySet {
         member: member.clone(),
         charter,
-        incarnation: entry.incarnation,
-        generation: generation.next().unwrap_or(generation),
+        incarnation: of.incarnation,
+        generation: of.generation.next().unwrap_or(of.generation),
         epoch: Epoch(0),
         ancestors: Vec::new(),
         issued: change.issued,
@@ -142,8 +140,7 @@ pub fn rotated_key_set(
 /// Where a member stands: the charter version that lists it, and how often its root was rotated.
 struct Line {
     charter: CharterId,
-    entry: MemberEntry,
-    generation: Generation,
+    of: LineGeneration,
 }
 
 impl Line {
@@ -157,7 +154,9 @@ impl Line {
             return Err(EvidenceError::Broken(member.clone()));
         }
         let generation = standing.map(|standing| standing.generation).unwrap_or_default();
-        Ok(Self { charter, entry, generation })
+        let member = member.clone();
+        let (incarnation, root) = (entry.incarnation, entry.root);
+        Ok(Self { charter, of: LineGeneration { member, incarnation, root, generation } })
     }
 }
 

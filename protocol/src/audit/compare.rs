@@ -183,9 +183,7 @@ fn documents_of_one(a: &Audited, b: &Audited, differences: &mut Vec<Difference>)
 fn is_lost(a: &Audited, b: &Audited, document: &AnyDocument) -> bool {
     let AnyDocument::KeySet(set) = document else { return false };
     let set = set.payload();
-    [a, b]
-        .into_iter()
-        .all(|side| side.evidence.trust().is_lost_generation(&set.member, set.incarnation, set.generation))
+    [a, b].into_iter().all(|side| side.evidence.trust().is_lost(set))
 }
 
 /// Chains whose newest headers differ, forks apart.

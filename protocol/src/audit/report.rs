@@ -18,11 +18,11 @@ use crate::{
     document::Kind,
     evidence::{AnyDocument, Evidence},
     ids::{
-        CharterId, DocumentId, Epoch, FederationId, Generation, HeaderId, Incarnation, KeySetId, MemberCode,
-        NodeKey, Sequence, TreeRoot,
+        CharterId, DocumentId, Epoch, FederationId, HeaderId, KeySetId, MemberCode, NodeKey, Sequence,
+        TreeRoot,
     },
     limits::{AUDIT_FAULTS_SHOWN_MAX, AUDIT_GAPS_SHOWN_MAX},
-    membership::KeyState,
+    membership::{KeyState, LineGeneration},
     time::Timestamp,
 };
 
@@ -96,7 +96,7 @@ pub enum ForkPlace {
     /// Several charter versions follow this one.
     Charter(CharterId),
     /// Several key sets of a member have one number.
-    KeySets(MemberCode, Incarnation, Generation, Epoch),
+    KeySets(LineGeneration, Epoch),
     /// Several headers of a chain have one number.
     Chain(MemberCode, ChainKey, Sequence),
 }
@@ -220,7 +220,7 @@ impl Audited {
         lacking.extend(without.map(|member| NotHeld::NoKeySet(member.code.clone())));
         let mut named = BTreeMap::<MemberCode, BTreeSet<KeySetId>>::new();
         for set in trust.key_sets().map(|set| set.payload()) {
-            if trust.is_lost_generation(&set.member, set.incarnation, set.generation) {
+            if trust.is_lost(set) {
                 continue;
             }
             let missing = set.ancestors.iter().filter(|id| trust.key_set(id).is_none());
@@ -260,7 +260,8 @@ pub(super) fn fork_places(evidence: &Evidence) -> BTreeMap<ForkPlace, (Kind, BTr
     }
     for document in evidence.trust().key_sets() {
         let set = document.payload();
-        let place = ForkPlace::KeySets(set.member.clone(), set.incarnation, set.generation, set.epoch);
+        let Some(of) = evidence.trust().generation_of(set) else { continue };
+        let place = ForkPlace::KeySets(of, set.epoch);
         add(place, Kind::KeySet, document.id());
     }
     for (kind, document) in
@@ -363,7 +364,7 @@ fn place_of(evidence: &Evidence, document: &AnyDocument) -> Place {
             if trust.key_set(&it.id().into()).is_some() {
                 return Place::Held;
             }
-            if trust.is_lost_generation(&set.member, set.incarnation, set.generation) {
+            if trust.is_lost(set) {
                 return Place::Surplus;
             }
             let charter = Some(set.charter).filter(|id| trust.charter(id).is_none()).map(Into::into);

@@ -330,7 +330,7 @@ fn forks_are_exhibited_with_what_both_halves_signed() {
     assert!(
         matches!(
             places.as_slice(),
-            [ForkPlace::KeySets(ke, ..), ForkPlace::Chain(of, _, Sequence(3))] if ke.as_str() == "KE" && ke == of
+            [ForkPlace::KeySets(ke, ..), ForkPlace::Chain(of, _, Sequence(3))] if ke.member.as_str() == "KE" && ke.member == *of
         ),
         "{places:?}"
     );

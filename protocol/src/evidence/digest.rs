@@ -168,9 +168,7 @@ impl Evidence {
             Kind::KeySet => {
                 let whole = self.trust.key_sets().filter(|set| !self.is_broken(set.payload()));
                 let broken = self.trust.broken_generations();
-                let broken = broken.map(|(member, incarnation, generation)| {
-                    Position::Broken(member.clone(), incarnation, generation)
-                });
+                let broken = broken.map(Position::broken);
                 whole.map(|set| Position::Held(set.id())).chain(broken).collect()
             }
             Kind::NodeRecord => self.chain_positions(ChainKind::NodeRecord).collect(),
@@ -193,7 +191,7 @@ impl Evidence {
     }
 
     fn is_broken(&self, set: &KeySet) -> bool {
-        self.trust.is_lost_generation(&set.member, set.incarnation, set.generation)
+        self.trust.is_lost(set)
     }
 }
 

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     directory::header::ChainKey,
     document::{Envelope, Kind},
-    ids::{ContentHash, DocumentId, Generation, HeaderId, Incarnation, MemberCode, Sequence},
+    ids::{ContentHash, DocumentId, Generation, HeaderId, Incarnation, MemberCode, RootKey, Sequence},
     limits::REPAIR_BYTES_MAX,
+    membership::LineGeneration,
     time::Timestamp,
 };
 
@@ -100,8 +101,8 @@ pub enum Position {
     Newest(ChainKey, Sequence, HeaderId),
     /// A forked chain: the sequence of its lowest known fork.
     Forked(ChainKey, Sequence),
-    /// A member with more key-set tips than are kept.
-    Broken(MemberCode, Incarnation, Generation),
+    /// A generation of a member's line, which its root names, with more key-set tips than are kept.
+    Broken(MemberCode, Incarnation, RootKey, Generation),
 }
 
 /// Asks for documents and bodies, at most [`crate::limits::REPAIR_IDS_MAX`] in all.
@@ -113,18 +114,7 @@ pub struct Fetch {
     pub bodies: Vec<ContentHash>,
     /// Broken generations, of each of which the key sets that prove it are wanted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub broken: Vec<BrokenGeneration>,
-}
-
-/// Names a member's generation of which more key sets are tips than are kept.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct BrokenGeneration {
-    /// The member.
-    pub member: MemberCode,
-    /// Its incarnation.
-    pub incarnation: Incarnation,
-    /// The generation of its root.
-    pub generation: Generation,
+    pub broken: Vec<LineGeneration>,
 }
 
 /// Asks for a chain's headers. Where the chain is forked, the two that prove it are answered too.
@@ -162,6 +152,21 @@ pub struct Packed {
     pub bodies_done: usize,
     /// Bytes of what fits, at most.
     pub bytes: usize,
+}
+
+impl Position {
+    /// The position of a broken generation.
+    #[must_use]
+    pub fn broken(of: &LineGeneration) -> Self {
+        Self::Broken(of.member.clone(), of.incarnation, of.root, of.generation)
+    }
+
+    /// The generation that it says to be broken.
+    #[must_use]
+    pub fn broken_generation(&self) -> Option<LineGeneration> {
+        let Self::Broken(member, incarnation, root, generation) = self.clone() else { return None };
+        Some(LineGeneration { member, incarnation, root, generation })
+    }
 }
 
 impl Documents {

@@ -16,8 +16,8 @@ use self::compare::{Differences, compare};
 use super::{
     Evidence,
     repair::{
-        BrokenGeneration, ChainRequest, Digest, Documents, Fetch, KindRoot, Packed, Position, Positions,
-        PositionsRequest, RepairRequest, RepairResponse,
+        ChainRequest, Digest, Documents, Fetch, KindRoot, Packed, Position, Positions, PositionsRequest,
+        RepairRequest, RepairResponse,
     },
 };
 use crate::{

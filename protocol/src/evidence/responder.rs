@@ -81,9 +81,8 @@ fn load(evidence: &Evidence, fetch: Fetch) -> Answer {
     ordered.extend(wanted.iter().filter(|id| trust.key_set(&(**id).into()).is_some()));
     let broken: BTreeSet<_> = broken.into_iter().take(REPAIR_IDS_MAX).collect();
     for generation in &broken {
-        let of = (&generation.member, generation.incarnation, generation.generation);
-        if trust.broken_generations().any(|broken| broken == of) {
-            let proof = trust.generation_key_sets(of.0, of.1, of.2);
+        if trust.broken_generations().any(|broken| broken == generation) {
+            let proof = trust.generation_key_sets(generation);
             ordered.extend(proof.iter().map(|set| set.id()));
         }
     }
@@ -100,10 +99,7 @@ mod tests {
     use super::*;
     use crate::{
         directory::header::ChainKind,
-        evidence::{
-            Bearer,
-            repair::{BrokenGeneration, Position},
-        },
+        evidence::{Bearer, repair::Position},
         ids::Sequence,
         limits::KEY_SET_TIPS_MAX,
         testing::{
@@ -139,14 +135,7 @@ mod tests {
         let (charter, key_set) = (federation.founding.id(), federation.unit("BR").key_set.id());
         let unknown = DocumentId::from_bytes([9; 32]);
         let positions = evidence.positions(crate::document::Kind::KeySet);
-        let broken = positions.iter().find_map(|position| match position {
-            Position::Broken(member, incarnation, generation) => Some(BrokenGeneration {
-                member: member.clone(),
-                incarnation: *incarnation,
-                generation: *generation,
-            }),
-            _ => None,
-        });
+        let broken = positions.iter().find_map(Position::broken_generation);
         let fetch = |times: usize| Fetch {
             documents: [charter, key_set, header.id(), unknown].repeat(times),
             bodies: vec![hash; times],

@@ -103,7 +103,8 @@ fn own_key_sets(presence: &Presence, trust: &Trust) -> Vec<Envelope> {
     sets.sort_by_key(|set| (set.payload().node(&presence.node).is_none(), set.id()));
     let openings = sets.first().map_or_else(Vec::new, |set| {
         let (first, set) = (set.id(), set.payload());
-        let mut openings = trust.openings(&set.member, set.incarnation, set.generation);
+        let until = trust.generation_of(set);
+        let mut openings = until.map_or_else(Vec::new, |until| trust.openings(&until));
         openings.retain(|opening| opening.id() != first);
         openings
     });

@@ -13,6 +13,7 @@ use std::{
 };
 
 pub(super) use history::CharterHistory;
+use serde::{Deserialize, Serialize};
 pub(super) use succession::{check_draft, expected_incarnation, new_roots, stewardship_changes};
 
 use super::{
@@ -30,13 +31,24 @@ use crate::{
 pub struct Trust {
     charters: CharterHistory,
     key_sets: Arc<BTreeMap<KeySetId, Arc<Verified<KeySet>>>>,
-    generations: Arc<BTreeMap<GenerationKey, BTreeSet<KeySetId>>>,
-    broken: BTreeSet<GenerationKey>,
+    generations: Arc<BTreeMap<LineGeneration, BTreeSet<KeySetId>>>,
+    broken: BTreeSet<LineGeneration>,
     view: OnceLock<Arc<Membership>>,
 }
 
-/// One member's line of key sets: a member, an incarnation of it, a generation of its root.
-pub(super) type GenerationKey = (MemberCode, Incarnation, Generation);
+/// One generation of one line of key sets. The root is part of the name: versions of the charter that contradict each
+/// other may give a member different roots under one incarnation, and what the one signs must not touch the other's line.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LineGeneration {
+    /// The member.
+    pub member: MemberCode,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// The root key that the charter lists for it.
+    pub root: RootKey,
+    /// The generation of that root.
+    pub generation: Generation,
+}
 
 /// What became of an acceptable document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,9 +116,11 @@ impl Trust {
         let Some(charter) = self.charters.get(&set.charter) else {
             return Ok(Acceptance::Pending(BTreeSet::from([set.charter.into()])));
         };
-        let generation = generation_of(set);
+        let Some(generation) = generation_of(charter.payload(), set) else {
+            return Err(not_listed(set));
+        };
         // Nothing of a line with a broken rotation can count, and what it names may not be kept.
-        let is_surplus = self.is_lost(&generation) && !self.key_sets.contains_key(&id);
+        let is_surplus = self.is_lost_generation(&generation) && !self.key_sets.contains_key(&id);
         let opening = match set.named_opening() {
             None => None,
             Some(named) => match self.key_sets.get(&named) {
@@ -122,7 +136,7 @@ impl Trust {
         if is_surplus {
             return Ok(Acceptance::Surplus);
         }
-        let held = self.generation(&generation);
+        let held = self.generation_key_sets(&generation);
         if descent::breaks(&held, &document) {
             self.broken.insert(generation.clone());
         }
@@ -178,59 +192,51 @@ impl Trust {
     ///
     /// Of a line whose rotation is broken it is that generation alone: what became of later ones depends on what came
     /// first.
-    pub fn broken_generations(&self) -> impl Iterator<Item = (&MemberCode, Incarnation, Generation)> {
-        let before = |key: &GenerationKey| Some((key.0.clone(), key.1, Generation(key.2.0.checked_sub(1)?)));
-        self.broken
-            .iter()
-            .filter(move |key| !before(key).is_some_and(|before| before.2.0 > 0 && self.is_lost(&before)))
-            .map(|(member, incarnation, generation)| (member, *incarnation, *generation))
+    pub fn broken_generations(&self) -> impl Iterator<Item = &LineGeneration> {
+        let before = |key: &LineGeneration| key.generation.0.checked_sub(1).map(|number| key.at(number));
+        self.broken.iter().filter(move |key| {
+            !before(key).is_some_and(|before| before.generation.0 > 0 && self.is_lost_generation(&before))
+        })
     }
 
     /// Whether no key set of that generation can count, so that which of them are held depends on what came first:
     /// it is broken, or a rotation on the way to it is.
     #[must_use]
-    pub fn is_lost_generation(
-        &self,
-        member: &MemberCode,
-        incarnation: Incarnation,
-        generation: Generation,
-    ) -> bool {
-        self.is_lost(&(member.clone(), incarnation, generation))
-    }
-
-    fn is_lost(&self, (member, incarnation, generation): &GenerationKey) -> bool {
+    pub fn is_lost_generation(&self, of: &LineGeneration) -> bool {
         if self.broken.is_empty() {
             return false;
         }
         // A rotation ends generation 0 whatever became of it; from there on each builds on the one before.
-        let first = generation.0.min(1);
-        (first..=generation.0)
-            .any(|earlier| self.broken.contains(&(member.clone(), *incarnation, Generation(earlier))))
+        let first = of.generation.0.min(1);
+        (first..=of.generation.0).any(|earlier| self.broken.contains(&of.at(earlier)))
     }
 
-    /// The rotations of a member's root in one incarnation, up to a generation, oldest first.
+    /// Whether that is so of a key set's generation.
     #[must_use]
-    pub fn openings(
-        &self,
-        member: &MemberCode,
-        incarnation: Incarnation,
-        generation: Generation,
-    ) -> Vec<Arc<Verified<KeySet>>> {
-        (1..=generation.0)
-            .flat_map(|number| self.generation(&(member.clone(), incarnation, Generation(number))))
+    pub fn is_lost(&self, set: &KeySet) -> bool {
+        !self.broken.is_empty() && self.generation_of(set).is_some_and(|of| self.is_lost_generation(&of))
+    }
+
+    /// The generation that a key set belongs to; `None` if its charter version is not held or does not list its member.
+    #[must_use]
+    pub fn generation_of(&self, set: &KeySet) -> Option<LineGeneration> {
+        generation_of(self.charter(&set.charter)?.payload(), set)
+    }
+
+    /// The rotations of a line up to a generation, oldest first.
+    #[must_use]
+    pub fn openings(&self, until: &LineGeneration) -> Vec<Arc<Verified<KeySet>>> {
+        (1..=until.generation.0)
+            .flat_map(|number| self.generation_key_sets(&until.at(number)))
             .filter(|set| set.payload().opening().is_some())
             .collect()
     }
 
     /// The key sets held of one generation, by ascending id; of a broken one, the proof.
     #[must_use]
-    pub fn generation_key_sets(
-        &self,
-        member: &MemberCode,
-        incarnation: Incarnation,
-        generation: Generation,
-    ) -> Vec<Arc<Verified<KeySet>>> {
-        self.generation(&(member.clone(), incarnation, generation))
+    pub fn generation_key_sets(&self, of: &LineGeneration) -> Vec<Arc<Verified<KeySet>>> {
+        let ids = self.generations.get(of).into_iter().flatten();
+        ids.filter_map(|id| self.key_sets.get(id)).cloned().collect()
     }
 
     /// The stewards who signed two successors of one version: a fork of the charter takes at least one.
@@ -248,18 +254,27 @@ impl Trust {
     /// Each generation with its key sets and whether it is broken.
     pub(super) fn generations(
         &self,
-    ) -> impl Iterator<Item = (&GenerationKey, Vec<Arc<Verified<KeySet>>>, bool)> {
-        self.generations.keys().map(|key| (key, self.generation(key), self.broken.contains(key)))
-    }
-
-    fn generation(&self, key: &GenerationKey) -> Vec<Arc<Verified<KeySet>>> {
-        let ids = self.generations.get(key).into_iter().flatten();
-        ids.filter_map(|id| self.key_sets.get(id)).cloned().collect()
+    ) -> impl Iterator<Item = (&LineGeneration, Vec<Arc<Verified<KeySet>>>, bool)> {
+        self.generations.keys().map(|key| (key, self.generation_key_sets(key), self.broken.contains(key)))
     }
 }
 
-fn generation_of(set: &KeySet) -> GenerationKey {
-    (set.member.clone(), set.incarnation, set.generation)
+impl LineGeneration {
+    /// Another generation of the line.
+    fn at(&self, generation: u64) -> Self {
+        Self { generation: Generation(generation), ..self.clone() }
+    }
+}
+
+/// The generation of a key set by the charter version that it names.
+fn generation_of(charter: &Charter, set: &KeySet) -> Option<LineGeneration> {
+    let entry = charter.member(&set.member).filter(|entry| entry.incarnation == set.incarnation)?;
+    let (member, incarnation, generation) = (set.member.clone(), set.incarnation, set.generation);
+    Some(LineGeneration { member, incarnation, root: entry.root, generation })
+}
+
+fn not_listed(set: &KeySet) -> TrustError {
+    TrustError::NotListed { charter: set.charter, member: set.member.clone(), incarnation: set.incarnation }
 }
 
 /// Checks a key set against the charter version that it names and, after a rotation, the opening that it names;
@@ -274,11 +289,7 @@ pub fn check_key_set(
 ) -> Result<(), TrustError> {
     let set = document.payload();
     let Some(entry) = charter.member(&set.member).filter(|entry| entry.incarnation == set.incarnation) else {
-        return Err(TrustError::NotListed {
-            charter: set.charter,
-            member: set.member.clone(),
-            incarnation: set.incarnation,
-        });
+        return Err(not_listed(set));
     };
     let root = signing_root(entry, opening.map(Verified::payload), set)?;
     if !document.signers().contains(root.as_bytes()) {

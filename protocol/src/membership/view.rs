@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 pub use signer::{RejectedSigner, SignerStanding, UnprovenSigner};
 
 use super::{
-    Trust,
+    LineGeneration, Trust,
     charter::{MemberKind, MemberStatus, WorkingGroup},
 };
 use crate::{
@@ -146,6 +146,13 @@ pub enum KeyState {
 }
 
 impl MemberView {
+    /// The generation of key sets that counts; `None` while charter tips differ about the root.
+    #[must_use]
+    pub fn line(&self) -> Option<LineGeneration> {
+        let (member, incarnation, generation) = (self.code.clone(), self.incarnation, self.generation);
+        self.root.map(|root| LineGeneration { member, incarnation, root, generation })
+    }
+
     /// Whether several key sets are tips.
     #[must_use]
     pub fn is_disputed(&self) -> bool {

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use ed25519_dalek::SigningKey;
 
 use super::{
-    Acceptance, KeyState, RejectedSigner, SignerStanding, Trust, UnprovenSigner,
+    Acceptance, KeyState, LineGeneration, RejectedSigner, SignerStanding, Trust, UnprovenSigner,
     charter::{Charter, MemberStatus},
     key_set::{KeySet, NodeState},
 };
@@ -155,6 +155,43 @@ fn a_replaced_root_ends_the_keys_that_it_signed_for() {
     assert!(trust.membership().is_active_node(&node));
 }
 
+/// Two versions that follow one give KE different roots under one incarnation: what the owner of the one signs is no part
+/// of the other's line.
+#[test]
+fn key_sets_of_another_root_touch_nothing_of_a_members_line() {
+    let federation = Federation::new(1, &CODES, 1);
+    let ke = federation.unit("KE");
+    let [here, there] =
+        [5, 6].map(|index| (replace_root(&federation, index), federation.root(&ke.code, index)));
+    let nodes = [20, 21].map(|index| federation.node(&ke.code, index));
+    let first = federation.first_key_set(&here.0, &ke.code, &here.1, &nodes[..1]);
+    let merge = federation.successor(
+        &[&here.0, &there.0],
+        |charter| charter.members[3].incarnation = Incarnation(2),
+        &[&federation.unit("BR").root, &federation.unit("FR").root, &here.1, &there.1],
+    );
+    let mut trust = federation.trust();
+    for version in [&here.0, &there.0] {
+        trust.accept_charter(Arc::clone(version)).unwrap();
+    }
+    trust.accept_key_set(Arc::clone(&first)).unwrap();
+    let strange = federation.first_key_set(&there.0, &ke.code, &there.1, &nodes[1..]);
+    trust.accept_key_set(Arc::clone(&strange)).unwrap();
+    for rank in 0..9 {
+        let beside = federation.next_key_set(&[&strange], |set| set.nodes[0].rank = 10 + rank, &there.1);
+        trust.accept_key_set(beside).unwrap();
+    }
+    let broken = trust.broken_generations().map(|of| of.root).collect::<Vec<_>>();
+    assert_eq!(broken, [root_key(&there.1)], "nine of the one root break that root's generation");
+    assert!(!trust.is_lost(first.payload()));
+    // A key set of this root is still taken, and what it lists is remembered.
+    let next = federation.next_key_set(&[&first], |_| {}, &here.1);
+    assert_eq!(trust.accept_key_set(next), Ok(Acceptance::New));
+    trust.accept_charter(merge).unwrap();
+    let view = trust.membership();
+    assert_eq!(view.node_of(&ke.code, &node_key(&nodes[0])).unwrap().state, KeyState::RootReplaced);
+}
+
 #[test]
 fn an_old_epoch_changes_nothing_when_it_comes_late() {
     let line = Line::new();
@@ -211,9 +248,9 @@ fn nine_key_sets_of_which_none_names_another_break_the_generation_for_good() {
     assert_eq!(trust.accept_key_set(Arc::clone(&forks[8])), Ok(Acceptance::New));
     assert_eq!(other.accept_key_set(Arc::clone(&forks[8])), Ok(Acceptance::New));
     assert_eq!(other.accept_key_set(Arc::clone(&heir)), Ok(Acceptance::Surplus));
-    let broken = (&line.code, Incarnation(0), Generation(0));
+    let broken = line.generation();
     for trust in [&trust, &other] {
-        assert_eq!(trust.broken_generations().collect::<Vec<_>>(), [broken]);
+        assert_eq!(trust.broken_generations().collect::<Vec<_>>(), [&broken]);
         let view = trust.membership();
         assert!(view.member(&line.code).unwrap().broken);
         assert_eq!(view.active_nodes(&line.code), []);
@@ -222,7 +259,7 @@ fn nine_key_sets_of_which_none_names_another_break_the_generation_for_good() {
     }
     assert_eq!(trust.membership(), other.membership());
     // The proof alone breaks it elsewhere too.
-    let proof = other.generation_key_sets(&line.code, Incarnation(0), Generation(0));
+    let proof = other.generation_key_sets(&broken);
     let elsewhere = line.trust(&proof.iter().collect::<Vec<_>>());
     assert_eq!(elsewhere.membership(), other.membership());
 }
@@ -363,6 +400,11 @@ impl Line {
             trust.accept_key_set(Arc::clone(set)).unwrap();
         }
         trust
+    }
+
+    fn generation(&self) -> LineGeneration {
+        let (member, root) = (self.code.clone(), root_key(&self.root));
+        LineGeneration { member, incarnation: Incarnation(0), root, generation: Generation(0) }
     }
 
     fn node(&self, index: u64) -> NodeKey {

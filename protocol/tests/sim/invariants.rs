@@ -212,11 +212,7 @@ fn connected(sim: &mut Sim) {
 fn lasting(evidence: &Evidence) -> Vec<DocumentId> {
     let trust = evidence.trust();
     let mut ids: Vec<DocumentId> = trust.charters().map(|charter| charter.id()).collect();
-    let broken: Vec<_> = trust.broken_generations().collect();
-    let whole = trust.key_sets().filter(|set| {
-        let set = set.payload();
-        !broken.contains(&(&set.member, set.incarnation, set.generation))
-    });
+    let whole = trust.key_sets().filter(|set| !trust.is_lost(set.payload()));
     ids.extend(whole.map(|set| set.id()));
     for kind in [ChainKind::NodeRecord, ChainKind::ReferencePoint] {
         for (_, chain) in evidence.chains().of_kind(kind) {

@@ -284,7 +284,7 @@ fn state(name: &str, rules: &[&str], held: &[&str], trust: &Trust) -> Value {
         "name": name,
         "rules": rules,
         "held": held,
-        "broken": trust.broken_generations().map(|(code, ..)| code.as_str().to_owned()).collect::<Vec<_>>(),
+        "broken": trust.broken_generations().map(|broken| broken.member.as_str().to_owned()).collect::<Vec<_>>(),
         "version": view.version(),
         "tips": view.tips(),
         "base": view.base(),

@@ -7,13 +7,13 @@ use refpoint_protocol::{
     evidence::{
         push::Pushed,
         repair::{
-            BrokenGeneration, ChainRequest, Digest as RepairDigest, Documents, Fetch, KindRoot, Position,
-            Positions, PositionsRequest, RepairRequest, RepairResponse, Taken,
+            ChainRequest, Digest as RepairDigest, Documents, Fetch, KindRoot, Position, Positions,
+            PositionsRequest, RepairRequest, RepairResponse, Taken,
         },
     },
     ids::{DocumentId, Generation, HeaderId, Incarnation, MessageId, Sequence},
     introduction::FrameReader,
-    membership::request::JoiningRequest,
+    membership::{LineGeneration, request::JoiningRequest},
     message::body::{Attachment, Body, Form, Statement, Tlp, Word},
     redact::Redacted,
     relay::{
@@ -28,7 +28,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     bytes_of,
-    cast::{Cast, at, chain, hash, header, listing, member, node, node_record, public, root},
+    cast::{Cast, at, chain, hash, header, listing, member, node, node_record, public, root, root_key},
     dialling_back, hexadecimal, introductions, item, parcels,
 };
 
@@ -247,8 +247,13 @@ fn positions(key_set: DocumentId) -> Vec<Position> {
         Position::Newest(key(ChainKind::NodeRecord), Sequence(3), HeaderId::from_bytes([3; 32])),
         Position::Newest(key(ChainKind::ReferencePoint), Sequence(0), HeaderId::from_bytes([4; 32])),
         Position::Forked(key(ChainKind::NodeRecord), Sequence(7)),
-        Position::Broken(member("KE"), Incarnation(0), Generation(0)),
+        Position::broken(&broken()),
     ]
+}
+
+fn broken() -> LineGeneration {
+    let root = root_key(&root("KE"));
+    LineGeneration { member: member("KE"), incarnation: Incarnation(0), root, generation: Generation(0) }
 }
 
 fn digest() -> RepairDigest {
@@ -261,15 +266,7 @@ fn requests(
     envelopes: &[refpoint_protocol::document::Envelope],
     body: &[u8],
 ) -> Vec<Value> {
-    let fetch = Fetch {
-        documents: vec![key_set],
-        bodies: vec![hash(body)],
-        broken: vec![BrokenGeneration {
-            member: member("KE"),
-            incarnation: Incarnation(0),
-            generation: Generation(0),
-        }],
-    };
+    let fetch = Fetch { documents: vec![key_set], bodies: vec![hash(body)], broken: vec![broken()] };
     let range = ChainRequest {
         chain: chain("KE", key_set, ChainKind::NodeRecord),
         from: Sequence(0),

@@ -316,8 +316,8 @@ fn exhibit_json(exhibit: &Exhibit) -> Value {
 fn place_words(place: &ForkPlace) -> String {
     match place {
         ForkPlace::Charter(parent) => format!("several charter versions follow {}", parent.short()),
-        ForkPlace::KeySets(member, _, generation, epoch) => {
-            format!("{member} signed several key sets of generation {generation}, epoch {epoch}")
+        ForkPlace::KeySets(of, epoch) => {
+            format!("{} signed several key sets of generation {}, epoch {epoch}", of.member, of.generation)
         }
         ForkPlace::Chain(member, chain, sequence) => {
             format!("{} has several headers at number {sequence}", chain_words(member.as_str(), chain))
@@ -328,8 +328,9 @@ fn place_words(place: &ForkPlace) -> String {
 fn place_json(place: &ForkPlace) -> Value {
     match place {
         ForkPlace::Charter(parent) => json!({ "kind": "charter", "follows": parent }),
-        ForkPlace::KeySets(member, incarnation, generation, epoch) => json!({
-            "kind": "key-set", "member": member, "incarnation": incarnation, "generation": generation, "epoch": epoch,
+        ForkPlace::KeySets(of, epoch) => json!({
+            "kind": "key-set", "member": of.member, "incarnation": of.incarnation, "root": of.root,
+            "generation": of.generation, "epoch": epoch,
         }),
         ForkPlace::Chain(member, chain, sequence) => json!({
             "kind": chain_kind(chain.kind), "member": member, "node": chain.node, "key_set": chain.key_set,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use refpoint_protocol::{
     ids::{KeySetId, MemberCode},
-    membership::{Membership, charter::root_hash},
+    membership::{MemberView, Membership, charter::root_hash},
 };
 use serde_json::json;
 
@@ -150,10 +150,8 @@ fn find_base(
     view: &Membership,
     member: &MemberCode,
 ) -> Result<KeySetId, Failure> {
-    let line = view.member(member).map(|member| (member.incarnation, member.generation));
-    let sets = line.map_or_else(Vec::new, |(incarnation, generation)| {
-        evidence.trust().generation_key_sets(member, incarnation, generation)
-    });
+    let line = view.member(member).and_then(MemberView::line);
+    let sets = line.map_or_else(Vec::new, |line| evidence.trust().generation_key_sets(&line));
     let wanted = digits.to_lowercase();
     let found: Vec<KeySetId> = sets
         .iter()

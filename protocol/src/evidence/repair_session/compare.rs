@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{BrokenGeneration, ChainRequest, Give};
+use super::{ChainRequest, Give};
 use crate::{
     directory::{
         bodies::BodyState,
@@ -13,6 +13,7 @@ use crate::{
     evidence::{Evidence, repair::Position},
     ids::{DocumentId, HeaderId, Sequence},
     limits::REPAIR_GIVEN_IDS_MAX,
+    membership::LineGeneration,
 };
 
 /// What is to be exchanged.
@@ -21,7 +22,7 @@ pub(super) struct Differences {
     /// Documents to fetch by id.
     pub(super) fetch: VecDeque<DocumentId>,
     /// Broken generations whose proof is to be fetched.
-    pub(super) broken: Vec<BrokenGeneration>,
+    pub(super) broken: Vec<LineGeneration>,
     /// Ranges of chains to fetch.
     pub(super) chains: VecDeque<ChainRequest>,
     /// What the other lacks.
@@ -57,11 +58,7 @@ fn compare_held(evidence: &Evidence, kind: Kind, theirs: &[Position], complete: 
         match position {
             // One that we hold of a generation that we know to be broken is no position of ours.
             Position::Held(id) if trust.key_set(&(*id).into()).is_none() => work.fetch.push_back(*id),
-            Position::Broken(member, incarnation, generation) => work.broken.push(BrokenGeneration {
-                member: member.clone(),
-                incarnation: *incarnation,
-                generation: *generation,
-            }),
+            Position::Broken(..) => work.broken.extend(position.broken_generation()),
             Position::Held(_) | Position::Newest(..) | Position::Forked(..) => {}
         }
     }
@@ -77,8 +74,8 @@ fn compare_held(evidence: &Evidence, kind: Kind, theirs: &[Position], complete: 
         work.give.documents.extend(charters.chain(key_sets).filter(|id| lacking.contains(id)));
     }
     for position in ours.iter().filter(|position| !theirs.contains(position)) {
-        if let Position::Broken(member, incarnation, generation) = position {
-            let proof = trust.generation_key_sets(member, *incarnation, *generation);
+        if let Some(of) = position.broken_generation() {
+            let proof = trust.generation_key_sets(&of);
             work.give.documents.extend(proof.iter().map(|set| set.id()));
         }
     }

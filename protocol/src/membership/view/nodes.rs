@@ -12,23 +12,24 @@ use crate::{
     membership::{Trust, charter::MemberStatus, trust::CharterHistory},
 };
 
-/// Adds every key that a held key set lists, by ascending incarnation, so that the newest one speaks.
+/// Adds every key that a held key set lists, by ascending incarnation, so that the newest one speaks, and the line of
+/// the member's present root last.
 pub(super) fn add_key_sets(view: &mut Membership, trust: &Trust) {
-    let mut lines: BTreeMap<(&MemberCode, Incarnation), Vec<Generated>> = BTreeMap::new();
-    for ((code, incarnation, _), sets, broken) in trust.generations() {
-        lines.entry((code, *incarnation)).or_default().push(Generated { sets, broken });
+    let mut lines: BTreeMap<(&MemberCode, bool, Incarnation, RootKey), Vec<Generated>> = BTreeMap::new();
+    for (of, sets, broken) in trust.generations() {
+        let member = view.members.get(&of.member);
+        let is_present =
+            member.is_some_and(|it| (it.incarnation, it.root) == (of.incarnation, Some(of.root)));
+        let line = (&of.member, is_present, of.incarnation, of.root);
+        lines.entry(line).or_default().push(Generated { sets, broken });
     }
-    for ((code, incarnation), generations) in lines {
-        let root = charter_root(trust.history(), &generations);
+    for ((code, is_present, incarnation, root), generations) in lines {
         // Which of a broken generation's key sets are held depends on the order in which they came: the
         // view says only that it is broken.
         let line = Line::of(generations);
         let member = view.members.get_mut(code);
         let ended = charter_state(member.as_deref(), incarnation, root);
-        if let Some(member) = member
-            && member.incarnation == incarnation
-            && member.root == root
-        {
+        if let Some(member) = member.filter(|_| is_present) {
             describe(member, line.as_ref());
         }
         let Some(line) = line else { continue };
@@ -43,19 +44,8 @@ pub(super) fn add_key_sets(view: &mut Membership, trust: &Trust) {
     }
 }
 
-/// The root that the charter lists for the line. An incarnation has one, except where charter tips differ, and then
-/// the member has no valid root at all.
-fn charter_root(history: &CharterHistory, generations: &[Generated]) -> Option<RootKey> {
-    let set = generations.first()?.sets.first()?.payload();
-    Some(history.get(&set.charter)?.payload().member(&set.member)?.root)
-}
-
-/// What the charter makes of the keys of one incarnation; `None` if it stands behind them.
-fn charter_state(
-    member: Option<&MemberView>,
-    incarnation: Incarnation,
-    root: Option<RootKey>,
-) -> Option<KeyState> {
+/// What the charter makes of the keys of one line; `None` if it stands behind them.
+fn charter_state(member: Option<&MemberView>, incarnation: Incarnation, root: RootKey) -> Option<KeyState> {
     let Some(member) = member else { return Some(KeyState::AwaitingAdmission) };
     match member.status {
         MemberStatus::Suspended => return Some(KeyState::MemberSuspended),
@@ -64,7 +54,7 @@ fn charter_state(
     }
     if member.root.is_none() {
         Some(KeyState::RootDisputed)
-    } else if member.incarnation != incarnation || member.root != root {
+    } else if member.incarnation != incarnation || member.root != Some(root) {
         Some(KeyState::RootReplaced)
     } else {
         None
