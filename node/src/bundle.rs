@@ -1,10 +1,13 @@
 //! Writes what a store holds of the directory as an audit bundle, row by row, however much it is.
 //!
-//! Charter versions and key sets come from one look at the evidence, so that everything in a bundle has what it stands
+//! Charter versions, what settled them and key sets come from one look at the evidence, so that everything in a bundle has what it stands
 //! on whatever is stored meanwhile; headers come from the store. Bodies are left out: a bundle is kept, and a roster
 //! must not be.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 
 use ed25519_dalek::SigningKey;
 use refpoint_protocol::{
@@ -12,7 +15,7 @@ use refpoint_protocol::{
     directory::header::{ChainPayload, NodeRecordHeader, ReferencePointHeader},
     document::{EncodeError, Envelope, Kind, Unverified, encode},
     ids::DocumentId,
-    membership::Trust,
+    membership::{Trust, settlement::Certificate},
     storage::Table,
     time::Timestamp,
 };
@@ -23,7 +26,7 @@ use crate::store::{Keys, Store, StoreError};
 pub struct Export<'a> {
     /// Where the headers lie.
     pub store: &'a dyn Store,
-    /// Charter versions and key sets.
+    /// Charter versions, what settled them, and key sets.
     pub trust: Trust,
     /// This node.
     pub exporter: Exporter,
@@ -72,6 +75,13 @@ pub enum ExportError {
     Order(#[from] BundleError),
 }
 
+/// Certificates of settled charter versions, in a bundle's order.
+pub(crate) fn sorted_settlements(trust: &Trust) -> Vec<&Arc<Certificate>> {
+    let mut settlements: Vec<_> = trust.settlements().collect();
+    settlements.sort_unstable_by_key(|certificate| certificate.id());
+    settlements
+}
+
 impl Export<'_> {
     /// Writes the bundle.
     ///
@@ -86,7 +96,10 @@ impl Export<'_> {
         charters.sort_unstable_by_key(|(id, _)| *id);
         let key_sets = trust.key_sets().map(|it| (it.id(), it.envelope()));
         let charters = charters.into_iter().map(|it| (Kind::Charter, it));
-        for (kind, (id, envelope)) in charters.chain(key_sets.map(|it| (Kind::KeySet, it))) {
+        let settlements = sorted_settlements(&trust);
+        let settlements = settlements.iter().map(|it| (Kind::Settlement, (it.id(), it.envelope())));
+        let key_sets = key_sets.map(|it| (Kind::KeySet, it));
+        for (kind, (id, envelope)) in charters.chain(settlements).chain(key_sets) {
             let line = writer.document(kind, id, &encode(envelope.as_ref())?)?;
             out.write_all(line.as_bytes())?;
             exported.documents += 1;

@@ -197,14 +197,14 @@ pub fn joined_hints(store: &dyn Store) -> Result<Vec<Hint>, EvidenceError> {
     }
 }
 
-/// Reads and verifies what a folder holds of charters, key sets and this member's own chains.
+/// Reads and verifies what a folder holds of charters, settlements, key sets and this member's own chains.
 ///
 /// # Errors
 /// [`EvidenceError`].
 pub fn stored_evidence(store: &dyn Store, member: &MemberCode) -> Result<Evidence, EvidenceError> {
     let federation = joined_federation(store)?.ok_or(EvidenceError::NotJoined)?;
     let mut documents = Vec::new();
-    for table in [Table::Charters, Table::KeySets, Table::NodeRecords, Table::ReferencePoints] {
+    for table in TRUST.into_iter().chain([Table::NodeRecords, Table::ReferencePoints]) {
         for row in store.scan(table, Keys::All) {
             let (_, value) = row?;
             let envelope = Envelope::from_bytes(&value)?;
@@ -218,14 +218,14 @@ pub fn stored_evidence(store: &dyn Store, member: &MemberCode) -> Result<Evidenc
     evidence_of(federation, documents)
 }
 
-/// Reads and verifies the charter versions and key sets that a folder holds.
+/// Reads and verifies the charter versions, settlements and key sets that a folder holds.
 ///
 /// # Errors
 /// [`EvidenceError`].
 pub fn stored_trust(store: &dyn Store) -> Result<Trust, EvidenceError> {
     let federation = joined_federation(store)?.ok_or(EvidenceError::NotJoined)?;
     let mut documents = Vec::new();
-    for table in [Table::Charters, Table::KeySets] {
+    for table in TRUST {
         for row in store.scan(table, Keys::All) {
             let envelope = Envelope::from_bytes(&row?.1)?;
             let document = verify_any(envelope, federation);
@@ -249,6 +249,9 @@ pub fn evidence_of(federation: FederationId, documents: Vec<AnyDocument>) -> Res
         }
     }
 }
+
+/// Where that lies from which the membership follows: ancestors first.
+pub(crate) const TRUST: [Table; 3] = [Table::Charters, Table::Settlements, Table::KeySets];
 
 /// The name in [`Table::OwnState`] under which the joined federation's id lies.
 pub const FEDERATION_KEY: &[u8] = b"federation";

@@ -4,6 +4,7 @@ mod alerts;
 mod full_disk;
 mod metrics;
 mod rogue;
+mod settlements;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -70,6 +70,8 @@ pub struct Outcome {
     pub forks: Vec<ForkProof>,
     /// Bodies that no recent header names any more: storage may erase them.
     pub released: BTreeSet<ContentHash>,
+    /// Certificates of settled versions that are needless now: storage may erase them.
+    pub superseded: BTreeSet<DocumentId>,
 }
 
 /// A document that is evidence now.
@@ -142,6 +144,7 @@ impl Evidence {
         outcome.missing = evidence.awaited(&Bearer::Local);
         // Only now: a body that one header lets go may be named by a later one.
         outcome.released = evidence.chains.take_released();
+        outcome.superseded.extend(evidence.trust.take_superseded());
         for body in bodies {
             match evidence.chains.accept_body(body.as_ref()) {
                 // The program ended between a release and the erasure, or the value was damaged.
@@ -171,6 +174,7 @@ impl Evidence {
         }
         self.follow_keys();
         outcome.released = self.chains.take_released();
+        outcome.superseded = self.trust.take_superseded();
         // An ancestor that came meanwhile is not missing any more.
         outcome.missing.retain(|id| !outcome.accepted.iter().any(|accepted| accepted.document.id() == *id));
         outcome
@@ -303,6 +307,10 @@ impl Evidence {
         let header = match document {
             AnyDocument::Charter(charter) => {
                 let acceptance = self.trust.accept_charter(Arc::clone(charter));
+                return self.decided(acceptance.map_err(|error| (error.rule(), error.to_string()))?);
+            }
+            AnyDocument::Settlement(certificate) => {
+                let acceptance = self.trust.accept_settlement(Arc::clone(certificate));
                 return self.decided(acceptance.map_err(|error| (error.rule(), error.to_string()))?);
             }
             AnyDocument::KeySet(key_set) => {

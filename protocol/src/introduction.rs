@@ -24,7 +24,7 @@ use self::{
 };
 use crate::{
     document::{EncodeError, Envelope, EnvelopeError, VerifyError},
-    ids::{CharterId, MemberCode, NodeKey},
+    ids::{MemberCode, NodeKey},
     limits::GENERATION_MAX,
     membership::{KeyState, NodeStanding, Trust, TrustError},
     time::Timestamp,
@@ -234,12 +234,13 @@ impl Introduction {
         if self.remote == self.presence.node {
             return Ok(Step::Refuse { answer: None, why: Refusal::Oneself });
         }
-        let lacks_any = self.lacks_any(&hello.tips);
+        let lacks_any = self.lacks_any(&hello);
         self.hello = Some(hello);
         if lacks_any {
             self.state = State::AwaitingVersions(Joined::default());
-            let tips = self.overlay.trust.charter_tips();
-            return Ok(Step::Send(vec![IntroductionFrame::Need(Need { tips })]));
+            let trust = &self.overlay.trust;
+            let need = Need { tips: trust.charter_tips(), settled: hello::settled(trust) };
+            return Ok(Step::Send(vec![IntroductionFrame::Need(need)]));
         }
         self.decide()
     }
@@ -249,12 +250,15 @@ impl Introduction {
             return Err(IntroductionError::Form("tips are not sorted, or one stands twice"));
         }
         self.need_answered = true;
-        Ok(Step::Send(versions::slices(&self.overlay.trust.charters_beyond(&need.tips))?))
+        let trust = &self.overlay.trust;
+        let (versions, settlements) =
+            (trust.charters_beyond(&need.tips), trust.settlements_beyond(need.settled));
+        Ok(Step::Send(versions::slices(&versions, &settlements)?))
     }
 
     fn on_versions(&mut self, envelopes: Vec<Envelope>) -> Result<Step, IntroductionError> {
         for envelope in envelopes {
-            self.overlay.take_charter(envelope)?;
+            self.overlay.take_version(envelope)?;
         }
         self.decide()
     }
@@ -292,7 +296,7 @@ impl Introduction {
         let step = match standing {
             Some(standing) if standing.is_active() => self.admit(standing.member.clone(), &hello)?,
             Some(standing) => self.refuse_ended(standing, &hello)?,
-            None if self.is_incomplete(&hello.tips) => told(RefusalCode::Incomplete),
+            None if self.is_incomplete(&hello) => told(RefusalCode::Incomplete),
             None => Step::Refuse { answer: None, why: Refusal::Stranger },
         };
         self.hello = Some(hello);
@@ -319,7 +323,7 @@ impl Introduction {
     }
 
     fn refuse_ended(&self, standing: &NodeStanding, hello: &Hello) -> Result<Step, IntroductionError> {
-        if self.is_incomplete(&hello.tips) {
+        if self.is_incomplete(hello) {
             return Ok(told(RefusalCode::Incomplete));
         }
         let code = match standing.state {
@@ -336,13 +340,19 @@ impl Introduction {
     }
 
     /// Whether the next dial may bring what this one had no room for: this one brought some of it.
-    fn is_incomplete(&self, their_tips: &[CharterId]) -> bool {
-        let is_charter = |learned: &LearnedDocument| matches!(learned, LearnedDocument::Charter(_));
-        self.overlay.learned.iter().any(is_charter) && self.lacks_any(their_tips)
+    fn is_incomplete(&self, theirs: &Hello) -> bool {
+        let is_version = |learned: &LearnedDocument| {
+            matches!(learned, LearnedDocument::Charter(_) | LearnedDocument::Settlement(_))
+        };
+        self.overlay.learned.iter().any(is_version) && self.lacks_any(theirs)
     }
 
-    fn lacks_any(&self, tips: &[CharterId]) -> bool {
-        tips.iter().any(|tip| self.overlay.trust.charter(tip).is_none())
+    /// Whether the other side holds a charter version that this one does not, or knows one to be settled that this one
+    /// does not.
+    fn lacks_any(&self, theirs: &Hello) -> bool {
+        let trust = &self.overlay.trust;
+        theirs.tips.iter().any(|tip| trust.charter(tip).is_none())
+            || theirs.settled.is_some_and(|version| !trust.is_settled(&version))
     }
 
     /// Hands on the record of a node that is let in.

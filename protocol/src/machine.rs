@@ -16,6 +16,7 @@ mod own;
 mod relaying;
 mod repairs;
 mod restore;
+mod settling;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -24,7 +25,6 @@ use std::{
 
 use rand_chacha::ChaCha12Rng;
 
-use self::repairs::Repairs;
 pub use self::{
     commands::{Command, CommandRefused, Reply},
     effect::{AnswerToken, AskTicket, Batch, Carriage, Effect, Ended, Input, PushToken, Target, Verdict},
@@ -32,6 +32,7 @@ pub use self::{
     own::{sealing_seed_from_row, sealing_seed_row, signed_before_mark},
     restore::{Restored, Stored},
 };
+use self::{repairs::Repairs, settling::NewestHeads};
 use crate::{
     directory::{
         clock::ClockWitnesses,
@@ -78,6 +79,7 @@ pub struct Machine {
     clock_was_wrong: bool,
     own_heads: OwnHeads,
     heard: Heard,
+    newest_heads: NewestHeads,
     history: History,
     pushes: PushLimits,
     intake: Intake,
@@ -137,7 +139,7 @@ impl Machine {
                 self.on_header_signed(now, kind, envelope, body, &mut effects);
             }
             Input::HeadPushed { from, token, head } => self.on_head(now, from, token, *head, &mut effects),
-            Input::HeadSigned { envelope } => self.on_head_signed(envelope, &mut effects),
+            Input::HeadSigned { envelope } => self.on_head_signed(now, envelope, &mut effects),
             Input::Operated(action) => self.emit(now, Event::Operated(action), &mut effects),
             Input::Journal(news) => self.emit(now, Event::Journal(news), &mut effects),
             Input::Command { id, command } => self.on_command(now, id, command, &mut effects),

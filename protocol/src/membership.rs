@@ -8,6 +8,7 @@ mod error;
 pub mod key_set;
 pub mod proposal;
 pub mod request;
+pub mod settlement;
 mod trust;
 mod view;
 
@@ -32,6 +33,8 @@ mod order_tests;
 mod proposal_tests;
 #[cfg(test)]
 mod rotation_tests;
+#[cfg(test)]
+mod settlement_tests;
 #[cfg(test)]
 mod succession_tests;
 #[cfg(test)]

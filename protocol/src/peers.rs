@@ -176,7 +176,8 @@ impl PushKey {
     #[must_use]
     pub fn of(document: &AnyDocument, trust: &Trust) -> Option<Self> {
         match document {
-            AnyDocument::Charter(_) => None,
+            // Stewards sign the one, and more than two thirds of the members the other.
+            AnyDocument::Charter(_) | AnyDocument::Settlement(_) => None,
             AnyDocument::KeySet(document) => {
                 let set = document.payload();
                 let charter = trust.charter(&set.charter);

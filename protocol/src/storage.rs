@@ -17,6 +17,8 @@ pub enum Table {
     NodeRecords,
     /// Reference point headers. Key: document id (32 B). Value: the envelope as received.
     ReferencePoints,
+    /// Certificates of settled charter versions. Key: document id (32 B). Value: the envelope as received.
+    Settlements,
     /// Bodies of chain headers. Key: content hash (32 B). Value: the body as received.
     Bodies,
     /// Seeds of this node's sealing keys. Key: hash of the public key (32 B). Value: seed and validity.
@@ -62,11 +64,12 @@ pub enum Table {
 
 impl Table {
     /// Every table, in the order of their ids.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Charters,
         Self::KeySets,
         Self::NodeRecords,
         Self::ReferencePoints,
+        Self::Settlements,
         Self::Bodies,
         Self::SealingSeeds,
         Self::Outbox,
@@ -96,6 +99,7 @@ impl Table {
             Self::NodeRecords => 0x12,
             Self::ReferencePoints => 0x13,
             Self::Bodies => 0x14,
+            Self::Settlements => 0x15,
             Self::SealingSeeds => 0x20,
             Self::Outbox => 0x21,
             Self::OutboxContent => 0x22,
@@ -130,6 +134,7 @@ impl Table {
             Self::KeySets => "key-sets",
             Self::NodeRecords => "node-records",
             Self::ReferencePoints => "reference-points",
+            Self::Settlements => "settlements",
             Self::Bodies => "bodies",
             Self::SealingSeeds => "sealing-seeds",
             Self::Outbox => "outbox",
@@ -168,6 +173,7 @@ impl Table {
             | Self::KeySets
             | Self::NodeRecords
             | Self::ReferencePoints
+            | Self::Settlements
             | Self::Bodies
             | Self::MessageIds
             | Self::Receipts
@@ -256,6 +262,7 @@ mod tests {
                 "key-sets",
                 "node-records",
                 "reference-points",
+                "settlements",
                 "bodies",
                 "message-ids",
                 "receipts",

@@ -13,9 +13,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     document::{Envelope, Payload, Signature, Unverified, Verified, sign},
+    heads::Head,
     ids::{
         CharterVersion, ContentHash, Epoch, FederationId, Generation, Incarnation, KeySetId, MemberCode,
-        NodeKey, RootKey,
+        NodeKey, RootKey, Sequence,
     },
     limits::KEY_SET_REVIEW_DEFAULT,
     membership::{
@@ -163,6 +164,29 @@ impl Federation {
         charter.parents.sort_unstable();
         change(&mut charter);
         verified(&charter, self.id, signers)
+    }
+
+    /// A head of one of a member's nodes, which names these tips.
+    ///
+    /// # Panics
+    /// If there are too many tips, or none.
+    #[must_use]
+    pub fn head(&self, code: &str, node: usize, tips: &[&Arc<Verified<Charter>>]) -> Arc<Verified<Head>> {
+        let unit = self.unit(code);
+        let signer = unit.nodes.get(node).unwrap();
+        let mut charter = tips.iter().map(|tip| tip.id().into()).collect::<Vec<_>>();
+        charter.sort_unstable();
+        let head = Head {
+            member: unit.code.clone(),
+            node: node_key(signer),
+            run: FOUNDED,
+            number: Sequence(0),
+            previous: None,
+            time: FOUNDED,
+            charter,
+            digest: ContentHash::from_bytes([0; 32]),
+        };
+        verified(&head, self.id, &[signer])
     }
 
     /// The first key set of a member under a charter version that lists it with this root.

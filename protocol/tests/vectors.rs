@@ -26,6 +26,8 @@ mod heads;
 mod introductions;
 #[path = "vectors/parcels.rs"]
 mod parcels;
+#[path = "vectors/settlements.rs"]
+mod settlements;
 #[path = "vectors/trust.rs"]
 mod trust;
 #[path = "vectors/wire.rs"]

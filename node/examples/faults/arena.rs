@@ -235,6 +235,7 @@ fn presence(sample: &Sample) -> anyhow::Result<Presence> {
     for envelope in std::iter::once(&sample.charter).chain(sets) {
         match verify_any(envelope.clone(), sample.federation)? {
             AnyDocument::Charter(charter) => trust.accept_charter(charter)?,
+            AnyDocument::Settlement(settlement) => trust.accept_settlement(settlement)?,
             AnyDocument::KeySet(key_set) => trust.accept_key_set(key_set)?,
             AnyDocument::NodeRecord(_) | AnyDocument::ReferencePoint(_) => continue,
         };

@@ -230,7 +230,7 @@ async fn slow_reader(arena: &Arena) -> anyhow::Result<()> {
     let repair = names::repair(arena.sample.federation);
     let ids: Vec<DocumentId> =
         arena.sample.members.iter().map(|member| member.key_set.id(Some(arena.sample.federation))).collect();
-    let fetch = RepairRequest::Fetch(Fetch { documents: ids, bodies: Vec::new(), broken: Vec::new() });
+    let fetch = RepairRequest::Fetch(Fetch { documents: ids, ..Fetch::default() });
     let fetch = encode(&fetch)?;
     let request = [varint(fetch.len() as u64), fetch].concat();
     loop {

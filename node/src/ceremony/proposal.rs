@@ -56,7 +56,7 @@ impl Proposal {
         Self::check(Content {
             charter: sign(charter, Some(before.federation()), &[])?,
             requests,
-            versions: before.charters().map(|held| held.envelope().as_ref().clone()).collect(),
+            versions: before.applied_charters().map(|held| held.envelope().as_ref().clone()).collect(),
             key_sets: Vec::new(),
             hints,
         })

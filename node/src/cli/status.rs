@@ -153,7 +153,13 @@ fn key_set(facts: &StatusFacts) -> String {
 fn charter(facts: &StatusFacts) -> String {
     let tips: Vec<String> = facts.charter.tips.iter().map(|tip| tip.short()).collect();
     let word = if tips.len() > 1 { "DISPUTED tips" } else { "tip" };
-    format!("version {}, {word} {}", facts.charter.version, tips.join(", "))
+    let settled = facts.charter.settled.map(|version| format!(", settled up to {version}"));
+    let beside = match facts.charter.beside_count {
+        0 => String::new(),
+        count => format!(", {count} BESIDE IT not applied"),
+    };
+    let (version, tips) = (facts.charter.version, tips.join(", "));
+    format!("version {version}, {word} {tips}{}{beside}", settled.unwrap_or_default())
 }
 
 fn clock(facts: &StatusFacts) -> String {

@@ -40,6 +40,7 @@ pub(super) async fn other_federation(address: SocketAddr, clock: Clock) -> Resul
             verify_any(envelope.clone(), other.federation).map_err(|error| fail(error.to_string()))?;
         let accepted = match verified {
             AnyDocument::Charter(charter) => trust.accept_charter(charter),
+            AnyDocument::Settlement(settlement) => trust.accept_settlement(settlement),
             AnyDocument::KeySet(key_set) => trust.accept_key_set(key_set),
             AnyDocument::NodeRecord(_) | AnyDocument::ReferencePoint(_) => continue,
         };

@@ -175,6 +175,8 @@ const fn kind(event: &Event) -> &'static str {
         Event::PeerDisconnected { .. } => "peer-disconnected",
         Event::DirectoryChanged { .. } => "directory-changed",
         Event::CharterChanged { .. } => "charter-changed",
+        Event::CharterSettled { .. } => "charter-settled",
+        Event::BesideSettled { .. } => "charter-beside-settled",
         Event::KeySetChanged { .. } => "key-set-changed",
         Event::ForkSeen { .. } => "fork-seen",
         Event::Published { .. } => "published",

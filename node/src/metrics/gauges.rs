@@ -122,6 +122,12 @@ fn mesh_and_directory(facts: &StatusFacts, members: &[MemberFigures], figures: &
     let about = "Seconds since the member signed the entry that is shown";
     figures.family("directory_entry_age_seconds", about, ages);
     figures.one("charter_version", "The charter's highest version", facts.charter.version.0);
+    let settled = facts.charter.settled.map_or(0, |version| version.0);
+    figures.one("charter_settled_version", "The newest charter version that is settled", settled);
+    let about = "Charter versions beside a settled one: evidence, not applied";
+    figures.one("charter_beside_settled", about, facts.charter.beside_count);
+    let about = "Charter versions that heads settle though none builds on another";
+    figures.one("charter_settlements_contradicting", about, facts.charter.contradicting.len() as u64);
     let about = "Newest charter versions: more than one is a dispute";
     figures.one("charter_tips", about, facts.charter.tips.len() as u64);
 }

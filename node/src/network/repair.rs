@@ -138,14 +138,14 @@ mod tests {
 
     #[test]
     fn a_request_round_trips() {
-        let request = RepairRequest::Fetch(Fetch { documents: vec![], bodies: vec![], broken: vec![] });
+        let request = RepairRequest::Fetch(Fetch::default());
         let Asked::Request(read) = read_request(written(request.clone())).unwrap() else { panic!() };
         assert_eq!(read, request);
     }
 
     #[test]
     fn what_breaks_a_rule_is_a_fault_and_what_ends_early_is_not() {
-        let good = written(RepairRequest::Fetch(Fetch { documents: vec![], bodies: vec![], broken: vec![] }));
+        let good = written(RepairRequest::Fetch(Fetch::default()));
         let fault = |bytes: Vec<u8>| matches!(read_request(bytes), Ok(Asked::Broken(_)));
         let mut trailing = good.clone();
         trailing.push(0);

@@ -308,6 +308,7 @@ impl Ingest {
             let mut bodies = Vec::new();
             let verify = |document| match document {
                 LearnedDocument::Charter(charter) => Ok(AnyDocument::Charter(charter)),
+                LearnedDocument::Settlement(settlement) => Ok(AnyDocument::Settlement(settlement)),
                 LearnedDocument::KeySet(key_set) => Ok(AnyDocument::KeySet(key_set)),
                 LearnedDocument::Record { header, body } => {
                     bodies.push(body);

@@ -14,6 +14,7 @@ use refpoint_protocol::{
 };
 
 use super::{ingest::Verifier, jobs::Seeds};
+use crate::founding::TRUST;
 use crate::store::{Keys, Store, StoreError};
 
 /// A machine that goes on, and what could not be read for it.
@@ -58,7 +59,7 @@ pub(super) fn restore(
         .into_iter()
         .flat_map(|table| reading.rows(table).map(move |(key, value)| (table, key, value)));
     let stored = Stored {
-        trust: reading.documents(Table::Charters).chain(reading.documents(Table::KeySets)).collect(),
+        trust: TRUST.into_iter().flat_map(|table| reading.documents(table)).collect(),
         headers: Box::new(headers.flat_map(|table| reading.documents(table))),
         bodies: Box::new(reading.rows(Table::Bodies).map(|(_, body)| body)),
         own_state: reading.rows(Table::OwnState).collect(),
@@ -131,7 +132,8 @@ pub(super) fn quarantined(store: &dyn Store) -> Result<Vec<ContentHash>, StoreEr
 
 /// One stored envelope, by its document id.
 pub(super) fn envelope(store: &dyn Store, id: &DocumentId) -> Option<Envelope> {
-    for table in [Table::ReferencePoints, Table::NodeRecords, Table::KeySets, Table::Charters] {
+    let tables = [Table::ReferencePoints, Table::NodeRecords].into_iter().chain(TRUST);
+    for table in tables {
         match store.value(table, id.as_bytes()) {
             Ok(None) => {}
             Ok(Some(bytes)) => match Envelope::from_bytes(&bytes) {

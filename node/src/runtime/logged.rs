@@ -17,6 +17,13 @@ pub(super) fn log(event: &Event) {
             tips = tips.len(),
             "the charter has several newest versions: a steward signed twice, and a merge is needed"
         ),
+        Event::CharterSettled { charter } => {
+            tracing::info!(charter = %charter.short(), "members' heads settled a charter version");
+        }
+        Event::BesideSettled { charter, version, signed_by } => tracing::error!(
+            charter = %charter.short(), %version, ?signed_by,
+            "a charter version stands beside a settled one: evidence, not applied"
+        ),
         Event::ClockJudged { right: false, offset_millis } => tracing::warn!(
             offset_ms = offset_millis,
             "this node's clock is wrong, so it signs no entries and lets nothing expire: correct it"

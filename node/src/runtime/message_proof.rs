@@ -24,6 +24,7 @@ use refpoint_protocol::{
 };
 
 use crate::{
+    bundle::sorted_settlements,
     runtime::journal::{JournalKeeper, TiersError},
     store::{Keys, Store, StoreError},
 };
@@ -214,6 +215,10 @@ impl Proving<'_> {
                 charter.id(),
                 &encode(charter.envelope().as_ref())?,
             )?);
+        }
+        for settlement in sorted_settlements(&self.trust) {
+            let envelope = encode(settlement.envelope().as_ref())?;
+            text.push_str(&writer.document(Kind::Settlement, settlement.id(), &envelope)?);
         }
         for set in self.trust.key_sets().filter(|set| members.contains(&set.payload().member)) {
             text.push_str(&writer.document(Kind::KeySet, set.id(), &encode(set.envelope().as_ref())?)?);

@@ -111,6 +111,11 @@ pub(crate) fn facts() -> StatusFacts {
         charter: CharterStatus {
             version: CharterVersion(1),
             tips: vec![CharterId::from_bytes([7; 32])],
+            settled: Some(CharterVersion(1)),
+            beside: Vec::new(),
+            beside_count: 0,
+            contradicting: Vec::new(),
+            counted_for_several: Vec::new(),
             this_member_active: true,
         },
         chain: ChainState::Publishing { last: Some(at("11:00:00")) },

@@ -40,7 +40,7 @@ fn a_backup_of_a_running_and_of_a_stopped_node_is_whole_and_its_owners_alone() {
         let found = parsed(&shelf.verify(name));
         assert_eq!((&found["member"], &found["running"]), (&"FR".into(), &running.into()));
         assert_eq!((&found["messages"]["sent"], &found["root_keys"]), (&sent.into(), &false.into()));
-        assert_eq!(found["schema"], 5);
+        assert_eq!(found["schema"], 6);
         let files = found["files"].as_array().unwrap();
         assert_eq!(files.len(), 4, "{files:?}");
     }

@@ -15,6 +15,7 @@ use super::{CODES, Node, pair};
 fn ids(documents: &[LearnedDocument]) -> Vec<DocumentId> {
     let id = |document: &LearnedDocument| match document {
         LearnedDocument::Charter(charter) => Some(charter.id()),
+        LearnedDocument::Settlement(settlement) => Some(settlement.id()),
         LearnedDocument::KeySet(set) => Some(set.id()),
         LearnedDocument::Record { .. } => None,
     };

@@ -178,7 +178,7 @@ async fn too_large_a_publication_is_said() {
 async fn repair_requests_are_answered_and_failures_have_their_ticket() {
     let federation = Federation::new(35, &CODES, 1);
     let (mut first, mut second) = pair(TransportKind::Tcp, &federation).await;
-    let request = RepairRequest::Fetch(Fetch { documents: vec![], bodies: vec![], broken: vec![] });
+    let request = RepairRequest::Fetch(Fetch::default());
     first.network.request(second.key, request.clone(), Ticket(7)).await.unwrap();
     let (from, token, asked) = loop {
         let event = tokio::time::timeout(super::DEADLINE, second.events.next()).await.unwrap().unwrap();

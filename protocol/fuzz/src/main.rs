@@ -23,6 +23,7 @@ mod pushed;
 mod receipt;
 mod relay_frame;
 mod repair;
+mod settlement;
 mod witness;
 
 use std::sync::LazyLock;
@@ -33,7 +34,7 @@ fuzz_target!(|bytes: &[u8]| TARGET(bytes));
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 19] = [
+const TARGETS: [(&str, Target); 20] = [
     ("bundle", bundle::run),
     ("canonical", canonical::run),
     ("chain", chain::run),
@@ -52,6 +53,7 @@ const TARGETS: [(&str, Target); 19] = [
     ("receipt", receipt::run),
     ("relay_frame", relay_frame::run),
     ("repair", repair::run),
+    ("settlement", settlement::run),
     ("witness", witness::run),
 ];
 

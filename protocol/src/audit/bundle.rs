@@ -17,8 +17,8 @@ use crate::{
     directory::header::{Header, NodeRecordHeader, ReferencePointHeader},
     document::{Envelope, Kind, Unverified},
     evidence::{AnyDocument, verify_any},
-    ids::{DocumentId, FederationId, MemberCode, NodeKey, TreeRoot},
-    membership::{Membership, charter::Charter, key_set::KeySet},
+    ids::{CharterId, DocumentId, FederationId, MemberCode, NodeKey, TreeRoot},
+    membership::{Membership, charter::Charter, key_set::KeySet, settlement::Settlement},
     time::Timestamp,
 };
 
@@ -288,6 +288,9 @@ fn claimed(label: Kind, envelope: Envelope) -> Option<String> {
             let opened = Unverified::<ReferencePointHeader>::open(envelope).ok()?;
             Some(header_words(label, &opened.claimed().0))
         }
+        Kind::Settlement => {
+            Some(settlement_words(Unverified::<Settlement>::open(envelope).ok()?.claimed().charter))
+        }
         Kind::JoiningRequest | Kind::Message | Kind::Receipt | Kind::Head => None,
     }
 }
@@ -296,6 +299,7 @@ fn claimed(label: Kind, envelope: Envelope) -> Option<String> {
 pub(super) fn words(document: &AnyDocument) -> String {
     match document {
         AnyDocument::Charter(charter) => charter_words(charter.payload()),
+        AnyDocument::Settlement(it) => settlement_words(it.span().charter),
         AnyDocument::KeySet(set) => key_set_words(set.payload()),
         AnyDocument::NodeRecord(it) => header_words(Kind::NodeRecord, &it.payload().0),
         AnyDocument::ReferencePoint(it) => header_words(Kind::ReferencePoint, &it.payload().0),
@@ -304,6 +308,10 @@ pub(super) fn words(document: &AnyDocument) -> String {
 
 fn charter_words(charter: &Charter) -> String {
     format!("charter version {}", charter.version)
+}
+
+fn settlement_words(charter: CharterId) -> String {
+    format!("the settlement of charter {}", charter.short())
 }
 
 fn key_set_words(set: &KeySet) -> String {

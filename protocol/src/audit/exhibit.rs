@@ -62,7 +62,7 @@ fn domain(document: &AnyDocument, federation: FederationId) -> Option<Federation
 
 fn issued(document: &AnyDocument) -> Option<Timestamp> {
     match document {
-        AnyDocument::Charter(_) => None,
+        AnyDocument::Charter(_) | AnyDocument::Settlement(_) => None,
         AnyDocument::KeySet(set) => Some(set.payload().issued),
         AnyDocument::NodeRecord(_) | AnyDocument::ReferencePoint(_) => {
             document.header().map(|header| header.issued)
@@ -77,6 +77,8 @@ fn member_of(document: &AnyDocument, evidence: &Evidence, key: &[u8]) -> Option<
         AnyDocument::NodeRecord(_) | AnyDocument::ReferencePoint(_) => {
             document.header().map(|header| header.member.clone())
         }
+        // Nobody signs it.
+        AnyDocument::Settlement(_) => None,
         AnyDocument::Charter(own) => {
             let held = evidence.trust().charters().chain([own]);
             let mut entries = held.flat_map(|version| &version.payload().members);

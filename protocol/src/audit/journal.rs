@@ -301,6 +301,8 @@ const fn is_journalled(event: &Event) -> bool {
     match event {
         Event::Relay(_)
         | Event::CharterChanged { .. }
+        | Event::CharterSettled { .. }
+        | Event::BesideSettled { .. }
         | Event::KeySetChanged { .. }
         | Event::ForkSeen { .. }
         | Event::Published { .. }

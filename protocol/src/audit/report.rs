@@ -22,7 +22,7 @@ use crate::{
         TreeRoot,
     },
     limits::{AUDIT_FAULTS_SHOWN_MAX, AUDIT_GAPS_SHOWN_MAX},
-    membership::{KeyState, LineGeneration},
+    membership::{KeyState, LineGeneration, settlement::Voice},
     time::Timestamp,
 };
 
@@ -358,6 +358,17 @@ fn place_of(evidence: &Evidence, document: &AnyDocument) -> Place {
             let parents = charter.payload().parents.iter();
             let missing = parents.filter(|id| trust.charter(id).is_none()).map(|id| (*id).into());
             return Place::Without(missing.collect());
+        }
+        AnyDocument::Settlement(it) => {
+            if trust.settlement(&it.span()).is_some_and(|held| held.id() == it.id()) {
+                return Place::Held;
+            }
+            let tips = it.voices().iter().filter_map(Voice::tip);
+            let named = tips.chain([it.span().charter, it.span().base]).collect::<BTreeSet<_>>();
+            let missing = named.into_iter().filter(|id| trust.charter(id).is_none()).map(Into::into);
+            let missing = missing.collect::<Vec<_>>();
+            // Another one of the bundle says as much.
+            return if missing.is_empty() { Place::Surplus } else { Place::Without(missing) };
         }
         AnyDocument::KeySet(it) => {
             let set = it.payload();

@@ -167,7 +167,8 @@ impl ChainKind {
             | Kind::KeySet
             | Kind::Message
             | Kind::Receipt
-            | Kind::Head => None,
+            | Kind::Head
+            | Kind::Settlement => None,
         }
     }
 }

@@ -32,11 +32,13 @@ pub enum Kind {
     Receipt,
     /// A node's word about everything that it holds.
     Head,
+    /// The certificate that a charter version is settled.
+    Settlement,
 }
 
 impl Kind {
     /// Every kind that this version knows.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::JoiningRequest,
         Self::Charter,
         Self::KeySet,
@@ -45,10 +47,12 @@ impl Kind {
         Self::Message,
         Self::Receipt,
         Self::Head,
+        Self::Settlement,
     ];
 
     /// The kinds that make up the directory, in the order of their dependence: what gossip and repair carry.
-    pub const EVIDENCE: [Self; 4] = [Self::Charter, Self::KeySet, Self::NodeRecord, Self::ReferencePoint];
+    pub const EVIDENCE: [Self; 5] =
+        [Self::Charter, Self::Settlement, Self::KeySet, Self::NodeRecord, Self::ReferencePoint];
 
     /// The name on the wire.
     #[must_use]
@@ -62,6 +66,7 @@ impl Kind {
             Self::Message => "message",
             Self::Receipt => "receipt",
             Self::Head => "head",
+            Self::Settlement => "settlement",
         }
     }
 

@@ -7,7 +7,11 @@ use crate::{
     document::{Envelope, FormError, Kind, Payload, Unverified, Verified, VerifyError},
     ids::{DocumentId, FederationId},
     limits::HEADER_SIGNATURES_MAX,
-    membership::{charter::Charter, key_set::KeySet},
+    membership::{
+        charter::Charter,
+        key_set::KeySet,
+        settlement::{Certificate, verify_settlement},
+    },
 };
 
 /// A verified document of one of the kinds that make up the evidence. Cheap to clone.
@@ -15,6 +19,8 @@ use crate::{
 pub enum AnyDocument {
     /// A charter version.
     Charter(Arc<Verified<Charter>>),
+    /// The certificate that a charter version is settled.
+    Settlement(Arc<Certificate>),
     /// A key set.
     KeySet(Arc<Verified<KeySet>>),
     /// A header of a node record's chain.
@@ -31,6 +37,9 @@ pub enum AnyDocument {
 pub fn verify_any(envelope: Envelope, federation: FederationId) -> Result<AnyDocument, VerifyError> {
     match Kind::from_name(&envelope.kind) {
         Some(Kind::Charter) => verify(envelope, federation).map(AnyDocument::Charter),
+        Some(Kind::Settlement) => {
+            verify_settlement(envelope, federation).map(Arc::new).map(AnyDocument::Settlement)
+        }
         Some(Kind::KeySet) => verify(envelope, federation).map(AnyDocument::KeySet),
         Some(Kind::NodeRecord) => verify_header(envelope, federation).map(AnyDocument::NodeRecord),
         Some(Kind::ReferencePoint) => verify_header(envelope, federation).map(AnyDocument::ReferencePoint),
@@ -46,6 +55,7 @@ impl AnyDocument {
     pub fn id(&self) -> DocumentId {
         match self {
             Self::Charter(document) => document.id(),
+            Self::Settlement(document) => document.id(),
             Self::KeySet(document) => document.id(),
             Self::NodeRecord(document) => document.id(),
             Self::ReferencePoint(document) => document.id(),
@@ -57,6 +67,7 @@ impl AnyDocument {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Charter(_) => Kind::Charter,
+            Self::Settlement(_) => Kind::Settlement,
             Self::KeySet(_) => Kind::KeySet,
             Self::NodeRecord(_) => Kind::NodeRecord,
             Self::ReferencePoint(_) => Kind::ReferencePoint,
@@ -68,6 +79,7 @@ impl AnyDocument {
     pub fn envelope(&self) -> &Arc<Envelope> {
         match self {
             Self::Charter(document) => document.envelope(),
+            Self::Settlement(document) => document.envelope(),
             Self::KeySet(document) => document.envelope(),
             Self::NodeRecord(document) => document.envelope(),
             Self::ReferencePoint(document) => document.envelope(),
@@ -78,7 +90,7 @@ impl AnyDocument {
     #[must_use]
     pub fn header(&self) -> Option<&Header> {
         match self {
-            Self::Charter(_) | Self::KeySet(_) => None,
+            Self::Charter(_) | Self::Settlement(_) | Self::KeySet(_) => None,
             Self::NodeRecord(document) => Some(&document.payload().0),
             Self::ReferencePoint(document) => Some(&document.payload().0),
         }
@@ -115,12 +127,13 @@ impl RestoreOrder {
             AnyDocument::Charter(charter) => {
                 Self { rank: 0, count: charter.payload().version.0, chain: None, sequence: 0 }
             }
+            AnyDocument::Settlement(_) => Self { rank: 1, count: 0, chain: None, sequence: 0 },
             AnyDocument::KeySet(key_set) => {
                 let set = key_set.payload();
-                Self { rank: 1, count: set.generation.0, chain: None, sequence: set.epoch.0 }
+                Self { rank: 2, count: set.generation.0, chain: None, sequence: set.epoch.0 }
             }
-            AnyDocument::NodeRecord(document) => header(2, &document.payload().0),
-            AnyDocument::ReferencePoint(document) => header(3, &document.payload().0),
+            AnyDocument::NodeRecord(document) => header(3, &document.payload().0),
+            AnyDocument::ReferencePoint(document) => header(4, &document.payload().0),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     directory::header::{ChainKey, ChainKind, NodeRecordHeader, ReferencePointHeader},
     document::{EncodeError, Kind, Payload, encode},
     ids::{ContentHash, KeySetId},
-    membership::{charter::Charter, key_set::KeySet},
+    membership::{charter::Charter, key_set::KeySet, settlement::Settlement},
     time::Timestamp,
 };
 
@@ -43,7 +43,7 @@ impl Placed {
     fn chain(&self) -> Option<&ChainKey> {
         match &self.position {
             Position::Newest(chain, ..) | Position::Forked(chain, _) => Some(chain),
-            Position::Held(_) | Position::Broken(..) => None,
+            Position::Held(_) | Position::Broken(..) | Position::Settled(..) => None,
         }
     }
 }
@@ -145,8 +145,13 @@ impl Evidence {
         for (kind, standing) in Kind::EVIDENCE.into_iter().zip(&mut self.roots.0) {
             match (document, chain) {
                 (AnyDocument::Charter(_), _) if kind == Kind::Charter => *standing = Standing::default(),
+                (AnyDocument::Settlement(_), _) if kind == Kind::Settlement => {
+                    *standing = Standing::default()
+                }
                 // Which chains are compared follows from the key sets.
-                (AnyDocument::KeySet(_), _) if kind != Kind::Charter => *standing = Standing::default(),
+                (AnyDocument::KeySet(_), _) if !matches!(kind, Kind::Charter | Kind::Settlement) => {
+                    *standing = Standing::default()
+                }
                 (_, Some(chain)) if kind == document.kind() => standing.moved(&chain, position.clone()),
                 _ => {}
             }
@@ -165,6 +170,10 @@ impl Evidence {
     fn sorted_positions(&self, kind: Kind) -> Vec<Position> {
         let mut positions: Vec<_> = match kind {
             Kind::Charter => self.trust.charters().map(|charter| Position::Held(charter.id())).collect(),
+            Kind::Settlement => {
+                let spans = self.trust.settlements().map(|held| held.span());
+                spans.map(|span| Position::Settled(span.charter, span.base)).collect()
+            }
             Kind::KeySet => {
                 let whole = self.trust.key_sets().filter(|set| !self.is_broken(set.payload()));
                 let broken = self.trust.broken_generations();
@@ -233,6 +242,7 @@ fn array_head(length: usize) -> Vec<u8> {
 pub const fn version_of(kind: Kind) -> u64 {
     match kind {
         Kind::Charter => Charter::VERSION,
+        Kind::Settlement => Settlement::VERSION,
         Kind::KeySet => KeySet::VERSION,
         Kind::NodeRecord => NodeRecordHeader::VERSION,
         Kind::ReferencePoint => ReferencePointHeader::VERSION,

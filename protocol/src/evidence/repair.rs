@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     directory::header::ChainKey,
     document::{Envelope, Kind},
-    ids::{ContentHash, DocumentId, Generation, HeaderId, Incarnation, MemberCode, RootKey, Sequence},
+    ids::{
+        CharterId, ContentHash, DocumentId, Generation, HeaderId, Incarnation, MemberCode, RootKey, Sequence,
+    },
     limits::REPAIR_BYTES_MAX,
-    membership::LineGeneration,
+    membership::{LineGeneration, settlement::Span},
     time::Timestamp,
 };
 
@@ -103,6 +105,9 @@ pub enum Position {
     Forked(ChainKey, Sequence),
     /// A generation of a member's line, which its root names, with more key-set tips than are kept.
     Broken(MemberCode, Incarnation, RootKey, Generation),
+    /// A charter version that a certificate settles, and the version whose members it counts: whose heads are in it may
+    /// differ from node to node.
+    Settled(CharterId, CharterId),
 }
 
 /// Asks for documents and bodies, at most [`crate::limits::REPAIR_IDS_MAX`] in all.
@@ -115,6 +120,9 @@ pub struct Fetch {
     /// Broken generations, of each of which the key sets that prove it are wanted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub broken: Vec<LineGeneration>,
+    /// Settled versions, of each of which the certificate is wanted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settled: Vec<Span>,
 }
 
 /// Asks for a chain's headers. Where the chain is forked, the two that prove it are answered too.

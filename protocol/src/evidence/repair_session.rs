@@ -329,7 +329,8 @@ impl RepairSession {
         let count = self.work.fetch.len().min(REPAIR_IDS_MAX);
         let mut fetch = Fetch { documents: self.work.fetch.drain(..count).collect(), ..Fetch::default() };
         fetch.broken = std::mem::take(&mut self.work.broken);
-        let idle = fetch.documents.is_empty() && fetch.broken.is_empty();
+        fetch.settled = std::mem::take(&mut self.work.settled);
+        let idle = fetch.documents.is_empty() && fetch.broken.is_empty() && fetch.settled.is_empty();
         if idle && self.work.chains.is_empty() {
             let count = self.bodies.len().min(REPAIR_IDS_MAX);
             fetch.bodies = self.bodies.drain(..count).collect();

@@ -73,12 +73,14 @@ fn page_of(evidence: &Evidence, request: &PositionsRequest) -> Positions {
 
 fn load(evidence: &Evidence, fetch: Fetch) -> Answer {
     let trust = evidence.trust();
-    let Fetch { documents, bodies, broken } = fetch;
+    let Fetch { documents, bodies, broken, settled } = fetch;
     let wanted: BTreeSet<DocumentId> = documents.iter().take(REPAIR_IDS_MAX).copied().collect();
     // Ancestors first: charters in their order, then key sets, then what refers to them.
     let charters = trust.charters().map(|charter| charter.id()).filter(|id| wanted.contains(id));
     let mut ordered: Vec<DocumentId> = charters.collect();
     ordered.extend(wanted.iter().filter(|id| trust.key_set(&(**id).into()).is_some()));
+    let settled: BTreeSet<_> = settled.into_iter().take(REPAIR_IDS_MAX).collect();
+    ordered.extend(settled.iter().filter_map(|span| trust.settlement(span)).map(|held| held.id()));
     let broken: BTreeSet<_> = broken.into_iter().take(REPAIR_IDS_MAX).collect();
     for generation in &broken {
         if trust.broken_generations().any(|broken| broken == generation) {
@@ -140,6 +142,7 @@ mod tests {
             documents: [charter, key_set, header.id(), unknown].repeat(times),
             bodies: vec![hash; times],
             broken: vec![broken.clone().expect("nine tips break a generation"); times],
+            settled: Vec::new(),
         };
         let (documents, bodies) = lent(&evidence, RepairRequest::Fetch(fetch(REPAIR_IDS_MAX / 4)));
         assert_eq!((documents, bodies), lent(&evidence, RepairRequest::Fetch(fetch(1))));

@@ -6,7 +6,12 @@ use super::IntroductionError;
 use crate::{
     document::{Envelope, Kind, Payload, Unverified, Verified, VerifyError},
     ids::CharterId,
-    membership::{Acceptance, Trust, charter::Charter, key_set::KeySet},
+    membership::{
+        Acceptance, Trust,
+        charter::Charter,
+        key_set::KeySet,
+        settlement::{Certificate, Settlement, Span, verify_settlement},
+    },
 };
 
 /// A document that the other side brought and that was not held before.
@@ -14,6 +19,8 @@ use crate::{
 pub enum LearnedDocument {
     /// A charter version.
     Charter(Arc<Verified<Charter>>),
+    /// The certificate that a charter version is settled.
+    Settlement(Arc<Certificate>),
     /// A key set.
     KeySet(Arc<Verified<KeySet>>),
     /// The newest header of the admitted node's own record, as received, with its body: it enters by the
@@ -32,6 +39,7 @@ impl LearnedDocument {
     pub fn size(&self) -> usize {
         match self {
             Self::Charter(document) => document.envelope().size(),
+            Self::Settlement(document) => document.envelope().size(),
             Self::KeySet(document) => document.envelope().size(),
             Self::Record { header, body } => header.size() + body.len(),
         }
@@ -50,12 +58,21 @@ impl Overlay {
         Self { trust, learned: Vec::new() }
     }
 
-    /// Takes a charter version or key set of a proof; other kinds say nothing here.
+    /// Takes a charter version, a certificate or a key set of a proof; other kinds say nothing here.
     pub(super) fn take(&mut self, envelope: Envelope) -> Result<(), IntroductionError> {
         match Kind::from_name(&envelope.kind) {
             Some(Kind::Charter) => self.take_charter(envelope),
+            Some(Kind::Settlement) => self.take_settlement(envelope),
             Some(Kind::KeySet) => self.take_key_set(envelope).map(drop),
             _ => Ok(()),
+        }
+    }
+
+    /// Takes what answers a `need`: charter versions, and certificates of settled ones.
+    pub(super) fn take_version(&mut self, envelope: Envelope) -> Result<(), IntroductionError> {
+        match Kind::from_name(&envelope.kind) {
+            Some(Kind::Settlement) => self.take_settlement(envelope),
+            _ => self.take_charter(envelope),
         }
     }
 
@@ -78,6 +95,24 @@ impl Overlay {
         let document = Arc::new(unverified.verify(self.trust.federation())?);
         if self.trust.accept_charter(Arc::clone(&document))? == Acceptance::New {
             self.learned.push(LearnedDocument::Charter(document));
+        }
+        Ok(())
+    }
+
+    /// Takes a certificate. One that says no more than one that is held, or whose charter versions are not held, costs
+    /// no signature check.
+    fn take_settlement(&mut self, envelope: Envelope) -> Result<(), IntroductionError> {
+        if !check::<Settlement>(&envelope)? {
+            return Ok(());
+        }
+        let Settlement { charter, base, .. } = *Unverified::<Settlement>::open(envelope.clone())?.claimed();
+        let lacks = |id: &CharterId| self.trust.charter(id).is_none();
+        if lacks(&charter) || lacks(&base) || self.trust.is_settlement_covered(Span { charter, base }) {
+            return Ok(());
+        }
+        let certificate = Arc::new(verify_settlement(envelope, self.trust.federation())?);
+        if self.trust.accept_settlement(Arc::clone(&certificate))? == Acceptance::New {
+            self.learned.push(LearnedDocument::Settlement(certificate));
         }
         Ok(())
     }

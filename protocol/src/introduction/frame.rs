@@ -14,7 +14,7 @@ use crate::{
 pub enum IntroductionFrame {
     /// Who speaks, and what it holds.
     Hello(Box<Hello>),
-    /// The tips that the speaker holds; the other side answers with the versions it lacks.
+    /// The tips that the speaker holds; the other side answers with the versions it lacks, and the certificates.
     Need(Need),
     /// A slice of charter versions.
     Versions(Versions),
@@ -33,6 +33,9 @@ pub struct Hello {
     pub wire: Vec<u64>,
     /// The speaker's charter tips, sorted.
     pub tips: Vec<CharterId>,
+    /// The newest charter version that members' heads settled, if there is one that the speaker knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<CharterId>,
     /// The speaker's own current key sets (all tips, as a rule one), which list its node key.
     pub key_sets: Vec<Envelope>,
     /// The newest header of the speaker's own node record, once it has one.
@@ -45,14 +48,17 @@ pub struct Hello {
     pub time: Timestamp,
 }
 
-/// Asks for charter versions.
+/// Asks for charter versions and for certificates of settled ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Need {
     /// The tips that the asker holds, sorted.
     pub tips: Vec<CharterId>,
+    /// The newest charter version that it knows to be settled, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<CharterId>,
 }
 
-/// A slice of one canonical array of charter envelopes, oldest first.
+/// A slice of one canonical array of envelopes: charter versions, oldest first, then certificates of settled ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
     /// At most [`crate::limits::INTRODUCTION_SLICE_BYTES`] bytes.

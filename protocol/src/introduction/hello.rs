@@ -26,11 +26,17 @@ pub(super) fn hello(presence: &Presence, trust: &Trust, now: Timestamp) -> Hello
         federation: trust.federation(),
         wire: presence.wire.clone(),
         tips,
+        settled: settled(trust),
         key_sets: own_key_sets(presence, trust),
         record: record.map(|(header, _)| header.clone()),
         body: record.map(|(_, body)| serde_bytes::ByteBuf::from(body.clone())),
         time: now,
     }
+}
+
+/// The newest version that heads settled; `None` for version 1, which everybody knows to be.
+pub(super) fn settled(trust: &Trust) -> Option<CharterId> {
+    trust.membership().settled().filter(|id| DocumentId::from(*id) != trust.federation().into())
 }
 
 /// Checks the form of another's `hello`, and says what is wrong.

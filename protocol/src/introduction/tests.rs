@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod settlements;
+
 use std::collections::VecDeque;
 
 use ed25519_dalek::SigningKey;
@@ -11,7 +13,7 @@ use proptest::prelude::*;
 use super::{codec_tests::read_frame, *};
 use crate::{
     document::{Verified, encode},
-    ids::{FederationId, Incarnation},
+    ids::{CharterId, FederationId, Incarnation},
     limits::INTRODUCTION_BYTES_MAX,
     membership::{
         Acceptance,
@@ -287,7 +289,7 @@ fn frames_out_of_order_are_violations() {
     let [br, sg] = ["BR", "SG"].map(|code| presence(federation.trust(), federation.unit(code)));
     let hello =
         |of: &Arc<Presence>, to: &Arc<Presence>| Introduction::dial(Arc::clone(of), to.node, FOUNDED).1;
-    let need = || IntroductionFrame::Need(Need { tips: Vec::new() });
+    let need = || IntroductionFrame::Need(Need { tips: Vec::new(), settled: None });
     let done = || IntroductionFrame::Done(Done {});
     let slice = || IntroductionFrame::Versions(Versions { data: vec![0x80], more: false });
     let is_order = |step: &Step| matches!(step, Step::Violation(IntroductionError::Order { .. }));
@@ -473,7 +475,7 @@ fn random_frame(
             }
             IntroductionFrame::Hello(hello)
         }
-        1 => IntroductionFrame::Need(Need { tips: vec![tip(salt)] }),
+        1 => IntroductionFrame::Need(Need { tips: vec![tip(salt)], settled: Some(tip(salt)) }),
         2 => IntroductionFrame::Versions(Versions { data: vec![salt; 5], more: salt.is_multiple_of(2) }),
         3 => {
             let mut data = encode(&vec![second.envelope().as_ref()]).unwrap();

@@ -1,4 +1,4 @@
-//! Charter versions on their way: larger than a frame, so cut into slices and joined again.
+//! Charter versions and certificates on their way: larger than a frame, so cut into slices and joined again.
 
 use std::sync::Arc;
 
@@ -6,20 +6,25 @@ use super::frame::{IntroductionFrame, Versions};
 use crate::{
     document::{DecodeError, EncodeError, Envelope, Verified, decode, encode},
     limits::{INTRODUCTION_BYTES_MAX, INTRODUCTION_FRAME_BYTES_MAX, INTRODUCTION_SLICE_BYTES},
-    membership::charter::Charter,
+    membership::{charter::Charter, settlement::Certificate},
 };
 
-/// Cuts as many of these versions as fit, oldest first, into frames. Those that do not fit come at the next
-/// dial.
-pub(super) fn slices(versions: &[Arc<Verified<Charter>>]) -> Result<Vec<IntroductionFrame>, EncodeError> {
+/// Cuts as many of these versions as fit, oldest first, and then of the certificates, into frames. Those that do not
+/// fit come at the next dial.
+pub(super) fn slices(
+    versions: &[Arc<Verified<Charter>>],
+    settlements: &[Arc<Certificate>],
+) -> Result<Vec<IntroductionFrame>, EncodeError> {
+    let versions = versions.iter().map(|version| version.envelope());
+    let settlements = settlements.iter().map(|certificate| certificate.envelope());
     let mut chosen: Vec<&Envelope> = Vec::new();
     let mut total = 0;
-    for version in versions {
-        total += encode(version.envelope().as_ref())?.len();
+    for envelope in versions.chain(settlements) {
+        total += encode(envelope.as_ref())?.len();
         if total > VERSIONS_BYTES_MAX {
             break;
         }
-        chosen.push(version.envelope());
+        chosen.push(envelope);
     }
     let data = encode(&chosen)?;
     let last = data.len().div_ceil(INTRODUCTION_SLICE_BYTES);

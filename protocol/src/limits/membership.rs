@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::SIGNATURES_MAX;
+use super::{PAYLOAD_BYTES_MAX, SIGNATURES_MAX};
 
 /// Bytes of a joining request: its fields need about 300, eight addresses of 255 bytes the rest.
 pub const REQUEST_BYTES_MAX: usize = 4 * 1024;
@@ -58,3 +58,11 @@ pub const KEY_SET_UNRELATED_MAX: usize = 64;
 
 /// Review date of a key set unless said: a yearly duty with a month's grace.
 pub const KEY_SET_REVIEW_DEFAULT: Duration = Duration::from_secs(400 * 86_400);
+
+/// Bytes of a settlement: of 256 members 171 are counted, at about 750 B each, and long key sets take twice as much.
+pub const SETTLEMENT_BYTES_MAX: usize = PAYLOAD_BYTES_MAX;
+
+/// Key sets beside a head in a settlement: the one that lists its node, and every one of [`GENERATION_MAX`] rotations before it.
+pub const SETTLEMENT_KEY_SETS_MAX: usize = 7;
+
+const _: () = assert!(SETTLEMENT_KEY_SETS_MAX as u64 == GENERATION_MAX + 1);

@@ -13,7 +13,7 @@ use crate::{
     ids::{ContentHash, HeaderId, MemberCode, NodeKey},
     limits::IMPORTED_IDS_MAX,
     machine::{CommandRefused, OperatorAction, PushToken},
-    membership::NodeStanding,
+    membership::{Membership, NodeStanding},
     relay::exchange::{CommandId, RelayInput},
     storage::{Change, Grade, Table},
     time::Timestamp,
@@ -25,6 +25,7 @@ pub(super) struct Changed {
     /// Charters or key sets: who is a member, and whose keys count.
     trust: bool,
     charter: bool,
+    settled: bool,
     key_sets: BTreeSet<MemberCode>,
     chains: BTreeSet<(MemberCode, ChainKind, NodeKey)>,
     /// Headers of this node's own chains, by whatever way they came.
@@ -100,6 +101,7 @@ impl Machine {
                 }
             }
         }
+        let before = self.evidence.membership();
         let outcome = self.evidence.accept_all(bearer, verified);
         for rejection in &outcome.rejected {
             if let Bearer::Peer(peer) = rejection.bearer {
@@ -116,6 +118,7 @@ impl Machine {
         }
         self.on_forks(now, &outcome, effects);
         self.judge(push, invalid, &outcome, effects);
+        self.tell_beside_settled(now, &before, effects);
         self.follow(now, &changed, effects);
         outcome
     }
@@ -159,6 +162,10 @@ impl Machine {
                     (changed.trust, changed.charter) = (true, true);
                     durable.push(change);
                 }
+                AnyDocument::Settlement(_) => {
+                    (changed.trust, changed.settled) = (true, true);
+                    durable.push(change);
+                }
                 AnyDocument::KeySet(key_set) => {
                     changed.trust = true;
                     changed.key_sets.insert(key_set.payload().member.clone());
@@ -177,6 +184,9 @@ impl Machine {
                 }
             }
         }
+        // In the same batch as what says more.
+        durable
+            .extend(outcome.superseded.iter().map(|id| Change::delete(Table::Settlements, *id.as_bytes())));
         for hash in &outcome.released {
             cached.push(Change::delete(Table::Bodies, *hash.as_bytes()));
         }
@@ -192,6 +202,7 @@ impl Machine {
     pub(super) fn stored(&mut self, document: &AnyDocument) -> Option<Change> {
         let table = match document.kind() {
             Kind::Charter => Table::Charters,
+            Kind::Settlement => Table::Settlements,
             Kind::KeySet => Table::KeySets,
             Kind::NodeRecord => Table::NodeRecords,
             Kind::ReferencePoint => Table::ReferencePoints,
@@ -266,6 +277,9 @@ impl Machine {
             let tips = self.evidence.membership().tips().to_vec();
             self.emit(now, Event::CharterChanged { tips }, effects);
         }
+        if let Some(charter) = self.evidence.membership().settled().filter(|_| changed.settled) {
+            self.emit(now, Event::CharterSettled { charter }, effects);
+        }
         for member in &changed.key_sets {
             let view = self.evidence.membership();
             let tips = view.member(member).map(|view| view.key_sets.clone()).unwrap_or_default();
@@ -301,6 +315,23 @@ impl Machine {
         }
         if changed.trust {
             self.drive_own(now, effects);
+            // Heads may have named a version before it came here.
+            self.settle(now, effects);
+        }
+    }
+
+    /// Tells of charter versions that stand beside a settled one since now.
+    fn tell_beside_settled(&mut self, now: Timestamp, before: &Membership, effects: &mut Vec<Effect>) {
+        let membership = self.evidence.membership();
+        let trust = self.evidence.trust();
+        let new = membership.ignored().difference(before.ignored()).filter_map(|id| trust.charter(id));
+        let told = new.map(|held| {
+            let charter = held.id().into();
+            let signed_by = trust.stewards_who_signed(&charter).into_iter().collect();
+            Event::BesideSettled { charter, version: held.payload().version, signed_by }
+        });
+        for event in told.collect::<Vec<_>>() {
+            self.emit(now, event, effects);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::{
     audit::witness::Doubt,
     directory::header::ChainKind,
     document::EncodeError,
-    ids::{CharterId, DocumentId, KeySetId, MemberCode, MessageId, NodeKey, Sequence},
+    ids::{CharterId, CharterVersion, DocumentId, KeySetId, MemberCode, MessageId, NodeKey, Sequence},
     relay::{
         event::RelayEvent,
         rows::{RowError, decode_row, encode_row},
@@ -76,6 +76,20 @@ pub enum Event {
     CharterChanged {
         /// The tips now; more than one is a dispute.
         tips: Vec<CharterId>,
+    },
+    /// Members' heads settled a charter version, or what they settled is contradicted now.
+    CharterSettled {
+        /// The newest settled version.
+        charter: CharterId,
+    },
+    /// A charter version stands beside a settled one: evidence, not applied.
+    BesideSettled {
+        /// The version.
+        charter: CharterId,
+        /// Its number.
+        version: CharterVersion,
+        /// The stewards who signed it, by the version that it follows.
+        signed_by: Vec<MemberCode>,
     },
     /// A member has a new key set.
     KeySetChanged {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Effect, Input, Machine, PushToken, Verdict};
 use crate::{
     directory::own_chain::Standing as ChainStanding,
-    document::{Verified, VerifyError},
+    document::{Envelope, Verified, VerifyError},
     heads::{Head, HeadsView, HeldHead, Said, Taken, judge, verify_head},
     ids::{ContentHash, NodeKey},
     membership::NodeStanding,
@@ -59,12 +59,14 @@ impl Machine {
     }
 
     /// A head of this node was signed: it is told to all.
-    pub(super) fn on_head_signed(&mut self, envelope: crate::document::Envelope, effects: &mut Vec<Effect>) {
+    pub(super) fn on_head_signed(&mut self, now: Timestamp, envelope: Envelope, effects: &mut Vec<Effect>) {
         match verify_head(envelope, self.evidence.federation()) {
             Ok(head) => {
                 let document = Arc::clone(head.envelope());
                 self.own_heads.signed(HeldHead { id: head.id().into(), head: head.payload().clone() });
                 effects.push(Effect::Push { document, body: None });
+                self.newest_heads.keep(Arc::new(head));
+                self.settle(now, effects);
             }
             Err(error) => self.bug(format!("a head of this node's own: {error}")),
         }
@@ -88,12 +90,15 @@ impl Machine {
                 self.fault(now, Some(from), error.rule(), &error.to_string(), effects);
                 Verdict::Reject
             }
-            Ok(head) => self.take_head(now, &head),
+            Ok(head) => self.take_head(now, &Arc::new(head)),
         };
         effects.push(Effect::Judge { token, verdict });
+        if verdict == Verdict::Accept {
+            self.settle(now, effects);
+        }
     }
 
-    fn take_head(&mut self, now: Timestamp, head: &Verified<Head>) -> Verdict {
+    fn take_head(&mut self, now: Timestamp, head: &Arc<Verified<Head>>) -> Verdict {
         let payload = head.payload();
         let membership = self.evidence.membership();
         let counts = membership.node_of(&payload.member, &payload.node).is_some_and(NodeStanding::is_active);
@@ -107,7 +112,11 @@ impl Machine {
         self.note_digest(now);
         let held = HeldHead { id: head.id().into(), head: payload.clone() };
         match self.heard.take(now, held) {
-            Taken::New | Taken::Contradicts => Verdict::Accept,
+            Taken::New => {
+                self.newest_heads.keep(Arc::clone(head));
+                Verdict::Accept
+            }
+            Taken::Contradicts => Verdict::Accept,
             Taken::Old => Verdict::Ignore,
         }
     }
@@ -117,6 +126,8 @@ impl Machine {
         let membership = self.evidence.membership();
         self.heard
             .retain(|member, node| membership.node_of(member, node).is_some_and(NodeStanding::is_active));
+        self.newest_heads
+            .retain(|head| membership.node_of(&head.member, &head.node).is_some_and(NodeStanding::is_active));
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     book::EvidenceBook,
     own::{SIGNED_BEFORE, sealing_seed_from_row},
     repairs::Repairs,
+    settling::NewestHeads,
 };
 use crate::{
     directory::node_record::ReadableKind,
@@ -115,6 +116,7 @@ impl Machine {
             clock_was_wrong: false,
             own_heads,
             heard: Heard::default(),
+            newest_heads: NewestHeads::default(),
             history: heads::History::default(),
             pushes: PushLimits::default(),
             intake: Intake::default(),
@@ -168,7 +170,7 @@ impl OwnRecord {
 fn readable() -> Vec<ReadableKind> {
     use crate::{
         directory::header::{NodeRecordHeader, ReferencePointHeader},
-        membership::{charter::Charter, key_set::KeySet},
+        membership::{charter::Charter, key_set::KeySet, settlement::Settlement},
         message::header::MessageHeader,
         relay::receipt::Receipt,
     };
@@ -177,6 +179,7 @@ fn readable() -> Vec<ReadableKind> {
     }
     let mut kinds = vec![
         kind::<Charter>(),
+        kind::<Settlement>(),
         kind::<KeySet>(),
         kind::<NodeRecordHeader>(),
         kind::<ReferencePointHeader>(),

@@ -86,6 +86,41 @@ pub enum TrustError {
     /// A key set that names another key set as its rotation than one of its own line.
     #[error("the key set of {0} names as its rotation what is none of its own line")]
     RotationMisplaced(MemberCode),
+    /// A settlement that counts the members of another version than one that the settled version follows.
+    #[error("charter {charter} does not follow {base}, whose members are counted for it")]
+    SettledBase {
+        /// The settled version.
+        charter: CharterId,
+        /// The version whose members are counted.
+        base: CharterId,
+    },
+    /// A settlement that counts somebody else than an active member.
+    #[error("{0} is counted and is no active member of the version whose members are counted")]
+    SettledMember(MemberCode),
+    /// A settlement that counts a node by a key set of another root.
+    #[error("the node counted for {member} is not its: {why}")]
+    SettledKeySet {
+        /// The member.
+        member: MemberCode,
+        /// What is wrong with the key set.
+        why: Box<TrustError>,
+    },
+    /// A settlement that counts a head which names another tip.
+    #[error("the head of {member} names a tip that does not follow charter {charter}")]
+    SettledTip {
+        /// The member.
+        member: MemberCode,
+        /// The settled version.
+        charter: CharterId,
+    },
+    /// A settlement that counts too few members.
+    #[error("{got} members are counted, {needed} must be")]
+    SettledCount {
+        /// More than two thirds.
+        needed: usize,
+        /// Distinct members.
+        got: usize,
+    },
     /// A key set that lists its own root as a node key.
     #[error("the key set of {0} lists the root key as a node's")]
     RootAsNode(MemberCode),
@@ -111,6 +146,10 @@ impl TrustError {
             Self::RootAsNode(_) => "KS-10",
             Self::RotationNotCommitted(_) => "KS-15",
             Self::RotationMisplaced(_) => "KS-16",
+            Self::SettledBase { .. } => "SE-04",
+            Self::SettledMember(_) | Self::SettledKeySet { .. } => "SE-05",
+            Self::SettledTip { .. } => "SE-06",
+            Self::SettledCount { .. } => "SE-07",
         }
     }
 }

@@ -5,6 +5,8 @@
 
 mod descent;
 mod history;
+mod settle;
+mod settled;
 mod succession;
 
 use std::{
@@ -14,12 +16,16 @@ use std::{
 
 pub(super) use history::CharterHistory;
 use serde::{Deserialize, Serialize};
+#[cfg(test)]
+pub(super) use settled::members_needed;
+use settled::{Settled, Settlements};
 pub(super) use succession::{check_draft, expected_incarnation, new_roots, stewardship_changes};
 
 use super::{
     Membership, TrustError,
     charter::{Charter, MemberEntry, root_hash},
     key_set::{KeySet, Rotation},
+    settlement::{Certificate, Span},
 };
 use crate::{
     document::Verified,
@@ -33,6 +39,7 @@ pub struct Trust {
     key_sets: Arc<BTreeMap<KeySetId, Arc<Verified<KeySet>>>>,
     generations: Arc<BTreeMap<LineGeneration, BTreeSet<KeySetId>>>,
     broken: BTreeSet<LineGeneration>,
+    settlements: Settlements,
     view: OnceLock<Arc<Membership>>,
 }
 
@@ -72,6 +79,7 @@ impl Trust {
             key_sets: Arc::default(),
             generations: Arc::default(),
             broken: BTreeSet::new(),
+            settlements: Settlements::default(),
             view: OnceLock::new(),
         }
     }
@@ -146,6 +154,22 @@ impl Trust {
         Ok(Acceptance::New)
     }
 
+    /// Takes a certificate that a charter version is settled.
+    ///
+    /// # Errors
+    /// [`TrustError`] if it is invalid in every state.
+    pub fn accept_settlement(&mut self, certificate: Arc<Certificate>) -> Result<Acceptance, TrustError> {
+        let missing = settled::missing(&self.charters, &certificate);
+        if !missing.is_empty() {
+            return Ok(Acceptance::Pending(missing));
+        }
+        let acceptance = self.settlements.accept(&self.charters, certificate)?;
+        if acceptance == Acceptance::New {
+            self.view = OnceLock::new();
+        }
+        Ok(acceptance)
+    }
+
     /// What the evidence means: computed once after each change.
     #[must_use]
     pub fn membership(&self) -> Arc<Membership> {
@@ -169,22 +193,81 @@ impl Trust {
         self.charters.in_order()
     }
 
+    /// The charter versions that do not stand beside a settled one, ancestors first.
+    pub fn applied_charters(&self) -> impl Iterator<Item = &Arc<Verified<Charter>>> {
+        let view = self.membership();
+        self.charters().filter(move |held| !view.ignored().contains(&held.id().into()))
+    }
+
     /// All key sets, by ascending id.
     pub fn key_sets(&self) -> impl Iterator<Item = &Arc<Verified<KeySet>>> {
         self.key_sets.values()
     }
 
-    /// The charter versions that no held version names as a parent, sorted.
-    #[must_use]
-    pub fn charter_tips(&self) -> Vec<CharterId> {
-        self.charters.tips().iter().copied().collect()
+    /// The certificates of settled versions that are held: none that another one makes needless.
+    pub fn settlements(&self) -> impl Iterator<Item = &Arc<Certificate>> {
+        self.settlements.iter()
     }
 
-    /// What a holder of these tips lacks, ancestors first. Tips that are not held here say nothing.
+    /// The certificate that is held of this.
+    #[must_use]
+    pub fn settlement(&self, span: &Span) -> Option<&Arc<Certificate>> {
+        self.settlements.get(span)
+    }
+
+    /// Whether a certificate that is held settles a version, or one that builds on it; version 1 is settled by itself.
+    #[must_use]
+    pub fn is_settled(&self, version: &CharterId) -> bool {
+        self.settlements.reached(&self.charters).iter().any(|it| self.charters.descends(it, version))
+    }
+
+    /// Whether a certificate that is held says as much, or more.
+    #[must_use]
+    pub fn is_settlement_covered(&self, span: Span) -> bool {
+        self.settlements.is_covered(&self.charters, span)
+    }
+
+    /// The certificates that were let go since this was last asked, since others say more.
+    pub(crate) fn take_superseded(&mut self) -> BTreeSet<DocumentId> {
+        self.settlements.take_superseded()
+    }
+
+    /// The members whose heads settle several versions of which none builds on another. Who signed the second after he
+    /// held the certificate of the first did as he should; the others contradicted themselves.
+    ///
+    /// It reads the certificates held, so that it may name others than another node's.
+    #[must_use]
+    pub fn counted_for_several(&self) -> BTreeSet<MemberCode> {
+        self.settlements.counted_for_several(self.membership().contradicting())
+    }
+
+    /// The stewards, of the version where its parents part, who signed a version that is held.
+    #[must_use]
+    pub fn stewards_who_signed(&self, id: &CharterId) -> BTreeSet<MemberCode> {
+        succession::stewards_who_signed(&self.charters, id)
+    }
+
+    /// The charter versions that no other one follows, without those that stand beside a settled one. Sorted.
+    #[must_use]
+    pub fn charter_tips(&self) -> Vec<CharterId> {
+        self.membership().tips().to_vec()
+    }
+
+    /// What a holder of these tips lacks, ancestors first, without what stands beside a settled version. Tips that are
+    /// not held here say nothing.
     #[must_use]
     pub fn charters_beyond(&self, their_tips: &[CharterId]) -> Vec<Arc<Verified<Charter>>> {
         let known = self.charters.closure(their_tips);
-        self.charters().filter(|held| !known.contains(&held.id().into())).cloned().collect()
+        self.applied_charters().filter(|held| !known.contains(&held.id().into())).cloned().collect()
+    }
+
+    /// What a holder that knows this version to be settled lacks of the certificates that count, those of the oldest
+    /// versions first. `None`: it knows none but version 1.
+    #[must_use]
+    pub fn settlements_beyond(&self, theirs: Option<CharterId>) -> Vec<Arc<Certificate>> {
+        let is_known = |of: &CharterId| theirs.is_some_and(|it| self.charters.descends(&it, of));
+        let counting = self.settlements.counting(&self.charters).into_iter();
+        counting.filter(|held| !is_known(&held.span().charter)).cloned().collect()
     }
 
     /// The generations whose key sets contradict each other beyond repair: a member's root signed nine of
@@ -245,6 +328,10 @@ impl Trust {
     #[must_use]
     pub fn double_signers(&self) -> BTreeSet<MemberCode> {
         succession::double_signers(&self.charters)
+    }
+
+    pub(super) fn settled(&self) -> Option<Settled> {
+        self.settlements.settled(&self.charters)
     }
 
     pub(super) const fn history(&self) -> &CharterHistory {

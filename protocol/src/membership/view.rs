@@ -7,7 +7,7 @@ mod line;
 mod nodes;
 mod signer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use signer::{RejectedSigner, SignerStanding, UnprovenSigner};
 
@@ -31,6 +31,9 @@ pub struct Membership {
     version: CharterVersion,
     base: Option<CharterId>,
     tips: Vec<CharterId>,
+    settled: Option<CharterId>,
+    contradicting: Vec<CharterId>,
+    ignored: BTreeSet<CharterId>,
     stewards: Vec<MemberCode>,
     threshold: u64,
     members: BTreeMap<MemberCode, MemberView>,
@@ -195,7 +198,27 @@ impl Membership {
         self.version
     }
 
-    /// The charter versions that no held one follows, sorted: one as a rule.
+    /// The newest charter version that is settled, by members' heads or as the first: what does not follow it is not
+    /// applied. `None` before version 1 is held.
+    #[must_use]
+    pub const fn settled(&self) -> Option<CharterId> {
+        self.settled
+    }
+
+    /// Versions that members' heads settle though none builds on another: none of them counts. None as a rule; more than
+    /// a third of the members signed for several.
+    #[must_use]
+    pub fn contradicting(&self) -> &[CharterId] {
+        &self.contradicting
+    }
+
+    /// Versions that stand beside a settled one: evidence, not applied.
+    #[must_use]
+    pub const fn ignored(&self) -> &BTreeSet<CharterId> {
+        &self.ignored
+    }
+
+    /// The charter versions that no held one follows, without those that stand beside a settled one, sorted: one as a rule.
     #[must_use]
     pub fn tips(&self) -> &[CharterId] {
         &self.tips

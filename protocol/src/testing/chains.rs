@@ -16,7 +16,7 @@ use crate::{
     evidence::AnyDocument,
     ids::{ContentHash, DocumentId, FederationId, MemberCode, NodeKey, Sequence},
     limits::{FRESHNESS, SEALING_KEY_VALIDITY},
-    membership::key_set::KeySet,
+    membership::{key_set::KeySet, settlement::Certificate},
     time::Timestamp,
 };
 
@@ -124,6 +124,12 @@ pub trait IntoAny {
 impl IntoAny for Arc<Verified<crate::membership::charter::Charter>> {
     fn any(&self) -> AnyDocument {
         AnyDocument::Charter(Arc::clone(self))
+    }
+}
+
+impl IntoAny for Arc<Certificate> {
+    fn any(&self) -> AnyDocument {
+        AnyDocument::Settlement(Arc::clone(self))
     }
 }
 

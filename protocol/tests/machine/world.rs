@@ -234,7 +234,7 @@ impl World {
             let rows = store.iter().filter(|((at, _), _)| *at == table);
             rows.map(|((_, key), value)| (key.clone(), value.clone())).collect()
         };
-        let documents = |tables: [Table; 2]| {
+        let documents = |tables: Vec<Table>| {
             let rows = tables.into_iter().flat_map(of);
             rows.map(|(_, value)| {
                 verify_any(Envelope::from_bytes(&value).unwrap(), self.federation.id).unwrap()
@@ -244,8 +244,8 @@ impl World {
             of(table).into_iter().map(move |(key, value)| (table, key, value)).collect::<Vec<_>>()
         });
         let stored = Stored {
-            trust: documents([Table::Charters, Table::KeySets]).collect(),
-            headers: Box::new(documents([Table::NodeRecords, Table::ReferencePoints])),
+            trust: documents(vec![Table::Charters, Table::Settlements, Table::KeySets]).collect(),
+            headers: Box::new(documents(vec![Table::NodeRecords, Table::ReferencePoints])),
             bodies: Box::new(of(Table::Bodies).into_iter().map(|(_, body)| body)),
             own_state: of(Table::OwnState),
             seeds: of(Table::SealingSeeds),

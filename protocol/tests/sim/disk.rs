@@ -208,7 +208,8 @@ impl Disk {
 
     /// One for each id, `None` where it is not stored.
     pub(crate) fn envelopes(&self, ids: &[DocumentId]) -> Vec<Option<Arc<Envelope>>> {
-        let tables = [Table::Charters, Table::KeySets, Table::NodeRecords, Table::ReferencePoints];
+        let tables =
+            [Table::Charters, Table::Settlements, Table::KeySets, Table::NodeRecords, Table::ReferencePoints];
         let load = |id: &DocumentId| {
             let row = tables.iter().find_map(|table| self.lent(*table, id.as_bytes()));
             row.map(|row| Arc::new(Envelope::from_bytes(&row).unwrap()))

@@ -260,6 +260,7 @@ impl Sim {
         for document in learned {
             documents.push(match document {
                 LearnedDocument::Charter(charter) => Ok(AnyDocument::Charter(charter)),
+                LearnedDocument::Settlement(settlement) => Ok(AnyDocument::Settlement(settlement)),
                 LearnedDocument::KeySet(key_set) => Ok(AnyDocument::KeySet(key_set)),
                 LearnedDocument::Record { header, body } => {
                     bodies.push(body);

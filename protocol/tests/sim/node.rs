@@ -130,7 +130,8 @@ impl Node {
         let of = |table: Table| -> Vec<(Vec<u8>, Vec<u8>)> {
             self.disk.table(table).map(|(key, value)| (key.clone(), value.to_vec())).collect()
         };
-        let documents = [Table::Charters, Table::KeySets, Table::NodeRecords, Table::ReferencePoints];
+        let documents =
+            [Table::Charters, Table::Settlements, Table::KeySets, Table::NodeRecords, Table::ReferencePoints];
         let (headers, trust): (Vec<AnyDocument>, _) = documents
             .into_iter()
             .flat_map(of)

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::{
     cast::{Cast, at, entry, hash, header, key, listing, member, node, node_record, public, root, root_key},
-    heads, hexadecimal,
+    heads, hexadecimal, settlements,
 };
 
 /// Good documents of all kinds, and bad ones.
@@ -66,8 +66,9 @@ impl Stage {
         let cast = Cast::new();
         let set = cast.verified(&cast.key_set("KE", &cast.founding), &[&root("KE")]);
         let key_set = set.id();
+        let version = |version: &std::sync::Arc<_>| AnyDocument::Charter(std::sync::Arc::clone(version));
         let held =
-            vec![AnyDocument::Charter(std::sync::Arc::clone(&cast.founding)), AnyDocument::KeySet(set)];
+            vec![version(&cast.founding), AnyDocument::KeySet(set), version(&settlements::second(&cast))];
         Self { cast, held, key_set }
     }
 
@@ -166,6 +167,7 @@ impl Stage {
             ("refused", cast.signed(&self.receipt(ReceiptWord::Refused), &[&ke])),
             ("reseal", cast.signed(&resealed, &[&ke])),
             ("custody, said by another member of the recipient node", cast.signed(&kept, &[&node("BR", 0)])),
+            ("the settlement of version 2 by three of four members", settlements::good(cast)),
             ("the first head of a run", cast.signed(&heads::head(cast, 0), &[&ke])),
             ("a later head", cast.signed(&heads::head(cast, 7), &[&ke])),
         ]
@@ -226,6 +228,8 @@ impl Stage {
         bad.extend(self.bad_key_sets());
         bad.extend(self.bad_headers());
         bad.extend(self.bad_messages());
+        let settlements = settlements::bad(&self.cast).into_iter();
+        bad.extend(settlements.map(|(rule, name, bytes)| Bad { rule, name, bytes }));
         bad.extend(heads::bad(&self.cast).into_iter().map(|(rule, name, bytes)| Bad { rule, name, bytes }));
         bad
     }
@@ -280,7 +284,7 @@ impl Stage {
             }),
             with("DO-04", "no signature", &|e| e.signatures.clear()),
             with("DO-04", "a signature of an unknown algorithm alone", &|e| e.signatures[0].alg = 2),
-            with("DO-06", "a newer kind", &|e| e.kind = "settlement".into()),
+            with("DO-06", "a newer kind", &|e| e.kind = "treaty".into()),
             with("DO-06", "a newer version", &|e| e.version = 2),
         ]
     }

@@ -1,9 +1,10 @@
 //! Heads among the documents: good ones, and bad ones with the rule that refuses each.
 
 use refpoint_protocol::{
-    document::encode,
+    document::{Verified, encode},
     heads::Head,
     ids::{HeadId, Sequence},
+    membership::charter::Charter,
 };
 
 use super::cast::{Cast, at, hash, member, node, public};
@@ -20,6 +21,12 @@ pub(super) fn head(cast: &Cast, number: u64) -> Head {
         charter: vec![cast.founding.id().into()],
         digest: hash(b"roots"),
     }
+}
+
+/// The head of a member's first node that names one version as its tip.
+pub(super) fn head_of(cast: &Cast, code: &str, tip: &Verified<Charter>) -> Head {
+    let (member, node) = (member(code), public(&node(code, 0)));
+    Head { member, node, charter: vec![tip.id().into()], ..head(cast, 0) }
 }
 
 /// Bad ones: the rule, what is wrong, the envelope's bytes.

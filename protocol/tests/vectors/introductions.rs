@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::{
     cast::{Cast, at, entry, header, listing, member, node, node_record, public, root},
-    hexadecimal,
+    hexadecimal, settlements,
 };
 
 /// Every transcript.
@@ -46,6 +46,10 @@ pub(super) fn vectors(cast: &Cast) -> Vec<Value> {
         trust
     };
     let first = &cast.founding;
+    let settled = settlements::second(cast);
+    let certificate = settlements::certificate(cast, first, &settled, &["BR", "FR", "SG"]);
+    let mut knows_settled = knows(&[first, &settled], &[&ke]);
+    knows_settled.accept_settlement(certificate).map(drop).unwrap();
     let stranger = Presence { node: public(&node("KE", 9)), ..presence("KE", knows(&[first], &[])) };
     let full = Presence { full: true, ..presence("FR", knows(&[first], &[&fr])) };
     let future = Presence { wire: vec![2], ..presence("KE", knows(&[first], &[&ke])) };
@@ -71,6 +75,13 @@ pub(super) fn vectors(cast: &Cast) -> Vec<Value> {
             &["IN-09", "IN-12"],
             presence("KE", knows(&[first], &[&ke])),
             presence("FR", knows(&[first, &second], &[&fr])),
+            "admitted",
+        ),
+        transcript(
+            "the dialler knows that heads settled version 2, the listener does not",
+            &["IN-12"],
+            presence("KE", knows_settled),
+            presence("FR", knows(&[first, &settled], &[&fr])),
             "admitted",
         ),
         transcript(
@@ -127,7 +138,7 @@ pub(super) fn bad_frames(cast: &Cast) -> Vec<Value> {
         IntroductionFrame::Hello(Box::new(changed))
     };
     let beyond = |hello: &mut Hello| hello.tips = vec![CharterId::from_bytes([0xAA; 32])];
-    let need = |tips: Vec<CharterId>| IntroductionFrame::Need(Need { tips });
+    let need = |tips: Vec<CharterId>| IntroductionFrame::Need(Need { tips, settled: None });
     let slice = |data: Vec<u8>| IntroductionFrame::Versions(Versions { data, more: false });
     let two = || vec![CharterId::from_bytes([2; 32]), CharterId::from_bytes([1; 32])];
     [

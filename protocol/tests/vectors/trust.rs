@@ -15,7 +15,10 @@ use refpoint_protocol::{
 };
 use serde_json::{Value, json};
 
-use super::cast::{Cast, at, entry, key, listing, member, named, node, public, root, root_key};
+use super::{
+    cast::{Cast, at, entry, key, listing, member, named, node, public, root, root_key},
+    settlements,
+};
 
 /// Documents, and what some of them together mean.
 pub(super) fn vectors() -> Value {
@@ -44,7 +47,7 @@ type Documents = Vec<(&'static str, AnyDocument)>;
 /// A state's name, the rules that it shows, and what is held.
 type State = (&'static str, &'static [&'static str], &'static [&'static str]);
 
-const STATES: [State; 15] = [
+const STATES: [State; 20] = [
     ("a founding", &[], &["version 1"]),
     ("a founding with a key set", &[], &["version 1", "KE 0"]),
     ("an admission", &[], &["version 1", "version 2", "KE 0"]),
@@ -116,6 +119,31 @@ const STATES: [State; 15] = [
         &["KS-11"],
         &["version 1", "KE 0", "KE 1 a", "KE level"],
     ),
+    (
+        "version 3 a is settled: 3 b, FR's key set by it, and the merge of both are evidence and not applied",
+        &["SE-08"],
+        &["version 1", "version 2", "version 3 a", "version 3 b", "version 4", "KE 0", "FR 1", "3 a settled"],
+    ),
+    (
+        "the merge is settled: both sides of it count",
+        &["SE-08", "SE-11"],
+        &["version 1", "version 2", "version 3 a", "version 3 b", "version 4", "3 a settled", "4 settled"],
+    ),
+    (
+        "members of version 3 b are counted, which is not settled",
+        &["SE-09"],
+        &["version 1", "version 2", "version 3 a", "version 3 b", "version 4 b", "4 b settled by 3 b"],
+    ),
+    (
+        "3 a and 3 b are settled, which contradicts: neither counts, and BR and FR are named",
+        &["SE-10"],
+        &["version 1", "version 2", "version 3 a", "version 3 b", "3 a settled", "3 b settled"],
+    ),
+    (
+        "a settlement of version 2 says less than one of version 3 a",
+        &["SE-11"],
+        &["version 1", "version 2", "version 3 a", "2 settled", "3 a settled"],
+    ),
 ];
 
 fn documents(cast: &Cast) -> Documents {
@@ -142,6 +170,13 @@ fn documents(cast: &Cast) -> Documents {
             entry.root = root_key(&new);
             entry.incarnation = Incarnation(1);
         });
+    let fourth_b = cast.successor(&[&third_b], &[&br, &root("KE")], |_| {});
+    let settles = |base: &Arc<Verified<Charter>>, version: &Arc<Verified<Charter>>, codes: &[&str]| {
+        AnyDocument::Settlement(settlements::certificate(cast, base, version, codes))
+    };
+    let mut fr_one = cast.key_set("FR", &third_b);
+    (fr_one.incarnation, fr_one.nodes) = (Incarnation(1), vec![entry(0, &node("FR", 1))]);
+    let fr_one = cast.verified(&fr_one, &[&new]);
     let zero = cast.verified(&cast.key_set("KE", &first), &[&root("KE")]);
     let retired = |set: &mut KeySet, since: Timestamp| {
         set.nodes[0].state = NodeState::Retired;
@@ -189,6 +224,15 @@ fn documents(cast: &Cast) -> Documents {
         ("FR 0", key_set(&cast.verified(&cast.key_set("FR", &first), &[&root("FR")]))),
     ];
     documents.extend(beside);
+    documents.extend([
+        ("version 4 b", charter(&fourth_b)),
+        ("FR 1", key_set(&fr_one)),
+        ("2 settled", settles(&first, &second, &["BR", "FR", "SG"])),
+        ("3 a settled", settles(&first, &third_a, &["BR", "FR", "SG"])),
+        ("3 b settled", settles(&first, &third_b, &["BR", "FR", "KE"])),
+        ("4 settled", settles(&first, &merge, &["BR", "FR", "SG"])),
+        ("4 b settled by 3 b", settles(&third_b, &fourth_b, &["BR", "JO", "KE", "SG", "X-LO"])),
+    ]);
     documents
 }
 
@@ -258,6 +302,7 @@ fn holding(cast: &Cast, documents: &Documents, held: &[&str]) -> Trust {
         match document {
             AnyDocument::Charter(charter) => trust.accept_charter(Arc::clone(charter)).map(drop).unwrap(),
             AnyDocument::KeySet(set) => trust.accept_key_set(Arc::clone(set)).map(drop).unwrap(),
+            AnyDocument::Settlement(it) => trust.accept_settlement(Arc::clone(it)).map(drop).unwrap(),
             AnyDocument::NodeRecord(_) | AnyDocument::ReferencePoint(_) => panic!("no headers here"),
         }
     }
@@ -288,6 +333,11 @@ fn state(name: &str, rules: &[&str], held: &[&str], trust: &Trust) -> Value {
         "version": view.version(),
         "tips": view.tips(),
         "base": view.base(),
+        "settled": view.settled(),
+        "ignored": view.ignored(),
+        "contradicting": view.contradicting(),
+        "counted_for_several": trust.counted_for_several().iter().map(|code| code.as_str().to_owned()).collect::<Vec<_>>(),
+        "settlements": trust.settlements().map(|held| held.span()).collect::<Vec<_>>(),
         "stewards": view.stewards().iter().map(|code| code.as_str()).collect::<Vec<_>>(),
         "threshold": view.threshold(),
         "double_signers": trust.double_signers().iter().map(|code| code.as_str().to_owned()).collect::<Vec<_>>(),

@@ -11,9 +11,9 @@ use refpoint_protocol::{
             PositionsRequest, RepairRequest, RepairResponse, Taken,
         },
     },
-    ids::{DocumentId, Generation, HeaderId, Incarnation, MessageId, Sequence},
+    ids::{CharterId, DocumentId, Generation, HeaderId, Incarnation, MessageId, Sequence},
     introduction::FrameReader,
-    membership::{LineGeneration, request::JoiningRequest},
+    membership::{LineGeneration, request::JoiningRequest, settlement::Span},
     message::body::{Attachment, Body, Form, Statement, Tlp, Word},
     redact::Redacted,
     relay::{
@@ -248,12 +248,18 @@ fn positions(key_set: DocumentId) -> Vec<Position> {
         Position::Newest(key(ChainKind::ReferencePoint), Sequence(0), HeaderId::from_bytes([4; 32])),
         Position::Forked(key(ChainKind::NodeRecord), Sequence(7)),
         Position::broken(&broken()),
+        Position::Settled(settled().charter, settled().base),
     ]
 }
 
 fn broken() -> LineGeneration {
     let root = root_key(&root("KE"));
     LineGeneration { member: member("KE"), incarnation: Incarnation(0), root, generation: Generation(0) }
+}
+
+fn settled() -> Span {
+    let [charter, base] = [7, 8].map(|byte| CharterId::from_bytes([byte; 32]));
+    Span { charter, base }
 }
 
 fn digest() -> RepairDigest {
@@ -266,7 +272,12 @@ fn requests(
     envelopes: &[refpoint_protocol::document::Envelope],
     body: &[u8],
 ) -> Vec<Value> {
-    let fetch = Fetch { documents: vec![key_set], bodies: vec![hash(body)], broken: vec![broken()] };
+    let fetch = Fetch {
+        documents: vec![key_set],
+        bodies: vec![hash(body)],
+        broken: vec![broken()],
+        settled: vec![settled()],
+    };
     let range = ChainRequest {
         chain: chain("KE", key_set, ChainKind::NodeRecord),
         from: Sequence(0),

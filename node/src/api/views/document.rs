@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::bytes::Base64;
 use crate::ceremony::Hint;
 
-/// What a next key set is made from: the charters, one member's key sets and its nodes' chains, as they are held.
+/// What a next key set is made from: the charters and what settled them, one member's key sets and its nodes' chains, as they are held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnDocuments {
     /// The federation.

@@ -216,11 +216,40 @@ pub struct DirectoryCounts {
 pub struct CharterStatus {
     /// The highest version.
     pub version: CharterVersion,
-    /// The tips; more than one is a dispute that only the stewards can end.
+    /// The tips; more than one is a dispute that the stewards end, or more than two thirds of the members' heads.
     pub tips: Vec<CharterId>,
+    /// The newest version that is settled, by members' heads or as the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<CharterVersion>,
+    /// The first versions that stand beside a settled one: evidence, not applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<BesideSettled>,
+    /// How many such versions there are.
+    #[serde(default)]
+    pub beside_count: u64,
+    /// Versions that heads settle though none builds on another: none of them counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contradicting: Vec<CharterId>,
+    /// The members whose heads settle several of those.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counted_for_several: Vec<MemberCode>,
     /// Whether this member is active in it.
     pub this_member_active: bool,
 }
+
+/// A charter version that stands beside a settled one: evidence, not applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BesideSettled {
+    /// Its id.
+    pub charter: CharterId,
+    /// Its number.
+    pub version: CharterVersion,
+    /// The stewards who signed it, by the version that it follows.
+    pub signed_by: Vec<MemberCode>,
+}
+
+/// Versions beside a settled one that `status` names: whoever makes one can make thousands.
+pub const BESIDE_SHOWN_MAX: usize = 8;
 
 /// Whether this node signs its own chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,7 @@
 //! Bundles and what they say of one another, for people and for programs.
 
+use std::collections::BTreeSet;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use refpoint_protocol::{
     audit::{
@@ -11,6 +13,7 @@ use refpoint_protocol::{
         view::{HeaderView, MemberView as Entry},
     },
     document::Kind,
+    ids::{CharterId, MemberCode},
     membership::{KeyState, MemberView, charter::MemberStatus},
     time::Timestamp,
 };
@@ -85,6 +88,7 @@ pub(super) fn report(audited: &Audited) -> String {
         audited.root,
         audited.size,
     );
+    text.push_str(&settled(audited));
     if let Some(journal) = &audited.journal {
         let began = at(journal.origin.began);
         text.push_str(&format!(
@@ -116,6 +120,33 @@ pub(super) fn report(audited: &Audited) -> String {
     }
     forks.iter().for_each(|fork| text.push_str(&format!("\n{}", fork_text(fork))));
     text.push_str("\nThe contents of entries are not in a bundle; headers carry their hashes.\n");
+    text
+}
+
+/// Which charter version is settled, and what stands beside it.
+fn settled(audited: &Audited) -> String {
+    let (membership, trust) = (audited.evidence.membership(), audited.evidence.trust());
+    let version = |id: &CharterId| trust.charter(id).map(|held| held.payload().version).unwrap_or_default();
+    let names =
+        |members: BTreeSet<MemberCode>| members.iter().map(MemberCode::as_str).collect::<Vec<_>>().join(", ");
+    let Some(settled) = membership.settled() else { return String::new() };
+    let mut text = format!("settled     version {} ({})\n", version(&settled), settled.short());
+    for id in membership.ignored() {
+        let signers = names(trust.stewards_who_signed(id));
+        let (number, id) = (version(id), id.short());
+        text.push_str(&format!(
+            "            version {number} ({id}) stands beside it, signed by {signers}: not applied\n"
+        ));
+    }
+    if !membership.contradicting().is_empty() {
+        let ids: Vec<_> = membership.contradicting().iter().map(CharterId::short).collect();
+        let members = names(trust.counted_for_several());
+        text.push_str(&format!(
+            "            {} are settled by heads too and contradict each other; {members} signed for several\n",
+            ids.join(", ")
+        ));
+    }
+    text.push('\n');
     text
 }
 
@@ -158,6 +189,8 @@ pub(super) fn report_json(audited: &Audited) -> Value {
     json!({
         "bundle": summary(audited),
         "charter": {
+            "settled": membership.settled(), "beside_settled": membership.ignored(),
+            "settlements_contradicting": membership.contradicting(),
             "version": membership.version(),
             "tips": membership.tips(),
             "stewards": membership.stewards(),

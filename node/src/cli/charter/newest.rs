@@ -77,10 +77,10 @@ fn from_file(file: &Path) -> Result<Newest, Failure> {
     }
 }
 
-/// The charter versions alone.
+/// The charter versions alone that are applied, whatever settled them.
 fn charters_of(trust: &Trust) -> Result<Trust, Failure> {
     let mut charters = Trust::new(trust.federation());
-    for version in trust.charters() {
+    for version in trust.applied_charters() {
         charters.accept_charter(Arc::clone(version)).map_err(|error| {
             Failure::error("the charter is not read", error, "report this: the fault is the program's")
         })?;

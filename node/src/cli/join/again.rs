@@ -61,6 +61,10 @@ pub(super) fn next_set(
         let bytes = encode(charter.envelope().as_ref()).map_err(broken)?;
         earlier.push(Change::put(Table::Charters, *charter.id().as_bytes(), bytes));
     }
+    for settlement in trust.settlements() {
+        let bytes = encode(settlement.envelope().as_ref()).map_err(broken)?;
+        earlier.push(Change::put(Table::Settlements, *settlement.id().as_bytes(), bytes));
+    }
     for set in trust.key_sets() {
         earlier.push(key_set_change(evidence.federation(), set.envelope()).map_err(broken)?);
     }

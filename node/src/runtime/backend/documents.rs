@@ -12,7 +12,7 @@ use crate::api::{
 };
 
 impl NodeBackend {
-    /// Charter versions, the key sets of a member, of this node's own unless another is named, and the newest headers of
+    /// Charter versions with what settled them, the key sets of a member, of this node's own unless another is named, and the newest headers of
     /// its nodes' chains.
     pub(super) async fn gathered_documents(
         &self,
@@ -22,7 +22,8 @@ impl NodeBackend {
         let ids = self.look(move |machine, _| {
             let evidence = machine.evidence();
             let trust = evidence.trust();
-            let charters = trust.charters().map(|charter| charter.id());
+            let settlements = trust.settlements().map(|settlement| settlement.id());
+            let charters = trust.charters().map(|charter| charter.id()).chain(settlements);
             let sets: Vec<_> = trust.key_sets().filter(|set| set.payload().member == own).collect();
             let nodes: Vec<_> =
                 sets.iter().flat_map(|set| &set.payload().nodes).map(|node| node.key).collect();

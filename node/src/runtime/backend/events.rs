@@ -51,7 +51,17 @@ fn told(event: &Happened, own: &MemberCode) -> Option<Event> {
             Event::PeerDisconnected { member: member.clone(), node: *node, reason: None }
         }
         Happened::DirectoryChanged { member, .. } => Event::DirectoryChanged { member: member.clone() },
-        Happened::CharterChanged { .. } => Event::MembershipChanged { member: None },
+        Happened::CharterChanged { .. } | Happened::CharterSettled { .. } => {
+            Event::MembershipChanged { member: None }
+        }
+        Happened::BesideSettled { charter, version, signed_by } => Event::ForkFound {
+            member: None,
+            what: format!(
+                "charter version {version} ({}), signed by {}, stands beside a settled one: evidence, not applied",
+                charter.short(),
+                signed_by.iter().map(MemberCode::as_str).collect::<Vec<_>>().join(", ")
+            ),
+        },
         Happened::KeySetChanged { member, .. } => Event::MembershipChanged { member: Some(member.clone()) },
         Happened::ForkSeen { member, node, sequence, .. } => Event::ForkFound {
             member: Some(member.clone()),

@@ -1,10 +1,15 @@
 //! The facts of `status`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use refpoint_protocol::{
-    directory::view::Age, machine::Machine, membership::NodeStanding, message::header::Precedence,
-    relay::views::Unseen, time::Timestamp,
+    directory::view::Age,
+    document::Verified,
+    machine::Machine,
+    membership::{NodeStanding, Trust, charter::Charter},
+    message::header::Precedence,
+    relay::views::Unseen,
+    time::Timestamp,
 };
 
 use super::{Operator, directory::chain_state};
@@ -12,8 +17,8 @@ use crate::{
     api::views::{
         names::MemberNames,
         status::{
-            CharterStatus, ClockStatus, DirectoryCounts, KeySetStatus, PeerCounts, StatusFacts,
-            Unacknowledged,
+            BESIDE_SHOWN_MAX, BesideSettled, CharterStatus, ClockStatus, DirectoryCounts, KeySetStatus,
+            PeerCounts, StatusFacts, Unacknowledged,
         },
     },
     fingerprint::spoken,
@@ -35,7 +40,7 @@ pub(super) fn facts(machine: &Machine, now: Timestamp, operator: &Operator, arou
     let Around { summary, started, disk_free_bytes, storage_notes, alert_failure, ever_dialled_in } = around;
     let config = machine.config();
     let evidence = machine.evidence();
-    let membership = evidence.membership();
+    let (trust, membership) = (evidence.trust(), evidence.membership());
     let own = membership.member(&config.member);
     let asked = membership.witnesses_asked(&config.member);
     let entries = evidence.directory().members(now);
@@ -96,6 +101,14 @@ pub(super) fn facts(machine: &Machine, now: Timestamp, operator: &Operator, arou
         charter: CharterStatus {
             version: membership.version(),
             tips: membership.tips().to_vec(),
+            settled: membership
+                .settled()
+                .and_then(|id| trust.charter(&id))
+                .map(|held| held.payload().version),
+            beside: beside(trust),
+            beside_count: membership.ignored().len() as u64,
+            contradicting: membership.contradicting().to_vec(),
+            counted_for_several: trust.counted_for_several().into_iter().collect(),
             this_member_active: own.is_some_and(refpoint_protocol::membership::MemberView::is_active),
         },
         chain: chain_state(machine, now),
@@ -138,4 +151,16 @@ fn unacknowledged(machine: &Machine) -> Vec<Unacknowledged> {
         Some(Unacknowledged { precedence, count, oldest: oldest.into(), oldest_id })
     };
     Precedence::ALL.into_iter().filter_map(waiting).collect()
+}
+
+/// The first versions that stand beside a settled one.
+fn beside(trust: &Trust) -> Vec<BesideSettled> {
+    let membership = trust.membership();
+    let ignored = trust.charters().filter(|held| membership.ignored().contains(&held.id().into()));
+    let shown = |held: &Arc<Verified<Charter>>| {
+        let charter = held.id().into();
+        let signed_by = trust.stewards_who_signed(&charter).into_iter().collect();
+        BesideSettled { charter, version: held.payload().version, signed_by }
+    };
+    ignored.take(BESIDE_SHOWN_MAX).map(shown).collect()
 }

@@ -12,8 +12,8 @@ use crate::{
     document::Kind,
     evidence::{Evidence, repair::Position},
     ids::{DocumentId, HeaderId, Sequence},
-    limits::REPAIR_GIVEN_IDS_MAX,
-    membership::LineGeneration,
+    limits::{REPAIR_GIVEN_IDS_MAX, REPAIR_IDS_MAX},
+    membership::{LineGeneration, settlement::Span},
 };
 
 /// What is to be exchanged.
@@ -23,6 +23,8 @@ pub(super) struct Differences {
     pub(super) fetch: VecDeque<DocumentId>,
     /// Broken generations whose proof is to be fetched.
     pub(super) broken: Vec<LineGeneration>,
+    /// Settled versions whose certificates are to be fetched.
+    pub(super) settled: Vec<Span>,
     /// Ranges of chains to fetch.
     pub(super) chains: VecDeque<ChainRequest>,
     /// What the other lacks.
@@ -33,6 +35,7 @@ impl Differences {
     pub(super) fn is_empty(&self) -> bool {
         self.fetch.is_empty()
             && self.broken.is_empty()
+            && self.settled.is_empty()
             && self.chains.is_empty()
             && self.give.documents.is_empty()
             && self.give.bodies.is_empty()
@@ -44,6 +47,7 @@ impl Differences {
 pub(super) fn compare(evidence: &Evidence, kind: Kind, theirs: &[Position], complete: bool) -> Differences {
     match ChainKind::of(kind) {
         Some(chain) => compare_chains(evidence, chain, theirs, complete),
+        None if kind == Kind::Settlement => compare_settled(evidence, theirs, complete),
         None => compare_held(evidence, kind, theirs, complete),
     }
 }
@@ -59,7 +63,7 @@ fn compare_held(evidence: &Evidence, kind: Kind, theirs: &[Position], complete: 
             // One that we hold of a generation that we know to be broken is no position of ours.
             Position::Held(id) if trust.key_set(&(*id).into()).is_none() => work.fetch.push_back(*id),
             Position::Broken(..) => work.broken.extend(position.broken_generation()),
-            Position::Held(_) | Position::Newest(..) | Position::Forked(..) => {}
+            Position::Held(_) | Position::Newest(..) | Position::Forked(..) | Position::Settled(..) => {}
         }
     }
     if complete {
@@ -82,6 +86,24 @@ fn compare_held(evidence: &Evidence, kind: Kind, theirs: &[Position], complete: 
     work
 }
 
+/// Certificates: whoever holds one that says more needs no other.
+fn compare_settled(evidence: &Evidence, theirs: &[Position], complete: bool) -> Differences {
+    let trust = evidence.trust();
+    let span = |position: &Position| match position {
+        Position::Settled(charter, base) => Some(Span { charter: *charter, base: *base }),
+        _ => None,
+    };
+    let theirs = theirs.iter().filter_map(span).collect::<BTreeSet<_>>();
+    let mut work = Differences::default();
+    let lacking = theirs.iter().filter(|span| !trust.is_settlement_covered(**span));
+    work.settled.extend(lacking.take(REPAIR_IDS_MAX));
+    if complete {
+        let lacking = trust.settlements().filter(|held| !theirs.contains(&held.span()));
+        work.give.documents.extend(lacking.map(|held| held.id()));
+    }
+    work
+}
+
 #[derive(Clone, Copy)]
 enum Place {
     Newest(Sequence, HeaderId),
@@ -94,7 +116,7 @@ fn compare_chains(evidence: &Evidence, kind: ChainKind, theirs: &[Position], com
         .filter_map(|position| match position {
             Position::Newest(key, sequence, id) => Some((*key, Place::Newest(*sequence, *id))),
             Position::Forked(key, sequence) => Some((*key, Place::Forked(*sequence))),
-            Position::Held(_) | Position::Broken(..) => None,
+            Position::Held(_) | Position::Broken(..) | Position::Settled(..) => None,
         })
         .filter(|(key, _)| key.kind == kind)
         .collect();

@@ -18,7 +18,6 @@ pub(in crate::membership) struct CharterHistory {
     versions: Arc<BTreeMap<CharterId, Held>>,
     /// By version, so that ancestors come first.
     order: Arc<BTreeSet<(CharterVersion, CharterId)>>,
-    tips: BTreeSet<CharterId>,
 }
 
 /// One version with every root that it or an ancestor lists, and whose it was.
@@ -39,7 +38,7 @@ pub(in crate::membership) struct Base {
 
 impl CharterHistory {
     pub(super) fn new(federation: FederationId) -> Self {
-        Self { federation, versions: Arc::default(), order: Arc::default(), tips: BTreeSet::new() }
+        Self { federation, versions: Arc::default(), order: Arc::default() }
     }
 
     pub(super) const fn federation(&self) -> FederationId {
@@ -48,10 +47,6 @@ impl CharterHistory {
 
     pub(in crate::membership) fn get(&self, id: &CharterId) -> Option<&Arc<Verified<Charter>>> {
         self.versions.get(id).map(|held| &held.document)
-    }
-
-    pub(in crate::membership) const fn tips(&self) -> &BTreeSet<CharterId> {
-        &self.tips
     }
 
     /// All versions, ancestors first.
@@ -87,11 +82,6 @@ impl CharterHistory {
             }
         }
         let id = CharterId::from(document.id());
-        for parent in &charter.parents {
-            self.tips.remove(parent);
-        }
-        // A version enters after its parents, so none that is held can name this one.
-        self.tips.insert(id);
         Arc::make_mut(&mut self.order).insert((charter.version, id));
         Arc::make_mut(&mut self.versions).insert(id, Held { document, roots });
     }
@@ -108,6 +98,57 @@ impl CharterHistory {
             }
         }
         found
+    }
+
+    /// Version 1, once it is held.
+    pub(in crate::membership) fn founding(&self) -> Option<CharterId> {
+        let id = CharterId::from(DocumentId::from(self.federation));
+        self.versions.contains_key(&id).then_some(id)
+    }
+
+    /// Whether a version is another one or builds on it, by any line of descent.
+    pub(in crate::membership) fn descends(&self, id: &CharterId, of: &CharterId) -> bool {
+        self.lines_back(id, of).any(|end| end == *of)
+    }
+
+    /// Whether every line of descent of a version passes through another one, or it is that.
+    pub(in crate::membership) fn follows(&self, id: &CharterId, of: &CharterId) -> bool {
+        self.get(id).is_some() && self.lines_back(id, of).all(|end| end == *of)
+    }
+
+    /// The versions that follow one, with itself.
+    pub(in crate::membership) fn followers(&self, of: CharterId) -> BTreeSet<CharterId> {
+        let mut found = BTreeSet::from([of]);
+        for held in self.in_order() {
+            let parents = &held.payload().parents;
+            if !parents.is_empty() && parents.iter().all(|parent| found.contains(parent)) {
+                found.insert(held.id().into());
+            }
+        }
+        found
+    }
+
+    /// The latest version before this one that every line of descent passes through.
+    pub(in crate::membership) fn before(&self, id: &CharterId) -> Option<CharterId> {
+        self.base(&self.get(id)?.payload().parents).map(|base| base.version)
+    }
+
+    /// Where the lines of descent of a version end that are followed back as far as another one, or as its number.
+    fn lines_back(&self, id: &CharterId, until: &CharterId) -> impl Iterator<Item = CharterId> {
+        let least = self.get(until).map(|held| held.payload().version).unwrap_or_default();
+        let mut seen = BTreeSet::from([*id]);
+        let mut open = vec![*id];
+        let mut ends = Vec::new();
+        while let Some(id) = open.pop() {
+            let Some(held) = self.get(&id).map(|held| held.payload()) else { continue };
+            // A version's number is higher than its parents'.
+            if held.version <= least {
+                ends.push(id);
+            } else {
+                open.extend(held.parents.iter().copied().filter(|parent| seen.insert(*parent)));
+            }
+        }
+        ends.into_iter()
     }
 
     /// Where the versions part: their latest common ancestor, and where several would do, the latest that

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::history::CharterHistory;
 use crate::{
     document::Verified,
-    ids::{Incarnation, MemberCode},
+    ids::{CharterId, Incarnation, MemberCode},
     membership::{
         TrustError,
         charter::{Charter, MemberEntry, MemberStatus},
@@ -57,6 +57,14 @@ pub(super) fn double_signers(history: &CharterHistory) -> BTreeSet<MemberCode> {
         }
     }
     twice
+}
+
+/// The stewards, of the version where its parents part, who signed a version.
+pub(super) fn stewards_who_signed(history: &CharterHistory, id: &CharterId) -> BTreeSet<MemberCode> {
+    let Some(document) = history.get(id) else { return BTreeSet::new() };
+    let base = history.before(id).and_then(|base| history.get(&base));
+    let base = base.unwrap_or(document);
+    signing_stewards(base.payload(), document).map(|steward| steward.code.clone()).collect()
 }
 
 /// No parent descends from another: otherwise "all tips" and "the latest common ancestor" say nothing.

@@ -1,6 +1,9 @@
 //! The charter's part of the view: one tip as it stands, several folded so that nobody picks a winner.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{MemberView, Membership};
 use crate::{
@@ -23,13 +26,17 @@ pub(super) fn charter_view(trust: &Trust) -> Membership {
         federation: trust.federation(),
         version: CharterVersion(0),
         base: None,
-        tips: trust.charter_tips(),
+        tips: Vec::new(),
+        settled: None,
+        contradicting: Vec::new(),
+        ignored: BTreeSet::new(),
         stewards: Vec::new(),
         threshold: 0,
         members: BTreeMap::new(),
         nodes: BTreeMap::new(),
         active: BTreeMap::new(),
     };
+    apply_settlements(&mut view, trust);
     let Some(split) = history.base(&view.tips) else { return view };
     let Some(base) = history.get(&split.version) else { return view };
     let tips = view.tips.iter().filter_map(|id| history.get(id)).collect::<Vec<_>>();
@@ -42,9 +49,25 @@ pub(super) fn charter_view(trust: &Trust) -> Membership {
         view.members.insert(entry.code.clone(), fold_member(entry, &tips, &after));
     }
     for member in view.members.values_mut().filter(|member| !member.is_active()) {
-        member.ended_by = versions_that_ended(history, &member.code, &after);
+        member.ended_by = versions_that_ended(history, &view.ignored, &member.code, &after);
     }
     view
+}
+
+/// Sets apart what stands beside the settled version: whatever has a line of descent that avoids it, so that not even
+/// a merge brings in again what was never applied.
+fn apply_settlements(view: &mut Membership, trust: &Trust) {
+    let history = trust.history();
+    let Some(settled) = trust.settled() else { return };
+    let mut applied = history.followers(settled.version);
+    let parents = |id: &CharterId| history.get(id).map_or(&[][..], |held| &held.payload().parents);
+    let named = applied.iter().flat_map(parents).copied().collect::<BTreeSet<_>>();
+    view.tips = applied.difference(&named).copied().collect();
+    applied.extend(history.closure(&[settled.version]));
+    let all = history.in_order().map(|held| CharterId::from(held.id()));
+    view.ignored = all.filter(|id| !applied.contains(id)).collect();
+    view.settled = Some(settled.version);
+    view.contradicting = settled.contradicting;
 }
 
 fn fold_member(
@@ -93,6 +116,7 @@ fn agreed_root(
 /// else the last one that the member was active before.
 fn versions_that_ended(
     history: &CharterHistory,
+    ignored: &BTreeSet<CharterId>,
     code: &MemberCode,
     after: &[&Arc<Verified<Charter>>],
 ) -> Vec<CharterId> {
@@ -107,7 +131,8 @@ fn versions_that_ended(
     };
     let recent = after.iter().copied().filter(ends).map(|held| held.id().into()).collect::<Vec<_>>();
     if recent.is_empty() {
-        let last = history.in_order().filter(ends).last();
+        let applied = history.in_order().filter(|held| !ignored.contains(&held.id().into()));
+        let last = applied.filter(ends).last();
         return last.map(|held| held.id().into()).into_iter().collect();
     }
     recent

@@ -1,6 +1,9 @@
 //! The key sets' part of the view: what each member's key sets say of each node key.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     KeyState, MemberView, Membership,
@@ -8,7 +11,7 @@ use super::{
 };
 use crate::{
     document::Verified,
-    ids::{DocumentId, Incarnation, MemberCode, RootKey},
+    ids::{CharterId, DocumentId, Incarnation, MemberCode, RootKey},
     membership::{Trust, charter::MemberStatus, trust::CharterHistory},
 };
 
@@ -16,7 +19,11 @@ use crate::{
 /// the member's present root last.
 pub(super) fn add_key_sets(view: &mut Membership, trust: &Trust) {
     let mut lines: BTreeMap<(&MemberCode, bool, Incarnation, RootKey), Vec<Generated>> = BTreeMap::new();
+    let applied = applied_roots(trust, &view.ignored);
     for (of, sets, broken) in trust.generations() {
+        if !view.ignored.is_empty() && !applied.contains(&(&of.member, of.incarnation, of.root)) {
+            continue;
+        }
         let member = view.members.get(&of.member);
         let is_present =
             member.is_some_and(|it| (it.incarnation, it.root) == (of.incarnation, Some(of.root)));
@@ -42,6 +49,20 @@ pub(super) fn add_key_sets(view: &mut Membership, trust: &Trust) {
             view.nodes.entry(key).or_default().enter(standing);
         }
     }
+}
+
+/// Each root that a version lists which is applied, and under which incarnation: key sets of others are those of versions
+/// that stand beside a settled one. It is asked for only where there are such versions.
+fn applied_roots<'a>(
+    trust: &'a Trust,
+    ignored: &BTreeSet<CharterId>,
+) -> BTreeSet<(&'a MemberCode, Incarnation, RootKey)> {
+    if ignored.is_empty() {
+        return BTreeSet::new();
+    }
+    let applied = trust.charters().filter(|held| !ignored.contains(&held.id().into()));
+    let entries = applied.flat_map(|held| &held.payload().members);
+    entries.map(|entry| (&entry.code, entry.incarnation, entry.root)).collect()
 }
 
 /// What the charter makes of the keys of one line; `None` if it stands behind them.
@@ -78,7 +99,8 @@ fn charter_proof(
     let replaces = |held: &&Arc<Verified<crate::membership::charter::Charter>>| {
         held.payload().member(code).is_some_and(|entry| entry.incarnation > incarnation)
     };
-    history.in_order().find(replaces).map(|held| held.id()).into_iter().collect()
+    let applied = history.in_order().filter(|held| !view.ignored.contains(&held.id().into()));
+    applied.into_iter().find(replaces).map(|held| held.id()).into_iter().collect()
 }
 
 fn describe(member: &mut MemberView, line: Option<&Line>) {

@@ -21,7 +21,8 @@ impl Node {
     }
 
     pub(super) fn envelopes(&self, ids: &[DocumentId]) -> Vec<Option<Arc<Envelope>>> {
-        let tables = [Table::Charters, Table::KeySets, Table::NodeRecords, Table::ReferencePoints];
+        let tables =
+            [Table::Charters, Table::Settlements, Table::KeySets, Table::NodeRecords, Table::ReferencePoints];
         let load = |id: &DocumentId| {
             let row = tables.iter().find_map(|table| self.store.get(&(*table, id.as_bytes().to_vec())));
             row.map(|row| Arc::new(Envelope::from_bytes(row).unwrap()))

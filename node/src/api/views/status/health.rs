@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use refpoint_protocol::message::header::Precedence;
+use refpoint_protocol::{ids::MemberCode, message::header::Precedence};
 
 use crate::review::Stage;
 
@@ -75,6 +75,7 @@ fn membership(facts: &StatusFacts, found: &mut Found) {
         );
         found.add(Health::Degraded, "charter-disputed", what, "call the stewards: a steward signed twice");
     }
+    settlements(facts, found);
     if let Some(review) = facts.key_set.review {
         let days = |duration: Duration| duration.as_secs() / 86_400;
         let (review, now) = (review.timestamp(), facts.now.timestamp());
@@ -100,6 +101,35 @@ fn membership(facts: &StatusFacts, found: &mut Found) {
         let what = format!("a root key lies on this machine: {}", files.join(", "));
         found.add(Health::Degraded, "root-key-here", what, "move it to two offline media and delete it here");
     }
+}
+
+fn settlements(facts: &StatusFacts, found: &mut Found) {
+    let charter = &facts.charter;
+    if !charter.contradicting.is_empty() {
+        let what = format!(
+            "members' heads settle {} charter versions that contradict each other, and none of them counts; {} signed for several",
+            charter.contradicting.len(),
+            listed(&charter.counted_for_several),
+        );
+        let to_do = "call the stewards and those members: their nodes' keys may be in other hands";
+        found.add(Health::Degraded, "settlements-contradict", what, to_do);
+    }
+    if let Some(first) = charter.beside.first() {
+        let others = charter.beside_count.saturating_sub(1);
+        let what = format!(
+            "charter version {} ({}), signed by {}, stands beside a settled version{}: evidence, not applied",
+            first.version,
+            first.charter.short(),
+            listed(&first.signed_by),
+            if others == 0 { String::new() } else { format!(", and {others} more do") },
+        );
+        let to_do = "call those stewards: they signed twice, or their old root keys are in other hands";
+        found.add(Health::Degraded, "charter-beside-settled", what, to_do);
+    }
+}
+
+fn listed(members: &[MemberCode]) -> String {
+    members.iter().map(MemberCode::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn chain_and_clock(facts: &StatusFacts, found: &mut Found) {

@@ -1,0 +1,88 @@
+//! Certificates of settled versions, which come before anybody decides whom to let in.
+
+use super::*;
+use crate::{
+    document::decode,
+    limits::SETTLEMENT_BYTES_MAX,
+    membership::settlement::{Certificate, Settlement},
+};
+
+/// Version 2, its certificate, and what stands beside it: a version that suspends SG.
+fn settled(federation: &Federation) -> (Arc<Verified<Charter>>, Arc<Certificate>, Arc<Verified<Charter>>) {
+    let signers = [&federation.unit("BR").root, &federation.unit("FR").root];
+    let second = federation.successor(&[&federation.founding], |c| c.threshold = 2, &signers);
+    let beside = federation.successor(
+        &[&federation.founding],
+        |c| c.members[3].status = MemberStatus::Suspended,
+        &signers,
+    );
+    let mut trust = federation.trust();
+    trust.accept_charter(Arc::clone(&second)).unwrap();
+    let heads = ["BR", "FR", "SG"].map(|code| federation.head(code, 0, &[&second]));
+    let certificate = trust.settle(&heads).unwrap().unwrap();
+    (second, Arc::new(certificate), beside)
+}
+
+#[test]
+fn a_certificate_comes_with_the_versions_before_anybody_is_let_in() {
+    let federation = Federation::new(1, &CODES, 1);
+    let (second, certificate, beside) = settled(&federation);
+    let [ke, sg] = ["KE", "SG"].map(|code| federation.unit(code));
+    let mut knows = federation.trust();
+    knows.accept_charter(Arc::clone(&second)).unwrap();
+    let without = presence(knows.clone(), sg);
+    knows.accept_settlement(Arc::clone(&certificate)).unwrap();
+    let knows = presence(knows, sg);
+    // KE holds both versions, by which SG is suspended, or the one beside alone.
+    for held in [vec![&second, &beside], vec![&beside]] {
+        let mut misled = federation.trust();
+        for version in held {
+            misled.accept_charter(Arc::clone(version)).unwrap();
+        }
+        let misled = presence(misled, ke);
+        let refused = meet(&without, &misled);
+        assert_eq!(refused.dialler_step, Step::Refused { code: RefusalCode::MemberInactive });
+        for (dialler, listener) in [(&knows, &misled), (&misled, &knows)] {
+            let outcome = meet(dialler, listener);
+            assert!(outcome.both_admit(), "{:?} {:?}", outcome.dialler_step, outcome.listener_step);
+            let learner = if Arc::ptr_eq(dialler, &misled) { &outcome.dialler } else { &outcome.listener };
+            let learned = learner.learned().iter().filter_map(|learned| match learned {
+                LearnedDocument::Settlement(certificate) => Some(certificate.id()),
+                _ => None,
+            });
+            assert_eq!(learned.collect::<Vec<_>>(), [certificate.id()]);
+        }
+    }
+}
+
+#[test]
+fn who_knows_as_much_is_asked_for_no_certificate() {
+    let federation = Federation::new(1, &CODES, 1);
+    let (second, certificate, _) = settled(&federation);
+    let mut knows = federation.trust();
+    knows.accept_charter(second).unwrap();
+    knows.accept_settlement(certificate).unwrap();
+    let [ke, sg] = ["KE", "SG"].map(|code| presence(knows.clone(), federation.unit(code)));
+    assert_eq!(meet(&ke, &sg).frames, ["hello", "hello", "done"]);
+}
+
+#[test]
+fn a_certificate_that_is_false_is_a_violation() {
+    let federation = Federation::new(1, &CODES, 1);
+    let (second, certificate, _) = settled(&federation);
+    let mut trust = federation.trust();
+    trust.accept_charter(second).unwrap();
+    let mut envelope = Envelope::clone(certificate.envelope());
+    let mut payload: Settlement = decode(&envelope.payload, SETTLEMENT_BYTES_MAX).unwrap();
+    payload.voices[0].head.signatures[0].sig[0] ^= 1;
+    envelope.payload = encode(&payload).unwrap();
+    let error = Overlay::new(trust.clone()).take(envelope).unwrap_err();
+    assert!(error.to_string().starts_with("IN-14"), "{error}");
+    // What is held already, or waits for versions, is not looked at.
+    trust.accept_settlement(Arc::clone(&certificate)).unwrap();
+    for trust in [trust, federation.founding_trust()] {
+        let mut overlay = Overlay::new(trust);
+        overlay.take(Envelope::clone(certificate.envelope())).unwrap();
+        assert!(overlay.learned.is_empty());
+    }
+}

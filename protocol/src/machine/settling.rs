@@ -1,0 +1,41 @@
+//! Settlement in the machine: the newest heads are kept as they were signed until they settle a charter version.
+//!
+//! Every node hears every head, so each makes its own certificate and none is pushed; whoever missed heads gets a
+//! certificate by repair or at an introduction.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Batch, Carriage, Effect, Machine};
+use crate::{document::Verified, evidence::AnyDocument, heads::Head, ids::NodeKey, time::Timestamp};
+
+/// The newest head of each node whose heads are kept, this one's among them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NewestHeads(BTreeMap<NodeKey, Arc<Verified<Head>>>);
+
+impl NewestHeads {
+    pub(super) fn keep(&mut self, head: Arc<Verified<Head>>) {
+        self.0.insert(head.payload().node, head);
+    }
+
+    pub(super) fn retain(&mut self, counts: impl Fn(&Head) -> bool) {
+        self.0.retain(|_, head| counts(head.payload()));
+    }
+}
+
+impl Machine {
+    /// Takes in the certificate of a version that the heads settle, if there is one.
+    pub(super) fn settle(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        match self.evidence.trust().settle(self.newest_heads.0.values()) {
+            Ok(None) => {}
+            Ok(Some(certificate)) => {
+                let documents = vec![Ok(AnyDocument::Settlement(Arc::new(certificate)))];
+                let batch = Batch { from: None, documents, bodies: Vec::new(), carriage: Carriage::Hand };
+                let outcome = self.take_in(now, batch, effects);
+                if outcome.accepted.is_empty() {
+                    self.bug("a settlement of this node's own making is not accepted".into());
+                }
+            }
+            Err(error) => self.bug(format!("a settlement: {error}")),
+        }
+    }
+}
