@@ -3,7 +3,9 @@
 //! Everything is measured in this one run. A ratio is a figure over the same work without the program around it.
 
 mod crowd;
+mod custody;
 mod federation;
+mod few;
 mod floor;
 mod mesh;
 mod process;
@@ -36,6 +38,7 @@ struct Arguments {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Relay,
+    Custody,
     Process,
     Cold,
     Rest,
@@ -56,6 +59,10 @@ fn main() -> anyhow::Result<()> {
     if wanted(Part::Relay) {
         say("the relay between two nodes over TCP on loopback, in this process, and the floor beside it");
         figures.extend(runtime.block_on(relay::measure())?);
+    }
+    if wanted(Part::Custody) {
+        say("a custodian's hand-over between three nodes over TCP on loopback");
+        figures.extend(runtime.block_on(custody::measure())?);
     }
     if wanted(Part::Process) {
         say("single processes");
@@ -98,6 +105,7 @@ fn arguments() -> anyhow::Result<Arguments> {
             "--json" => arguments.json = Some(value()?.into()),
             "--mesh" => arguments.mesh = Some(value()?.parse()?),
             "--relay" => arguments.parts.push(Part::Relay),
+            "--custody" => arguments.parts.push(Part::Custody),
             "--process" => arguments.parts.push(Part::Process),
             "--cold" => arguments.parts.push(Part::Cold),
             "--rest" => arguments.parts.push(Part::Rest),
@@ -109,7 +117,7 @@ fn arguments() -> anyhow::Result<Arguments> {
         }
     }
     if arguments.parts.is_empty() {
-        arguments.parts = vec![Part::Relay, Part::Process, Part::Cold, Part::Rest];
+        arguments.parts = vec![Part::Relay, Part::Custody, Part::Process, Part::Cold, Part::Rest];
     }
     Ok(arguments)
 }

@@ -1,15 +1,13 @@
 //! Two whole nodes over TCP on loopback, each with its database on a disk: from the command to the verified
 //! `delivered`.
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
-
-use refpoint::{
-    clock::Clock,
-    network::{Address, TransportKind},
-    runtime::{Handle, Node, events::Subscription},
-    sample::{Draw, Sample},
-    store::{Options, SledStore, StorageKey, Store as _},
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
 };
+
+use refpoint::runtime::{Handle, events::Subscription};
 use refpoint_protocol::{
     ids::{MemberCode, MessageId},
     machine::{self, Command, Event, Reply},
@@ -25,7 +23,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     Figure,
-    federation::Federation,
+    few::Few,
     floor::{Floor, IN_FLIGHT},
     percentile,
 };
@@ -47,10 +45,11 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
     for _ in 0..SLICES * ONE_BY_ONE / 5 {
         large.push(pair.one(LARGE).await?);
     }
+    let mut loaded = pair.one_by_one_under_load(SLICES * ONE_BY_ONE / 5).await?;
     let (mut floor_seconds, mut seconds) = (0.0, 0.0);
     for _ in 0..SLICES {
         floor_seconds += floor.seconds_of(MANY / IN_FLIGHT).await?;
-        seconds += pair.seconds_of(MANY).await?;
+        seconds += pair.seconds_of(MANY, Precedence::Flash).await?;
     }
     let messages = (SLICES * MANY) as f64;
     let (floor_rate, rate) = (messages / floor_seconds, messages / seconds);
@@ -67,6 +66,7 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
         ms("relay_p99", p99, Some(p99 / floor_p99), ""),
         ms("relay_64k_p50", large_p50, None, "no 40 ms step"),
         ms("relay_64k_p99", large_p99, None, ""),
+        ms("flash_under_load_p50", percentile(&mut loaded, 50), None, "<= 2 x relay_p50"),
         per_second("relay_rate_64", rate, Some(rate / floor_rate), ">= 0.6 x floor, >= 2000"),
     ])
 }
@@ -74,102 +74,18 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
 struct Pair {
     sender: Handle,
     to: MemberCode,
-    nodes: [Node; 2],
-    _folders: [tempfile::TempDir; 2],
+    _few: Few,
 }
 
 impl Pair {
     async fn start() -> anyhow::Result<Self> {
-        let codes: Vec<MemberCode> =
-            ["FR", "SG"].iter().map(|code| code.parse()).collect::<Result<_, _>>()?;
-        let clock = Clock::start(0);
-        let sample = Sample::found(&mut Draw::Seeded { seed: 1, drawn: 0 }, &codes, clock.now(), || {})?;
-        let listeners = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0"));
-        let mut addresses = Vec::new();
-        for listener in &listeners {
-            let listener = listener.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
-            addresses.push(listener.local_addr()?);
-        }
-        drop(listeners);
-        let federation =
-            Federation { sample, clock, transport: TransportKind::Tcp, publishes_addresses: true };
-        let changes = federation.sample.changes(&[])?;
-        let (mut nodes, mut folders) = (Vec::new(), Vec::new());
-        for (code, address) in codes.iter().zip(&addresses) {
-            let folder = tempfile::tempdir_in(".")?;
-            let store = SledStore::open(
-                &folder.path().join("data"),
-                &StorageKey::from_bytes(&[7; 32]),
-                &Options::default(),
-            )?
-            .0;
-            store.apply(&changes)?;
-            store.sync()?;
-            let others =
-                addresses.iter().filter(|other| *other != address).map(|other| Address::from(*other));
-            let member = federation.sample.member(code);
-            let member = member.ok_or_else(|| anyhow::anyhow!("{code} is no sample"))?;
-            let (address, hints) = (Address::from(*address), others.collect());
-            nodes.push(federation.start(member, &address, Arc::new(store), hints).await?);
-            folders.push(folder);
-        }
-        let [to, sender]: [Node; 2] = [nodes.pop(), nodes.pop()]
-            .map(|node| node.ok_or(()))
-            .into_iter()
-            .collect::<Result<Vec<_>, ()>>()
-            .ok()
-            .and_then(|nodes| nodes.try_into().ok())
-            .ok_or_else(|| anyhow::anyhow!("two nodes"))?;
-        let handle = sender.handle().clone();
-        let pair = Self {
-            sender: handle,
-            to: codes.last().cloned().ok_or_else(|| anyhow::anyhow!("a recipient"))?,
-            nodes: [sender, to],
-            _folders: folders.try_into().map_err(|_| anyhow::anyhow!("two folders"))?,
-        };
-        // The sample's nodes have an entry already, and two cannot be each other's three witnesses: their
-        // operators let them sign.
-        for node in &pair.nodes {
-            node.handle().command(Command::Resume).await??;
-        }
-        // The two learn each other's sealing keys before anything is timed.
-        let begun = Instant::now();
-        loop {
-            anyhow::ensure!(begun.elapsed().as_secs() < 60, "the two nodes did not learn each other's keys");
-            let code = pair.to.clone();
-            let ready = pair.sender.query(move |machine, now| {
-                let evidence = machine.evidence();
-                let mut listings = evidence.listings().iter().filter(|listing| listing.member == code);
-                listings.any(|listing| evidence.directory().sealing_key(listing, now).is_some())
-            });
-            if ready.await? {
-                return Ok(pair);
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        let few = Few::start(&["FR", "SG"]).await?;
+        Ok(Self { sender: few.handle(0)?.clone(), to: few.code(1)?, _few: few })
     }
 
-    fn draft(&self, bytes: usize) -> Command {
-        let text = "x".repeat(bytes.saturating_sub(64));
-        Command::Send(Box::new(Draft {
-            recipients: vec![self.to.clone()],
-            precedence: Precedence::Flash,
-            lifetime: None,
-            body: Body {
-                tlp: Tlp::Amber,
-                text: Some(Redacted(text)),
-                reference: None,
-                attachments: Vec::new(),
-                statement: None,
-                drill: false,
-                form: None,
-            },
-        }))
-    }
-
-    /// One message. Returns the milliseconds from the command to the event.
+    /// One flash message. Returns the milliseconds from the command to the event.
     async fn one(&self, bytes: usize) -> anyhow::Result<f64> {
-        let command = self.draft(bytes);
+        let command = draft(self.to.clone(), Precedence::Flash, bytes);
         let mut live = self.sender.events().subscribe(None).live;
         let begun = Instant::now();
         let reply = self.sender.command(command).await??;
@@ -181,8 +97,30 @@ impl Pair {
         }
     }
 
+    /// Flash messages, one after the other, while [`IN_FLIGHT`] routine ones are always under way.
+    async fn one_by_one_under_load(&self, count: usize) -> anyhow::Result<Vec<f64>> {
+        let load = async {
+            loop {
+                self.seconds_of(MANY, Precedence::Routine).await?;
+            }
+        };
+        let flashes = async {
+            // The load is there before anything is timed.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let mut times = Vec::new();
+            for _ in 0..count {
+                times.push(self.one(SMALL).await?);
+            }
+            anyhow::Ok(times)
+        };
+        tokio::select! {
+            ended = load => ended,
+            times = flashes => times,
+        }
+    }
+
     /// The seconds that so many messages take with [`IN_FLIGHT`] of them under way.
-    async fn seconds_of(&self, messages: usize) -> anyhow::Result<f64> {
+    async fn seconds_of(&self, messages: usize, precedence: Precedence) -> anyhow::Result<f64> {
         let room = Arc::new(Semaphore::new(IN_FLIGHT));
         let (events, done) = (self.sender.events().clone(), Arc::clone(&room));
         let mut number = events.newest();
@@ -213,7 +151,7 @@ impl Pair {
         let mut sending = tokio::task::JoinSet::new();
         for _ in 0..messages {
             room.acquire().await?.forget();
-            let (sender, command) = (self.sender.clone(), self.draft(SMALL));
+            let (sender, command) = (self.sender.clone(), draft(self.to.clone(), precedence, SMALL));
             sending.spawn(async move { sender.command(command).await });
         }
         counting.await?;
@@ -223,6 +161,25 @@ impl Pair {
         }
         Ok(seconds)
     }
+}
+
+/// A message of so many bytes of text.
+pub(super) fn draft(to: MemberCode, precedence: Precedence, bytes: usize) -> Command {
+    let text = "x".repeat(bytes.saturating_sub(64));
+    Command::Send(Box::new(Draft {
+        recipients: vec![to],
+        precedence,
+        lifetime: None,
+        body: Body {
+            tlp: Tlp::Amber,
+            text: Some(Redacted(text)),
+            reference: None,
+            attachments: Vec::new(),
+            statement: None,
+            drill: false,
+            form: None,
+        },
+    }))
 }
 
 fn delivered(event: &Event) -> Option<MessageId> {

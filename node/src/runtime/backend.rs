@@ -40,7 +40,7 @@ use self::{
     refusals::{refusal, stopping, unavailable},
     status::Around,
 };
-use super::{CommandResult, Handle, jobs::drawn};
+use super::{CommandResult, Handle, jobs::drawn, witnessing::last_cosigned};
 use crate::{
     api::{
         backend::{Backend, BackendError, EventSubscription, IdPrefix},
@@ -192,8 +192,13 @@ impl Backend for NodeBackend {
             storage_notes.push(format!("how much of the disk is free cannot be told: {error}"));
             0
         });
+        let journal_cosigned = last_cosigned(self.handle.store.as_ref()).unwrap_or_else(|error| {
+            storage_notes.push(format!("when the journal was last cosigned cannot be told: {error}"));
+            None
+        });
         let around = Around {
             ever_dialled_in: self.handle.dialled_in.ever(),
+            journal_cosigned,
             summary,
             started: self.handle.started,
             disk_free_bytes,

@@ -35,10 +35,6 @@ pub(super) fn log(event: &Event) {
             %member, node = %node.short(), ?doubt,
             "a node's journal contradicts what this node cosigned of it"
         ),
-        Event::Journal(JournalNews::OwnLost { witness }) => tracing::warn!(
-            %witness,
-            "a witness holds another past of this node's journal: its disk was rolled back, or its key is in two hands"
-        ),
         _ => {}
     }
 }

@@ -293,6 +293,17 @@ fn keep(store: &dyn Store, over: &RoundOver) -> Result<(), StoreError> {
     store.apply(&changes)
 }
 
+/// When other members' nodes last cosigned where this node's journal stands.
+///
+/// # Errors
+/// [`StoreError`] if the newest row cannot be read.
+pub(crate) fn last_cosigned(store: &dyn Store) -> Result<Option<Timestamp>, StoreError> {
+    let Some(row) = store.scan(Table::Cosigned, Keys::All).next_back() else { return Ok(None) };
+    let (key, _) = row?;
+    let made = key.last_chunk().map(|made| Timestamp::from_millis(u64::from_be_bytes(*made)));
+    Ok(made)
+}
+
 /// Operators who wait for one round.
 const WAITING_MAX: usize = 8;
 

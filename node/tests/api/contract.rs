@@ -458,6 +458,33 @@ async fn that_nobody_dialled_in_counts_only_where_somebody_stays_away() {
     assert_eq!(seen().await.unwrap().0, Health::Ok);
 }
 
+#[tokio::test]
+async fn a_journal_that_nobody_cosigns_for_a_day_is_told_of_once_there_was_time_for_it() {
+    let server = Server::start();
+    let is_told = || async {
+        let status = server.client().status().await.unwrap();
+        status.findings.iter().any(|finding| finding.code == "journal-uncosigned")
+    };
+    let yesterday = |time: &str| format!("2026-11-23T{time}Z").parse().unwrap();
+    server.fake.change(|state| state.facts.journal_cosigned = Some(yesterday("12:00:00")));
+    assert!(is_told().await);
+    server.fake.change(|state| state.facts.journal_cosigned = Some(yesterday("12:00:01")));
+    assert!(!is_told().await);
+    // Never cosigned, for as long as this run lasts.
+    server.fake.change(|state| state.facts.journal_cosigned = None);
+    assert!(!is_told().await);
+    server.fake.change(|state| state.facts.started = yesterday("11:00:00"));
+    assert!(is_told().await);
+    // Down for a week, and just started; or alone.
+    server.fake.change(|state| state.facts.journal_cosigned = Some(yesterday("00:00:00")));
+    server.fake.change(|state| state.facts.started = samples::at("10:00:01"));
+    assert!(!is_told().await);
+    server.fake.change(|state| state.facts.started = samples::at("09:00:00"));
+    assert!(is_told().await);
+    server.fake.change(|state| state.facts.peers.members_connected = 0);
+    assert!(!is_told().await);
+}
+
 fn overdue(facts: &mut refpoint::api::views::status::StatusFacts) {
     facts.key_set.review = Some(samples::at("00:00:00"));
 }

@@ -127,6 +127,7 @@ pub(crate) fn facts() -> StatusFacts {
         held: 0,
         held_bytes: 0,
         held_oldest: None,
+        journal_cosigned: Some(at("11:30:00")),
         disk_free_bytes: 50_000_000_000,
         refused_for_memory: None,
         storage_notes: Vec::new(),

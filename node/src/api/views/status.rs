@@ -136,6 +136,9 @@ pub struct StatusFacts {
     /// Since when the oldest of them is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_oldest: Option<Instant>,
+    /// When other members' nodes last cosigned where this node's journal stands; absent if none ever did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal_cosigned: Option<Instant>,
     /// Bytes free on the data folder's file system.
     pub disk_free_bytes: u64,
     /// When this node last refused a connection because it has too much in memory; absent if never in this run.

@@ -33,11 +33,20 @@ pub(super) struct Around {
     pub(super) storage_notes: Vec<String>,
     pub(super) alert_failure: Option<String>,
     pub(super) ever_dialled_in: bool,
+    pub(super) journal_cosigned: Option<Timestamp>,
 }
 
 /// Gathers the facts.
 pub(super) fn facts(machine: &Machine, now: Timestamp, operator: &Operator, around: Around) -> StatusFacts {
-    let Around { summary, started, disk_free_bytes, storage_notes, alert_failure, ever_dialled_in } = around;
+    let Around {
+        summary,
+        started,
+        disk_free_bytes,
+        storage_notes,
+        alert_failure,
+        ever_dialled_in,
+        journal_cosigned,
+    } = around;
     let config = machine.config();
     let evidence = machine.evidence();
     let (trust, membership) = (evidence.trust(), evidence.membership());
@@ -120,6 +129,7 @@ pub(super) fn facts(machine: &Machine, now: Timestamp, operator: &Operator, arou
         held: counts.held as u64,
         held_bytes: counts.held_bytes,
         held_oldest: counts.held_since.map(Into::into),
+        journal_cosigned: journal_cosigned.map(Into::into),
         disk_free_bytes,
         refused_for_memory: summary.refused_for_memory.map(Into::into),
         storage_notes,

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use refpoint_protocol::{ids::MemberCode, message::header::Precedence};
 
-use crate::review::Stage;
+use crate::{api::views::instant::Instant, review::Stage};
 
 use super::{ChainState, Finding, Health, NextCommand, StatusFacts, Unacknowledged};
 
@@ -15,6 +15,7 @@ pub(super) fn findings(facts: &StatusFacts) -> Vec<Finding> {
     chain_and_clock(facts, &mut found);
     mesh(facts, &mut found);
     machine(facts, &mut found);
+    journal(facts, &mut found);
     messages(facts, &mut found);
     // Stable: within one severity the order above, in which the cause of others comes first, stays.
     found.0.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
@@ -248,6 +249,20 @@ fn machine(facts: &StatusFacts, found: &mut Found) {
     }
 }
 
+/// Journals are cosigned about once an hour: a day without means that nobody could, or would.
+fn journal(facts: &StatusFacts, found: &mut Found) {
+    let hours = |since: Instant| since.age_seconds(facts.now) / 3_600;
+    let had_time = hours(facts.started) >= COSIGNING_HOURS && facts.peers.members_connected > 0;
+    let hours = hours(facts.journal_cosigned.unwrap_or(facts.started));
+    if hours >= COSIGNED_HOURS_MAX && had_time {
+        let what = format!(
+            "no other member has cosigned this node's journal for {hours} hours: nobody could tell if it were rewritten"
+        );
+        let to_do = "have it cosigned now, and see who refuses and why";
+        found.run(Health::Degraded, "journal-uncosigned", what, to_do, "refpoint audit witness");
+    }
+}
+
 fn messages(facts: &StatusFacts, found: &mut Found) {
     if facts.unacknowledged_drills > 0 {
         let what = format!("{} drill(s) not acknowledged", facts.unacknowledged_drills);
@@ -310,6 +325,12 @@ const DIAL_IN_WAIT: Duration = Duration::from_secs(600);
 
 /// How long a refusal for want of memory is told: whoever was refused has dialled again within five minutes.
 const MEMORY_TOLD: Duration = Duration::from_secs(600);
+
+/// Hours without a cosignature that somebody is to hear of: rounds are hourly, and a failed one is made again soon.
+const COSIGNED_HOURS_MAX: u64 = 24;
+
+/// Hours after a start within which a node that was down for long has been cosigned again.
+const COSIGNING_HOURS: u64 = 2;
 
 /// Prints each arrival and rings the bell.
 const WATCH: &str = "refpoint message watch";
