@@ -38,9 +38,11 @@ pub(super) fn times(report: &DrillReport) -> String {
     let mut svg = opened("times", "How long each member took", height);
     for (millis, name) in TICKS.iter().filter(|(millis, _)| *millis <= longest) {
         let x = LABEL + place(*millis, longest);
+        // A name at the very end would be cut off.
+        let anchor = if x + NAME_HALF > WIDTH { "end" } else { "middle" };
         svg.push_str(&format!(
             "<line class=\"grid\" x1=\"{x}\" y1=\"{TOP}\" x2=\"{x}\" y2=\"{height}\"/>\
-             <text x=\"{x}\" y=\"14\" text-anchor=\"middle\">{name}</text>\n"
+             <text x=\"{x}\" y=\"14\" text-anchor=\"{anchor}\">{name}</text>\n"
         ));
     }
     let end = LABEL + place(within, longest);
@@ -80,7 +82,7 @@ fn member_bars(member: &MemberAnswer, y: u64, longest: u64, over: bool) -> Strin
     };
     if let Some(missing) = missing {
         // Below the bar of the delivery, where that of the answer would be.
-        let (x, y) = (LABEL + 4, y + 18);
+        let (x, y) = (LABEL + 4, y + 19);
         bars.push_str(&format!("<text class=\"missing\" x=\"{x}\" y=\"{y}\">{missing}</text>"));
     }
     bars.push('\n');
@@ -166,6 +168,8 @@ const SHARE: u64 = 540;
 const LINE: u64 = 24;
 const BAR: u64 = 8;
 const TOP: u64 = 20;
+/// Half of what the longest name of a mark takes.
+const NAME_HALF: u64 = 30;
 
 /// What stands in a cell of a table for an answer.
 pub(super) fn cell(answer: Option<&Answer>, missing: &str) -> String {

@@ -156,7 +156,7 @@ h1{padding:.6rem 1rem;border-inline-start:.6rem solid #8250df}.key{list-style:no
 .tile.delivered{background:#0969da}.tile.acknowledged{background:#1a7f37}\
 svg{width:100%;font:13px system-ui,sans-serif}rect.asked{fill:#eaeef2}rect.delivered{fill:#0969da}\
 rect.acknowledged{fill:#1a7f37}line.grid{stroke:#d0d7de}line.end{stroke:#1b1b1b;stroke-dasharray:4 3}\
-line.before{stroke:#1b1b1b;stroke-width:3}text.missing{fill:#9a3412;font-size:11px}\
+line.before{stroke:#1b1b1b;stroke-width:3}text.missing{fill:#9a3412;font-size:10px}\
 table{border-collapse:collapse;width:100%;margin:1rem 0}caption{text-align:start;font-style:italic}\
 th,td{text-align:start;padding:.2rem .5rem;border-bottom:1px solid #d0d7de;vertical-align:top}td.missing{color:#9a3412}";
 

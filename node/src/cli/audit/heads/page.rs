@@ -89,10 +89,12 @@ fn tiles(report: &HeadsReport) -> String {
     tiles
 }
 
-/// For each node that is not the same: since when, on a line that ends now.
+/// For each node that is not the same: since when, on a line that ends now. Those that were never heard are left out:
+/// all of them are so since this node's start, and their tiles say it.
 fn times(report: &HeadsReport) -> String {
+    let heard = report.nodes.iter().filter(|row| row.standing != HeadStanding::NotHeard);
     let mut rows: Vec<(&HeadRow, u64)> =
-        report.nodes.iter().filter_map(|row| Some((row, row.since?.age_seconds(report.now)))).collect();
+        heard.filter_map(|row| Some((row, row.since?.age_seconds(report.now)))).collect();
     let Some(longest) = rows.iter().map(|(_, age)| *age).max() else { return String::new() };
     rows.sort_by_key(|(row, age)| (row.standing, std::cmp::Reverse(*age)));
     let span = longest.max(SPAN_LEAST_SECONDS);
@@ -151,12 +153,12 @@ const SPAN_LEAST_SECONDS: u64 = 3_600;
 const STYLE: &str = "\
 body{font:16px/1.4 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b;background:#fff}\
 h1{padding:.6rem 1rem;border-left:.6rem solid}h1.same{border-color:#1a7f37}h1.behind,h1.unmatched{border-color:#9a6700}\
-h1.contradicts{border-color:#cf222e}.key{list-style:none;padding:0;columns:2}.tiles{display:flex;flex-wrap:wrap;gap:4px}\
+h1.contradicts{border-color:#cf222e}.key{list-style:none;padding:0;columns:2}\
+.key li{display:flex;gap:.5rem;align-items:baseline;break-inside:avoid;margin:2px}.key .tile{flex:none}.tiles{display:flex;flex-wrap:wrap;gap:4px}\
 .tile{display:inline-block;min-width:3.6rem;padding:.15rem .4rem;border-radius:4px;text-align:center;color:#fff}\
 .tile.same{background:#1a7f37}.tile.behind{background:#9a6700}.tile.unmatched{background:#0969da}\
-.tile.silent{background:#57606a}.tile.not-heard{background:#8c959f}.tile.contradicts{background:#cf222e;outline:3px solid #000}\
-svg{width:100%;font:13px system-ui,sans-serif}rect.behind{fill:#9a6700}rect.unmatched{fill:#0969da}rect.silent{fill:#57606a}\
-rect.not-heard{fill:#8c959f}";
+.tile.silent{background:#57606a}.tile.not-heard{background:#eaeef2;color:#24292f}.tile.contradicts{background:#cf222e;outline:3px solid #000}\
+svg{width:100%;font:13px system-ui,sans-serif}rect.behind{fill:#9a6700}rect.unmatched{fill:#0969da}rect.silent{fill:#57606a}";
 
 #[cfg(test)]
 mod tests {
@@ -186,7 +188,7 @@ mod tests {
                 "{element}"
             );
         }
-        assert_eq!(page.matches("<rect").count(), 4);
+        assert_eq!(page.matches("<rect").count(), 3);
         assert!(!page.to_lowercase().contains("different"));
     }
 
