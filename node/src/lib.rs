@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod network;
 pub mod reference_point_diff;
 pub mod reference_point_file;
+pub mod refounding;
 pub mod review;
 pub mod runtime;
 pub mod sample;

@@ -38,6 +38,7 @@ use std::{
 use arc_swap::ArcSwap;
 use ed25519_dalek::SigningKey;
 use refpoint_protocol::{
+    ids::MemberCode,
     machine::{self, Command, Input, Machine, OperatorAction},
     time::Timestamp,
 };
@@ -69,6 +70,7 @@ use crate::{
     clock::Clock,
     metrics::{Counted, QueueDepth},
     network::{Address, Network, NetworkConfig, StartError},
+    refounding::{self, Inherited},
     store::{KeptRows, Store, StoreError, WaitsForRoom, Writer},
 };
 
@@ -122,6 +124,8 @@ pub struct Handle {
     pub(crate) alert: AlertHealth,
     pub(crate) damaged: Arc<Vec<String>>,
     pub(crate) dialled_in: DialledIn,
+    /// What the federation before said of its members, if this one takes its place.
+    pub(crate) inherited: Arc<BTreeMap<MemberCode, Inherited>>,
     pub(crate) journal: JournalKeeper,
     pub(crate) rounds: RoundDesk,
     pub(crate) verifier: Verifier,
@@ -228,6 +232,7 @@ impl Node {
         let answers = Tokens::new(machine::AnswerToken);
         let stop = CancellationToken::new();
         let dialled_in = DialledIn::restore(Arc::clone(&store))?;
+        let inherited = Arc::new(refounding::restore(store.as_ref())?);
         let journal = JournalKeeper::new(Arc::clone(&store), now);
         let (rounds, witness, witness_doors) = RoundDesk::new();
         let handle = Handle {
@@ -238,6 +243,7 @@ impl Node {
             alert: AlertHealth::default(),
             damaged: Arc::new(damaged),
             dialled_in: dialled_in.clone(),
+            inherited,
             journal: journal.clone(),
             rounds,
             verifier: verifier.clone(),

@@ -148,6 +148,7 @@ impl Sample {
         let charter = Charter {
             version: CharterVersion(1),
             nonce: Some(ContentHash::from_bytes(draw.bytes()?)),
+            refounds: None,
             parents: Vec::new(),
             threshold: (STEWARDS_PER_GROUP * GROUPS.len() / 2 + 1) as u64,
             stewards: stewards(countries, running),

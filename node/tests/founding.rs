@@ -1,5 +1,7 @@
 //! Three units found a federation in three folders, exactly as on three machines, by running the program.
 
+mod init;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
@@ -59,70 +61,6 @@ fn three_units_found_a_federation_and_join_it() {
 }
 
 #[test]
-fn init_writes_a_folder_that_its_owner_alone_can_use() {
-    let founding = Founding::prepared();
-    let unit = &founding.units[1];
-    let mode = |path: &str| fs::metadata(unit.folder.join(path)).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode("keys"), 0o700);
-    for key in ["keys/node.key", "keys/storage.key", "keys/root.key", "keys/next-root.key"] {
-        assert_eq!(mode(key), 0o600, "{key}");
-    }
-    let root = fs::read_to_string(unit.root_key()).unwrap();
-    assert!(root.contains("BEGIN AGE ENCRYPTED FILE") && !root.contains("secret "), "{root}");
-    unit.run_ok(&["config", "check", "--config", "refpoint.toml"]);
-    let shown = unit.run_ok(&["config", "show"]);
-    assert_eq!(shown["settings"][0]["value"], "\"SG\"");
-    let request = unit.run_ok(&["charter", "show", "SG.request"]);
-    assert_eq!(request["request"]["addresses"][0], "node.sg.example:4001");
-    // The entry is made for Singapore and waits for what only the unit knows.
-    let entry = fs::read_to_string(unit.folder.join("reference-point.toml")).unwrap();
-    assert!(entry.contains("Asia/Singapore") && entry.contains("+65"), "{entry}");
-    assert!(refpoint::reference_point_file::parse(&entry, [0; 16]).is_err());
-}
-
-#[test]
-fn init_overwrites_nothing_and_takes_back_what_it_began() {
-    let founding = Founding::prepared();
-    let unit = &founding.units[0];
-    let before = fs::read(unit.root_key()).unwrap();
-    assert_failed(&unit.init(&[]), 1, "exists already");
-    assert_eq!(fs::read(unit.root_key()).unwrap(), before);
-
-    let folder = founding.desk.join("other");
-    fs::create_dir(&folder).unwrap();
-    fs::write(folder.join("refpoint.toml"), "member = \"KE\"\n").unwrap();
-    let other = Unit { code: "KE", folder: folder.clone(), port: None, hosts: Hosts::LOOPBACK };
-    other.write_passphrase("a passphrase of Kenya");
-    assert_failed(&other.init(&[]), 1, "refpoint.toml exists already");
-    assert!(!folder.join("keys").exists());
-}
-
-#[test]
-fn init_refuses_what_it_cannot_use_and_makes_nothing() {
-    let root = tempfile::tempdir().unwrap();
-    let unit = Unit { code: "KE", folder: root.path().join("ke"), port: None, hosts: Hosts::LOOPBACK };
-    fs::create_dir(&unit.folder).unwrap();
-    unit.write_passphrase("short");
-    assert_failed(&unit.init(&[]), 1, "at least 12");
-    unit.write_passphrase("a passphrase of Kenya");
-    fs::set_permissions(unit.passphrase(), fs::Permissions::from_mode(0o644)).unwrap();
-    assert_failed(&unit.init(&[]), 1, "chmod 600");
-    fs::set_permissions(unit.passphrase(), fs::Permissions::from_mode(0o600)).unwrap();
-    for (arguments, told) in [
-        (&["init", "--member", "Kenya", "--announce", "a.example:1"][..], "member code"),
-        (&["init", "--member", "KE", "--announce", "a.example"], "no port"),
-        (&["init", "--member", "KE"], "--announce"),
-        (&["init", "--member", "X-DESK", "--announce", "a.example:1"], "--group"),
-        (&["init", "--member", "KE", "--announce", "a.example:1", "--group", "Moon"], "Africa"),
-        (&["init", "--member", "KE", "--announce", "a.example:1", "--listen", "4001"], "--listen"),
-    ] {
-        assert_failed(&unit.run(arguments), 2, told);
-    }
-    let left: Vec<_> = fs::read_dir(&unit.folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["passphrase"]);
-}
-
-#[test]
 fn a_draft_that_breaks_a_rule_is_refused_with_the_rule() {
     let founding = Founding::prepared();
     let requests = founding.requests();
@@ -177,7 +115,7 @@ fn requests_that_are_not_whole_are_refused() {
 #[test]
 fn a_root_key_signs_one_founding_and_only_its_own() {
     let founding = Founding::prepared();
-    founding.draft("charter.draft");
+    founding.draft("charter.draft", &[]);
     let [fr, sg, _] = &founding.units;
     let draft = founding.desk.join("charter.draft");
     let sign = |unit: &Unit, draft: &Path, root: &Path| {
@@ -203,7 +141,7 @@ fn a_root_key_signs_one_founding_and_only_its_own() {
     assert!(!founding.desk.join("FR.signed").exists());
 
     assert!(sign(fr, &draft, &fr.root_key()).status.success());
-    founding.draft("second.draft");
+    founding.draft("second.draft", &[]);
     let second = founding.desk.join("second.draft");
     fs::rename(founding.desk.join("FR.signed"), founding.desk.join("FR.first")).unwrap();
     assert_failed(&sign(fr, &second, &fr.root_key()), 4, "has signed another document");
@@ -370,18 +308,32 @@ impl Founding {
         ["FR", "SG", "BR"].map(|code| self.desk.join(format!("{code}.request")))
     }
 
-    fn draft(&self, name: &str) {
+    /// Drafts the charter; gives what the command said.
+    fn draft(&self, name: &str, more: &[&str]) -> Value {
         let requests = self.requests();
         let mut arguments = vec!["charter", "new", "--threshold", "2", "--out", name];
         arguments.extend(["--steward", "FR", "--steward", "SG", "--steward", "BR"]);
+        arguments.extend(more);
         arguments.extend(requests.iter().map(|path| text(path)));
         let made = parsed(&self.on_desk(&arguments));
         assert_eq!(made["charter"]["members"].as_array().unwrap().len(), 3);
+        made
     }
 
     /// Drafts, signs on each machine and combines; gives the fingerprint to read aloud.
     pub(crate) fn combined(&self) -> String {
-        self.draft("charter.draft");
+        self.draft("charter.draft", &[]);
+        self.signed_and_combined()
+    }
+
+    /// The same for a federation that takes another's place; gives what the draft's command said as well.
+    pub(crate) fn combined_after(&self, bundle: &Path, old_federation: &str) -> (Value, String) {
+        let more = ["--refounds", text(bundle), "--old-federation", old_federation];
+        let drafted = self.draft("charter.draft", &more);
+        (drafted, self.signed_and_combined())
+    }
+
+    fn signed_and_combined(&self) -> String {
         let draft = self.desk.join("charter.draft");
         for unit in &self.units {
             let root = unit.root_key();

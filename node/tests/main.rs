@@ -20,6 +20,7 @@ mod founding;
 mod keys;
 mod network;
 mod processes;
+mod refounding;
 mod runtime;
 mod settings;
 mod store;

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -31,6 +31,8 @@ pub(crate) struct Federation {
     more: Vec<Unit>,
     nodes: Vec<Option<Child>>,
     fingerprint: String,
+    /// What the command said that drafted the charter of a federation that takes another's place.
+    pub(crate) drafted: Option<Value>,
 }
 
 impl Federation {
@@ -39,21 +41,40 @@ impl Federation {
     }
 
     pub(crate) fn founded_at(hosts: [Hosts; 3]) -> Self {
+        Self::founded_by(hosts, |founding| (None, founding.combined()), None)
+    }
+
+    /// One that takes the place of the federation whose bundle this is; each member keeps what its node there shows.
+    pub(crate) fn founded_after(bundle: &Path, old_federation: &str, old: &[PathBuf; 3]) -> Self {
+        let found = |founding: &Founding| {
+            let (drafted, fingerprint) = founding.combined_after(bundle, old_federation);
+            (Some(drafted), fingerprint)
+        };
+        Self::founded_by([Hosts::LOOPBACK; 3], found, Some(old))
+    }
+
+    fn founded_by(
+        hosts: [Hosts; 3],
+        found: impl Fn(&Founding) -> (Option<Value>, String),
+        old: Option<&[PathBuf; 3]>,
+    ) -> Self {
         // Held until all are known, so that no port is given twice.
         let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let ports = [0, 1, 2].map(|at: usize| Some(held[at].local_addr().unwrap().port()));
         let founding = Founding::prepared_at([0, 1, 2].map(|at: usize| (ports[at], hosts[at])));
-        let fingerprint = founding.combined();
+        let (drafted, fingerprint) = found(&founding);
         let join = founding.desk.join("federation.join");
-        for unit in &founding.units {
+        for (at, unit) in founding.units.iter().enumerate() {
             let root = unit.root_key();
-            unit.run_ok(&["join", text(&join), "--fingerprint", &fingerprint, "--root-key", text(&root)]);
+            let arguments = ["join", text(&join), "--fingerprint", &fingerprint, "--root-key", text(&root)];
+            let before = old.map(|old| ["--before", text(&old[at])]);
+            unit.run_ok(&[&arguments[..], before.as_ref().map_or(&[], |it| &it[..])].concat());
             let config = unit.folder.join("refpoint.toml");
             let settings = fs::read_to_string(&config).unwrap();
             fs::write(config, format!("{settings}\nallow_private_addresses = true\n")).unwrap();
         }
         drop(held);
-        Self { founding, more: Vec::new(), nodes: vec![None, None, None], fingerprint }
+        Self { founding, more: Vec::new(), nodes: vec![None, None, None], fingerprint, drafted }
     }
 
     pub(crate) fn running() -> Self {

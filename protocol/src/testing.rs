@@ -69,6 +69,7 @@ impl Federation {
         let charter = Charter {
             version: CharterVersion(1),
             nonce: Some(ContentHash::from_bytes(key(seed, "nonce", 0).to_bytes())),
+            refounds: None,
             parents: Vec::new(),
             threshold: 2,
             stewards: codes.iter().take(3).cloned().collect(),

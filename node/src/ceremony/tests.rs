@@ -46,6 +46,7 @@ fn founded() -> (Ceremony, Vec<u8>) {
     let charter = Charter {
         version: CharterVersion(1),
         nonce: Some(ContentHash::from_bytes([9; 32])),
+        refounds: None,
         parents: Vec::new(),
         threshold: 2,
         stewards: codes.to_vec(),

@@ -74,8 +74,14 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(file).map_err(unread)
 }
 
+/// Reads a bundle of a federation whose fingerprint was given, and checks everything in it.
+pub(super) fn pinned(file: &Path, federation: &str, output: &Output) -> Result<Audited, Failure> {
+    let federation = Pinned { federation: federation.to_owned() }.federation()?;
+    audited(file, federation, output)
+}
+
 /// Reads a bundle and checks everything in it, on all processors.
-fn audited(file: &Path, federation: FederationId, output: &Output) -> Result<Audited, Failure> {
+pub(super) fn audited(file: &Path, federation: FederationId, output: &Output) -> Result<Audited, Failure> {
     audited_bytes(&read(file)?, file, federation, output)
 }
 

@@ -18,6 +18,7 @@ use std::path::Path;
 use clap::Subcommand;
 pub(super) use combine::check_founded;
 pub(super) use import::hand_in;
+use refpoint_protocol::membership::charter::Refounded;
 use serde_json::{Value, json};
 
 use super::{failure::Failure, init::group_name, output::Output};
@@ -74,6 +75,16 @@ fn shown(ceremony: &Ceremony) -> String {
         charter.threshold,
         charter.stewards.len(),
     );
+    if let Some(Refounded { federation, tips }) = &charter.refounds {
+        text.push_str(&format!(
+            "takes the place of a federation that cannot govern itself any more:\n             {}\n",
+            spoken(federation.as_bytes())
+        ));
+        for tip in tips {
+            text.push_str(&format!("  at version   {}\n", spoken(tip.as_bytes())));
+        }
+        text.push('\n');
+    }
     for entry in &charter.members {
         let name = Country::find(&entry.code).map_or("", |country| country.name_en.as_str());
         let steward = if charter.stewards.contains(&entry.code) { "steward" } else { "" };
@@ -120,6 +131,7 @@ fn described(ceremony: &Ceremony) -> Value {
         "federation": ceremony.id(),
         "fingerprint": spoken(ceremony.id().as_bytes()),
         "version": charter.version,
+        "refounds": charter.refounds,
         "threshold": charter.threshold,
         "stewards": charter.stewards,
         "members": members,

@@ -5,15 +5,18 @@
 
 mod again;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use again::{Next, next_set};
 
 use refpoint_protocol::{
     document::{Envelope, Unverified},
-    ids::{CharterId, DocumentId, FederationId, MemberCode, NodeKey, RootKey},
+    ids::{CharterId, CharterVersion, DocumentId, FederationId, MemberCode, NodeKey, RootKey},
     membership::{
-        charter::{Charter, MemberEntry, MemberStatus},
+        charter::{Charter, MemberEntry, MemberStatus, Refounded},
         key_set::KeySet,
     },
     storage::Change,
@@ -25,12 +28,14 @@ use super::{
     charter::check_founded,
     failure::Failure,
     folder::{OpenFolder, node_secret},
+    node::converse,
     output::Output,
     owner,
 };
 use crate::{
     armor::Label,
     ceremony::{AnyCeremony, Proposal},
+    client::Client,
     clock::Clock,
     config::Config,
     fingerprint::{heard, spoken},
@@ -38,6 +43,7 @@ use crate::{
     keyfile::{
         KeyKind, PassphrasePurpose, RootSecret, SignedRecord, obtain_passphrase, read_header, read_key,
     },
+    refounding::{self, Inherited},
     store::Store as _,
 };
 
@@ -62,6 +68,10 @@ pub(super) struct Arguments {
     /// The key of the node that was lost, or its first digits: it is retired.
     #[arg(long, value_name = "NODE", requires = "documents")]
     replace: Option<String>,
+    /// The configuration of this member's running node in the federation whose place this one takes: what members published
+    /// there is shown until they publish here.
+    #[arg(long, value_name = "FILE")]
+    before: Option<PathBuf>,
     #[command(flatten)]
     passphrase: RootPassphrase,
     #[command(flatten)]
@@ -91,6 +101,10 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
         let why = format!("its charter does not list {member}, the member of {}", config.file.display());
         return Err(Failure::unverified(what, why, "correct `member`, or ask the stewards to be admitted"));
     };
+    let before = match &arguments.before {
+        Some(old) => inherited(old, &ceremony, offered.charter, &what)?,
+        None => Vec::new(),
+    };
     let signed = Signed::of(arguments, &ceremony, entry, &what)?;
     let node = node_secret(&config)?;
     let mut folder = OpenFolder::open(&config)?;
@@ -108,7 +122,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
                 let why = format!("the key set of {member} in it lists another node key than this folder's");
                 return Err(Failure::unverified(what, why, "join in the folder whose request was admitted"));
             }
-            store(&mut folder, &offered.joining, Vec::new())?;
+            store(&mut folder, &offered.joining, before)?;
             (set, id)
         }
         Signed::Anew { root_key, documents, replaced } => {
@@ -116,17 +130,64 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
             let next = next_set(&documents, &replaced, offered.joining.federation, member, around)
                 .map_err(|failure| failure.during(&*what))?;
             check_root(&root_key, next.root, member, &what)?;
-            let Next { set, earlier, .. } = next;
+            let Next { set, mut earlier, .. } = next;
+            earlier.extend(before);
             let id = sign_first(arguments, &root_key, &offered.joining, (&set, earlier), &mut folder)?;
             (set, id)
         }
         Signed::WithTheRoot(root_key) => {
             let set = first_key_set(entry, offered.version, node.key(), Clock::start(0).now());
-            let id = sign_first(arguments, &root_key, &offered.joining, (&set, Vec::new()), &mut folder)?;
+            let id = sign_first(arguments, &root_key, &offered.joining, (&set, before), &mut folder)?;
             (set, id)
         }
     };
     report(arguments, &config, &offered, (&set, key_set), node.key(), output)
+}
+
+/// What the directory of the federation before said, as this node is to keep it: asked of this member's node there.
+fn inherited(
+    old: &Path,
+    ceremony: &AnyCeremony,
+    charter: &Charter,
+    what: &str,
+) -> Result<Vec<Change>, Failure> {
+    let founding = match ceremony {
+        AnyCeremony::Founding(founding) => founding.charter().refounds.clone(),
+        AnyCeremony::Later(proposal) => {
+            let mut versions = proposal.before().charters();
+            let first = versions.find(|held| held.payload().version == CharterVersion(1));
+            first.and_then(|first| first.payload().refounds.clone())
+        }
+    };
+    let Some(Refounded { federation, .. }) = founding else {
+        let why = "its charter takes no other federation's place";
+        return Err(Failure::unverified(what, why, "join without --before"));
+    };
+    let config = Config::load(old).map_err(|error| Failure::from(error).during(what))?;
+    let client = Client::new(config.socket);
+    let entries = converse(async {
+        let found = client.status().await?.facts.federation_fingerprint;
+        if found != spoken(federation.as_bytes()) {
+            let why = format!(
+                "the node of {} is in another federation than the one before: {found}",
+                old.display()
+            );
+            return Err(Failure::unverified(what, why, "name the configuration of this member's node there"));
+        }
+        let mut entries = BTreeMap::new();
+        for row in client.directory().await? {
+            if charter.member(&row.member).is_none() {
+                continue;
+            }
+            let held = client.directory_entry(&row.member).await?;
+            if let (Some(entry), Some(issued)) = (held.reference_point, held.row.issued) {
+                entries.insert(row.member, Inherited { federation, issued, entry });
+            }
+        }
+        Ok(entries)
+    });
+    let entries = entries.map_err(|failure| failure.during(what))?;
+    refounding::changes(&entries).map_err(broken)
 }
 
 /// What a file offers to join.

@@ -252,9 +252,10 @@ impl Backend for NodeBackend {
 
     async fn directory_entry(&self, member: &MemberCode) -> Result<DirectoryEntryView, BackendError> {
         let network = self.handle.network.peers().await.map_err(|_| unavailable())?;
-        let code = member.clone();
-        let entry =
-            self.look(move |machine, now| directory::entry_view(machine, &code, &network, now)).await?;
+        let (code, before) = (member.clone(), self.handle.inherited.get(member).cloned());
+        let entry = self
+            .look(move |machine, now| directory::entry_view(machine, &code, &network, before, now))
+            .await?;
         entry.ok_or_else(|| BackendError::UnknownMember { member: member.clone() })
     }
 

@@ -324,6 +324,7 @@ pub(crate) fn entry(code: &str, unit_name: &str) -> DirectoryEntryView {
             connected: code == "FR",
         },
         reference_point: Some(unit),
+        before: None,
         fresh_until: Some("2026-12-01T11:00Z".parse().unwrap()),
         sequence: Some(Sequence(3)),
         key_set_epoch: Some(Epoch(0)),

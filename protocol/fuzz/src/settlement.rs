@@ -19,7 +19,10 @@ pub(crate) fn run(bytes: &[u8]) {
     assert!(said.voices.iter().all(|voice| (1..=SETTLEMENT_KEY_SETS_MAX).contains(&voice.key_sets.len())));
     assert!(envelope.signatures.is_empty());
     // The seeds' heads are signed in their own federation.
-    assert!(verify_settlement(envelope.clone(), FederationId::from_bytes([7; 32])).is_err(), "a forged signature");
+    assert!(
+        verify_settlement(envelope.clone(), FederationId::from_bytes([7; 32])).is_err(),
+        "a forged signature"
+    );
     if let Ok(certificate) = verify_settlement(envelope, federation()) {
         let members: BTreeSet<_> = certificate.voices().iter().map(|voice| voice.member()).collect();
         assert_eq!(members.len(), certificate.voices().len());

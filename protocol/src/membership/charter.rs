@@ -23,6 +23,9 @@ pub struct Charter {
     /// In version 1 alone: 32 random bytes, so that two foundings never share an id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<ContentHash>,
+    /// In version 1 alone, where it takes the place of a federation that can no longer govern itself: that federation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refounds: Option<Refounded>,
     /// The versions that this one follows: none in version 1, one as a rule, several in a merge. Sorted.
     pub parents: Vec<CharterId>,
     /// How many stewards must sign a successor: n/2 < t ≤ n − 1, n ≥ 3.
@@ -31,6 +34,15 @@ pub struct Charter {
     pub stewards: Vec<MemberCode>,
     /// Every member that ever was, sorted by code.
     pub members: Vec<MemberEntry>,
+}
+
+/// The federation that a founding takes the place of: a statement by all founders, from which no right follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refounded {
+    /// Its id.
+    pub federation: FederationId,
+    /// Its newest charter versions, as the founders held them: one, or several where it was disputed. Sorted.
+    pub tips: Vec<CharterId>,
 }
 
 /// What the charter says of one member.
@@ -164,6 +176,18 @@ impl Payload for Charter {
                 if self.nonce.is_some() { "present" } else { "absent" }
             )
         })?;
+        require(first || self.refounds.is_none(), "CH-01", || {
+            format!("version {} names a federation before it; version 1 alone may", self.version)
+        })?;
+        if let Some(Refounded { tips, .. }) = &self.refounds {
+            let count = tips.len();
+            require((1..=CHARTER_PARENTS_MAX).contains(&count), "CH-02", || {
+                format!("{count} versions of the federation before, expected 1 to {CHARTER_PARENTS_MAX}")
+            })?;
+            require(tips.is_sorted_by(|a, b| a < b), "CH-02", || {
+                "the versions of the federation before are not sorted, or one stands twice".into()
+            })?;
+        }
         let parents = self.parents.len();
         require(parents <= CHARTER_PARENTS_MAX, "CH-02", || {
             format!("{parents} parents, at most {CHARTER_PARENTS_MAX} are allowed")

@@ -4,18 +4,23 @@
 use proptest::prelude::*;
 
 use super::{
-    charter::{Charter, MemberEntry, MemberKind, MemberStatus, WorkingGroup, root_hash},
+    charter::{Charter, MemberEntry, MemberKind, MemberStatus, Refounded, WorkingGroup, root_hash},
     key_set::{KeySet, NodeEntry, NodeState, Opening, Rotation},
     request::JoiningRequest,
 };
 use crate::{
     document::{Payload, decode, encode},
     ids::{
-        CharterId, CharterVersion, ContentHash, Epoch, Generation, Incarnation, KeySetId, NodeKey, RootKey,
+        CharterId, CharterVersion, ContentHash, Epoch, FederationId, Generation, Incarnation, KeySetId,
+        NodeKey, RootKey,
     },
     testing::{FOUNDED, Federation, node_key},
     time::Timestamp,
 };
+
+fn tips_of(charter: &mut Charter) -> &mut Vec<CharterId> {
+    &mut charter.refounds.as_mut().unwrap().tips
+}
 
 /// A rule, and what breaks it.
 type Break<T> = (&'static str, fn(&mut T));
@@ -24,6 +29,19 @@ type Break<T> = (&'static str, fn(&mut T));
 fn charters_out_of_form_are_refused() {
     let founding = Federation::new(1, &["BR", "FR", "JO", "KE"], 1).founding.payload().clone();
     assert_eq!(founding.check_form(), Ok(()));
+    let mut again = founding.clone();
+    let tips = [1, 2].map(|byte| CharterId::from_bytes([byte; 32])).to_vec();
+    again.refounds = Some(Refounded { federation: FederationId::from_bytes([3; 32]), tips });
+    assert_eq!(again.check_form(), Ok(()));
+    let again_breaks: [Break<Charter>; 4] = [
+        ("CH-02", |c| tips_of(c).reverse()),
+        ("CH-02", |c| tips_of(c).clear()),
+        ("CH-02", |c| *tips_of(c) = vec![CharterId::from_bytes([1; 32]); 2]),
+        ("CH-02", |c| *tips_of(c) = (0..17).map(|byte| CharterId::from_bytes([byte; 32])).collect()),
+    ];
+    for (rule, breaks) in again_breaks {
+        broken(&again, rule, breaks);
+    }
     let mut second = founding.clone();
     second.version = CharterVersion(2);
     second.nonce = None;
@@ -50,7 +68,11 @@ fn charters_out_of_form_are_refused() {
     for (rule, breaks) in founding_breaks {
         broken(&founding, rule, breaks);
     }
-    let second_breaks: [Break<Charter>; 5] = [
+    let second_breaks: [Break<Charter>; 6] = [
+        ("CH-01", |c| {
+            let (federation, tips) = (FederationId::from_bytes([3; 32]), c.parents.clone());
+            c.refounds = Some(Refounded { federation, tips });
+        }),
         ("CH-02", |c| c.parents = [2, 1].map(|byte| CharterId::from_bytes([byte; 32])).to_vec()),
         ("CH-02", |c| c.parents.push(c.parents[0])),
         ("CH-02", |c| c.parents = (0..17).map(|byte| CharterId::from_bytes([byte; 32])).collect()),
@@ -250,6 +272,7 @@ prop_compose! {
     fn charters()(
         version in 0_u64..1 << 53,
         nonce in any::<Option<[u8; 32]>>(),
+        refounds in any::<Option<([u8; 32], Vec<[u8; 32]>)>>(),
         parents in proptest::collection::vec(any::<[u8; 32]>(), 0..4),
         threshold in 0_u64..1 << 53,
         members in proptest::collection::vec(entries(), 0..6),
@@ -258,6 +281,10 @@ prop_compose! {
         Charter {
             version: CharterVersion(version),
             nonce: nonce.map(ContentHash::from_bytes),
+            refounds: refounds.map(|(federation, tips)| Refounded {
+                federation: FederationId::from_bytes(federation),
+                tips: tips.into_iter().map(CharterId::from_bytes).collect(),
+            }),
             parents: parents.into_iter().map(CharterId::from_bytes).collect(),
             threshold,
             stewards: members.iter().take(stewards).map(|entry| entry.code.clone()).collect(),

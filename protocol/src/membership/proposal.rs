@@ -244,6 +244,7 @@ impl Trust {
         let draft = Charter {
             version: view.version().next().ok_or(ProposalError::NoParent)?,
             nonce: None,
+            refounds: None,
             parents: view.tips().to_vec(),
             threshold: base.threshold,
             stewards,

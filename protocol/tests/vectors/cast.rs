@@ -19,7 +19,7 @@ use refpoint_protocol::{
         KeySetId, MemberCode, NodeKey, RootKey, Sequence,
     },
     membership::{
-        charter::{Charter, MemberEntry, MemberKind, MemberStatus, WorkingGroup, root_hash},
+        charter::{Charter, MemberEntry, MemberKind, MemberStatus, Refounded, WorkingGroup, root_hash},
         key_set::{KeySet, NodeEntry, NodeState, Opening, Rotation},
     },
     time::Timestamp,
@@ -46,6 +46,7 @@ impl Cast {
         let charter = Charter {
             version: CharterVersion(1),
             nonce: Some(hash(b"nonce")),
+            refounds: None,
             parents: Vec::new(),
             threshold: 2,
             stewards: FOUNDERS.iter().take(3).map(|code| member(code)).collect(),
@@ -65,6 +66,19 @@ impl Cast {
 
     pub(super) fn signed<T: Payload>(&self, payload: &T, keys: &[&SigningKey]) -> Envelope {
         sign(payload, payload.domain(self.federation), keys).unwrap()
+    }
+
+    /// The founding of a federation that takes the place of this one.
+    pub(super) fn refounding(&self) -> Charter {
+        let mut charter = self.founding.payload().clone();
+        charter.nonce = Some(hash(b"nonce of a second founding"));
+        charter.refounds = Some(self.refounded());
+        charter
+    }
+
+    /// How it names this one.
+    pub(super) fn refounded(&self) -> Refounded {
+        Refounded { federation: self.federation, tips: vec![self.founding.id().into()] }
     }
 
     /// A version that follows these: the first one's content, changed.

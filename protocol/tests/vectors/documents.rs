@@ -10,7 +10,7 @@ use refpoint_protocol::{
     heads::verify_head,
     ids::{CharterVersion, DocumentId, FederationId, Generation, Incarnation, KeySetId, MessageId, Sequence},
     membership::{
-        charter::{Charter, MemberKind, MemberStatus},
+        charter::{Charter, MemberKind, MemberStatus, Refounded},
         key_set::{KeySet, NodeState, Rotation},
         request::JoiningRequest,
     },
@@ -324,6 +324,13 @@ impl Stage {
             |charter: &Charter| charter.members.iter().position(|entry| entry.code.as_str() == "KE").unwrap();
         vec![
             with("CH-01", "version 2 with a nonce", &|c| c.nonce = Some(hash(b"nonce"))),
+            with("CH-01", "version 2 that takes the place of a federation", &|c| {
+                c.refounds = Some(self.cast.refounded())
+            }),
+            founding("CH-02", "a federation before, without its versions", &everybody, &|c| {
+                c.refounds =
+                    Some(self.cast.refounded()).map(|before| Refounded { tips: Vec::new(), ..before })
+            }),
             with("CH-02", "a parent twice", &|c| c.parents = vec![c.parents[0]; 2]),
             with("CH-03", "members out of order", &|c| c.members.reverse()),
             with("CH-04", "one root key under two codes", &|c| c.members[1].root = c.members[0].root),

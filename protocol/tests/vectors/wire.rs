@@ -28,7 +28,9 @@ use sha2::{Digest, Sha256};
 
 use super::{
     bytes_of,
-    cast::{Cast, at, chain, hash, header, listing, member, node, node_record, public, root, root_key},
+    cast::{
+        Cast, FOUNDERS, at, chain, hash, header, listing, member, node, node_record, public, root, root_key,
+    },
     dialling_back, hexadecimal, introductions, item, parcels,
 };
 
@@ -57,6 +59,7 @@ pub(super) fn vectors() -> Value {
         })
         .collect();
     let envelopes = vec![cast.founding.envelope().as_ref().clone(), set.envelope().as_ref().clone(), record];
+    let refounding = cast.signed(&cast.refounding(), &FOUNDERS.map(root).each_ref());
     let ids = [MessageId::from_bytes([1; 32]), MessageId::from_bytes([2; 32])];
     json!({
         "about": "What travels, each item with the rule of wire.cddl that it follows. Frames of repair and relay come \
@@ -74,6 +77,7 @@ pub(super) fn vectors() -> Value {
         "introductions": introductions::vectors(&cast),
         "bad_introduction_bytes": bad_introduction_bytes(),
         "bad_introduction_frames": introductions::bad_frames(&cast),
+        "refounding": item("the founding of a federation that takes another's place", "envelope", &refounding),
         "charter_slice": item("the joined data of `versions`", "charter-slice", &vec![cast.founding.envelope().as_ref()]),
         "pushed": pushed,
         "repair_requests": requests(set.id(), &envelopes, &body),
@@ -139,7 +143,7 @@ struct Hint {
 fn ceremony(cast: &Cast) -> Value {
     let content = Ceremony {
         charter: cast.founding.envelope().as_ref().clone(),
-        requests: super::cast::FOUNDERS.iter().map(|code| request(cast, code)).collect(),
+        requests: FOUNDERS.iter().map(|code| request(cast, code)).collect(),
         versions: Vec::new(),
         key_sets: Vec::new(),
         hints: Vec::new(),

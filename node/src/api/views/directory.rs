@@ -117,6 +117,17 @@ pub enum Freshness {
     Erased,
 }
 
+/// An entry of the federation before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InheritedView {
+    /// The fingerprint of that federation.
+    pub federation_fingerprint: String,
+    /// When it was signed there.
+    pub issued: Instant,
+    /// The entry.
+    pub reference_point: ReferencePointView,
+}
+
 /// All that this node holds about one member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirectoryEntryView {
@@ -126,6 +137,9 @@ pub struct DirectoryEntryView {
     /// The entry itself; absent while nothing is published or its body is not here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference_point: Option<ReferencePointView>,
+    /// What the member published last in the federation whose place this one takes, while it has published nothing here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<InheritedView>,
     /// Until when its issuer calls it fresh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fresh_until: Option<Instant>,

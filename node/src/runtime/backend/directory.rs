@@ -18,7 +18,8 @@ use refpoint_protocol::{
 use crate::{
     api::views::{
         directory::{
-            DirectoryEntryView, DirectoryNodeView, DirectoryRow, Freshness, ReferencePointView, local_time,
+            DirectoryEntryView, DirectoryNodeView, DirectoryRow, Freshness, InheritedView,
+            ReferencePointView, local_time,
         },
         instant::Instant,
         names::MemberNames,
@@ -29,6 +30,7 @@ use crate::{
     ceremony::Hint,
     fingerprint::spoken,
     network::{self, HintRow, PeerRow, TransportKind},
+    refounding::Inherited,
 };
 
 /// Every member's line, by code.
@@ -56,6 +58,7 @@ pub(super) fn entry_view(
     machine: &Machine,
     code: &MemberCode,
     network: &[PeerRow],
+    before: Option<Inherited>,
     now: Timestamp,
 ) -> Option<DirectoryEntryView> {
     let evidence = machine.evidence();
@@ -82,9 +85,15 @@ pub(super) fn entry_view(
                 .is_some_and(|listing| evidence.directory().sealing_key(listing, now).is_some()),
         }
     });
+    let has_published = point.is_some_and(|point| point.entry.is_some());
     Some(DirectoryEntryView {
         row: row(machine, member, held.as_ref(), now),
         reference_point: point.and_then(|point| point.entry.as_deref()).map(ReferencePointView::from),
+        before: before.filter(|_| !has_published).map(|before| InheritedView {
+            federation_fingerprint: spoken(before.federation.as_bytes()),
+            issued: before.issued,
+            reference_point: before.entry,
+        }),
         fresh_until: point.map(|point| point.header.fresh_until.into()),
         sequence: point.map(|point| point.header.sequence),
         key_set_epoch: member.epoch,
