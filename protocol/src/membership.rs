@@ -26,6 +26,8 @@ fn require(holds: bool, rule: &'static str, what: impl FnOnce() -> String) -> Re
 }
 
 #[cfg(test)]
+mod announced_tests;
+#[cfg(test)]
 mod form_tests;
 #[cfg(test)]
 mod order_tests;

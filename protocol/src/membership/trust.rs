@@ -137,6 +137,12 @@ impl Trust {
                 None => return Ok(Acceptance::Pending(BTreeSet::from([named.into()]))),
             },
         };
+        // Two versions may give a member different roots under one incarnation: each has its own rotations.
+        if let Some(opening) = &opening
+            && !self.generation_of(opening.payload()).is_some_and(|of| of.is_line_of(&generation))
+        {
+            return Err(TrustError::RotationMisplaced(set.member.clone()));
+        }
         check_key_set(charter.payload(), opening.as_deref(), &document)?;
         if self.key_sets.contains_key(&id) {
             return Ok(Acceptance::Known);
@@ -347,6 +353,11 @@ impl Trust {
 }
 
 impl LineGeneration {
+    /// Whether both are generations of one line.
+    fn is_line_of(&self, other: &Self) -> bool {
+        (&self.member, self.incarnation, self.root) == (&other.member, other.incarnation, other.root)
+    }
+
     /// Another generation of the line.
     fn at(&self, generation: u64) -> Self {
         Self { generation: Generation(generation), ..self.clone() }

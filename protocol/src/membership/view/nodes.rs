@@ -11,17 +11,26 @@ use super::{
 };
 use crate::{
     document::Verified,
-    ids::{CharterId, DocumentId, Incarnation, MemberCode, RootKey},
-    membership::{Trust, charter::MemberStatus, trust::CharterHistory},
+    ids::{CharterId, ContentHash, DocumentId, Generation, Incarnation, KeySetId, MemberCode, RootKey},
+    membership::{
+        LineGeneration, Trust,
+        charter::{MemberStatus, root_hash},
+        key_set::KeySet,
+        trust::CharterHistory,
+    },
 };
 
 /// Adds every key that a held key set lists, by ascending incarnation, so that the newest one speaks, and the line of
 /// the member's present root last.
 pub(super) fn add_key_sets(view: &mut Membership, trust: &Trust) {
     let mut lines: BTreeMap<(&MemberCode, bool, Incarnation, RootKey), Vec<Generated>> = BTreeMap::new();
-    let applied = applied_roots(trust, &view.ignored);
-    for (of, sets, broken) in trust.generations() {
-        if !view.ignored.is_empty() && !applied.contains(&(&of.member, of.incarnation, of.root)) {
+    // Asked for only where versions stand beside a settled one.
+    let mut applied = (!view.ignored.is_empty()).then(|| Applied::of(trust, &view.ignored));
+    // By ascending generation of each line.
+    for (of, mut sets, broken) in trust.generations() {
+        if let Some(applied) = &mut applied
+            && !applied.keep(of, &mut sets, broken)
+        {
             continue;
         }
         let member = view.members.get(&of.member);
@@ -51,18 +60,54 @@ pub(super) fn add_key_sets(view: &mut Membership, trust: &Trust) {
     }
 }
 
-/// Each root that a version lists which is applied, and under which incarnation: key sets of others are those of versions
-/// that stand beside a settled one. It is asked for only where there are such versions.
-fn applied_roots<'a>(
-    trust: &'a Trust,
-    ignored: &BTreeSet<CharterId>,
-) -> BTreeSet<(&'a MemberCode, Incarnation, RootKey)> {
-    if ignored.is_empty() {
-        return BTreeSet::new();
+/// What versions that are applied say of lines: key sets of other roots, and rotations to others than the announced next
+/// roots, are those of versions that stand beside a settled one.
+struct Applied<'a> {
+    /// For each member, incarnation and root that such a version lists, the next roots that it announces.
+    announced: BTreeMap<(&'a MemberCode, Incarnation, RootKey), BTreeSet<ContentHash>>,
+    /// Rotations that nothing applied announces, and those that build on them.
+    strange: BTreeSet<KeySetId>,
+}
+
+impl<'a> Applied<'a> {
+    fn of(trust: &'a Trust, ignored: &BTreeSet<CharterId>) -> Self {
+        let mut announced = BTreeMap::<_, BTreeSet<_>>::new();
+        for version in trust.charters().filter(|held| !ignored.contains(&held.id().into())) {
+            for entry in &version.payload().members {
+                announced.entry((&entry.code, entry.incarnation, entry.root)).or_default().insert(entry.next);
+            }
+        }
+        Self { announced, strange: BTreeSet::new() }
     }
-    let applied = trust.charters().filter(|held| !ignored.contains(&held.id().into()));
-    let entries = applied.flat_map(|held| &held.payload().members);
-    entries.map(|entry| (&entry.code, entry.incarnation, entry.root)).collect()
+
+    /// Leaves of a generation what counts; whether it may count at all.
+    fn keep(&mut self, of: &LineGeneration, sets: &mut Vec<Arc<Verified<KeySet>>>, broken: bool) -> bool {
+        let Some(announced) = self.announced.get(&(&of.member, of.incarnation, of.root)) else {
+            return false;
+        };
+        // Which key sets of a broken generation are held depends on the order in which they came.
+        if broken || of.generation == Generation(0) {
+            return true;
+        }
+        for set in sets.iter() {
+            let payload = set.payload();
+            let Some(opening) = payload.opening() else { continue };
+            let is_strange = match opening.after {
+                None => !announced.contains(&root_hash(&opening.root)),
+                Some(after) => self.strange.contains(&after),
+            };
+            if is_strange {
+                self.strange.insert(set.id().into());
+            }
+        }
+        let strange = &self.strange;
+        let is_strange = |set: &Arc<Verified<KeySet>>| {
+            let named = set.payload().named_opening();
+            strange.contains(&set.id().into()) || named.is_some_and(|named| strange.contains(&named))
+        };
+        sets.retain(|set| !is_strange(set));
+        !sets.is_empty()
+    }
 }
 
 /// What the charter makes of the keys of one line; `None` if it stands behind them.
