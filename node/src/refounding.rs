@@ -10,6 +10,7 @@ use refpoint_protocol::{
     audit::Audited,
     document::{EncodeError, decode, encode},
     ids::{FederationId, MemberCode},
+    limits::CHARTER_PARENTS_MAX,
     membership::charter::Refounded,
     storage::{Change, Table},
 };
@@ -31,10 +32,12 @@ pub struct Inherited {
     pub entry: ReferencePointView,
 }
 
-/// Names the federation of a bundle as the one whose place is taken.
+/// Names the federation of a bundle as the one whose place is taken. Whoever it is to escape from may have signed more tips
+/// than a charter can name: of those the first ones are named.
 #[must_use]
 pub fn refounded(bundle: &Audited) -> Refounded {
-    Refounded { federation: bundle.evidence.federation(), tips: bundle.evidence.membership().tips().to_vec() }
+    let tips = bundle.evidence.membership().tips().iter().copied().take(CHARTER_PARENTS_MAX).collect();
+    Refounded { federation: bundle.evidence.federation(), tips }
 }
 
 /// Writes down what is inherited.

@@ -77,7 +77,7 @@ fn shown(ceremony: &Ceremony) -> String {
     );
     if let Some(Refounded { federation, tips }) = &charter.refounds {
         text.push_str(&format!(
-            "takes the place of a federation that cannot govern itself any more:\n             {}\n",
+            "its founders say that it takes the place of another federation:\n             {}\n",
             spoken(federation.as_bytes())
         ));
         for tip in tips {

@@ -15,6 +15,7 @@ use again::{Next, next_set};
 use refpoint_protocol::{
     document::{Envelope, Unverified},
     ids::{CharterId, CharterVersion, DocumentId, FederationId, MemberCode, NodeKey, RootKey},
+    limits::CHARTER_PARENTS_MAX,
     membership::{
         charter::{Charter, MemberEntry, MemberStatus, Refounded},
         key_set::KeySet,
@@ -159,20 +160,23 @@ fn inherited(
             first.and_then(|first| first.payload().refounds.clone())
         }
     };
-    let Some(Refounded { federation, .. }) = founding else {
+    let Some(Refounded { federation, tips }) = founding else {
         let why = "its charter takes no other federation's place";
         return Err(Failure::unverified(what, why, "join without --before"));
     };
     let config = Config::load(old).map_err(|error| Failure::from(error).during(what))?;
     let client = Client::new(config.socket);
     let entries = converse(async {
-        let found = client.status().await?.facts.federation_fingerprint;
-        if found != spoken(federation.as_bytes()) {
-            let why = format!(
-                "the node of {} is in another federation than the one before: {found}",
-                old.display()
-            );
+        let facts = client.status().await?.facts;
+        if facts.federation_fingerprint != spoken(federation.as_bytes()) {
+            let why = format!("the node of {} is in another federation than the one before", old.display());
             return Err(Failure::unverified(what, why, "name the configuration of this member's node there"));
+        }
+        // What stewards signed after the founders had agreed may have put words into members' mouths.
+        if !facts.charter.tips.iter().take(CHARTER_PARENTS_MAX).eq(&tips) {
+            let why = "the old federation's charter is another now than the founders named";
+            let remedy = "join without --before, and ask the stewards what happened there";
+            return Err(Failure::unverified(what, why, remedy));
         }
         let mut entries = BTreeMap::new();
         for row in client.directory().await? {

@@ -110,6 +110,8 @@ impl Machine {
             invalid |= rejection.bearer == bearer;
         }
         let mut changed = self.persist_accepted(&outcome, effects);
+        let after = self.evidence.membership();
+        changed.settled = after.contradicting().is_empty() && after.settled() != before.settled();
         // What only this node has must be as durable as the header that names it.
         let grade = if from.is_none() { Grade::Durable } else { Grade::Cached };
         let read = self.take_in_bodies(&bodies, grade, effects);
@@ -163,7 +165,7 @@ impl Machine {
                     durable.push(change);
                 }
                 AnyDocument::Settlement(_) => {
-                    (changed.trust, changed.settled) = (true, true);
+                    changed.trust = true;
                     durable.push(change);
                 }
                 AnyDocument::KeySet(key_set) => {

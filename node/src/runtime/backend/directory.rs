@@ -85,7 +85,7 @@ pub(super) fn entry_view(
                 .is_some_and(|listing| evidence.directory().sealing_key(listing, now).is_some()),
         }
     });
-    let has_published = point.is_some_and(|point| point.entry.is_some());
+    let has_published = point.is_some();
     Some(DirectoryEntryView {
         row: row(machine, member, held.as_ref(), now),
         reference_point: point.and_then(|point| point.entry.as_deref()).map(ReferencePointView::from),

@@ -112,7 +112,7 @@ fn settlements(facts: &StatusFacts, found: &mut Found) {
             charter.contradicting.len(),
             listed(&charter.counted_for_several),
         );
-        let to_do = "call the stewards and those members: their nodes' keys may be in other hands";
+        let to_do = "call the stewards and those members: their nodes' keys may be in other hands, or they saw a merge of the two";
         found.add(Health::Degraded, "settlements-contradict", what, to_do);
     }
     if let Some(first) = charter.beside.first() {
