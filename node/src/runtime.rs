@@ -149,7 +149,11 @@ impl Handle {
     /// [`Stopping`].
     pub async fn command(&self, command: Command) -> Result<CommandResult, Stopping> {
         let (answer, answered) = oneshot::channel();
-        self.doors.urgent.send(Order::Command { command, answer }).await.map_err(|_| Stopping)?;
+        let door = match &command {
+            Command::Send(draft) => self.doors.of(draft.precedence.class()),
+            _ => &self.doors.urgent,
+        };
+        door.send(Order::Command { command, answer }).await.map_err(|_| Stopping)?;
         answered.await.map_err(|_| Stopping)
     }
 

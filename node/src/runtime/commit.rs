@@ -18,6 +18,7 @@ use refpoint_protocol::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::core::Turn;
 use crate::{
     metrics::SyncTimes,
     store::{KeptRows, StoreError, WaitsForRoom, WhenFull, Writer},
@@ -36,6 +37,7 @@ pub(super) struct Ready {
     /// What came of it.
     pub(super) outcome: Outcome,
     _place: OwnedSemaphorePermit,
+    _turn: Turn,
 }
 
 /// What came of storing a batch.
@@ -63,7 +65,7 @@ impl Commit {
     }
 
     /// Submits one batch of the machine's effects, without the work that may start at once.
-    pub(super) async fn submit(&self, effects: Vec<Effect>) -> Result<(), Stopping> {
+    pub(super) async fn submit(&self, effects: Vec<Effect>, turn: Turn) -> Result<(), Stopping> {
         if effects.is_empty() {
             return Ok(());
         }
@@ -91,7 +93,7 @@ impl Commit {
         changes.append(&mut cached);
         if changes.is_empty() && self.storing.load(Ordering::Acquire) == 0 {
             // Nothing before it is being stored, so nothing can be overtaken.
-            let item = Ready { outcome: Outcome::Stored(said), _place: place };
+            let item = Ready { outcome: Outcome::Stored(said), _place: place, _turn: turn };
             return self.ready.send(item).map_err(|_| Stopping);
         }
         let when_full = match grade {
@@ -115,7 +117,7 @@ impl Commit {
                 }
             };
             if let Some(outcome) = outcome
-                && ready.send(Ready { outcome, _place: place }).is_err()
+                && ready.send(Ready { outcome, _place: place, _turn: turn }).is_err()
             {
                 tracing::debug!("a batch was stored after the node had stopped");
             }

@@ -1,6 +1,6 @@
 //! The one loop around the machine: input in, effects out, in order.
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use refpoint_protocol::{
     evidence::AnyDocument,
@@ -11,7 +11,7 @@ use refpoint_protocol::{
     },
     time::Timestamp,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -61,7 +61,11 @@ pub(super) struct Entrance {
     urgent: mpsc::Receiver<Order>,
     normal: mpsc::Receiver<Order>,
     urgent_in_a_row: u32,
+    turns: Arc<Semaphore>,
 }
+
+/// What an order that was not urgent holds until all that came of it is carried out.
+pub(super) type Turn = Option<OwnedSemaphorePermit>;
 
 impl Doors {
     /// Makes both ends.
@@ -76,6 +80,7 @@ impl Doors {
             urgent: urgent_end,
             normal: normal_end,
             urgent_in_a_row: 0,
+            turns: Arc::new(Semaphore::new(TURNS)),
         };
         (Self { inner, looks, urgent, normal }, entrance)
     }
@@ -97,23 +102,30 @@ impl Doors {
 }
 
 impl Entrance {
-    /// The next order; normal ones have one turn in eight while urgent ones wait.
-    async fn next(&mut self) -> Option<Order> {
+    /// The next order; normal ones have one turn in eight while urgent ones wait. What they lead to is stored in order
+    /// with everything else, so only a few of them may be on their way to the disk: an urgent one waits for those.
+    async fn next(&mut self) -> Option<(Order, Turn)> {
         if self.urgent_in_a_row >= URGENT_IN_A_ROW_MAX {
             self.urgent_in_a_row = 0;
             if let Ok(order) = self.normal.try_recv() {
-                return Some(order);
+                return Some((order, None));
             }
         }
+        let (turns, normal) = (&self.turns, &mut self.normal);
+        let normal = async {
+            // On a disk that stands still it goes on without a turn, as everything does until all places are taken.
+            let turn = tokio::time::timeout(TURN_WAIT, Arc::clone(turns).acquire_owned()).await;
+            Some((normal.recv().await?, turn.ok().and_then(Result::ok)))
+        };
         tokio::select! {
             biased;
-            Some(order) = self.inner.recv() => Some(order),
-            Some(look) = self.looks.recv() => Some(Order::Query(look)),
+            Some(order) = self.inner.recv() => Some((order, None)),
+            Some(look) = self.looks.recv() => Some((Order::Query(look), None)),
             Some(order) = self.urgent.recv() => {
                 self.urgent_in_a_row += 1;
-                Some(order)
+                Some((order, None))
             }
-            Some(order) = self.normal.recv() => {
+            Some(order) = normal => {
                 self.urgent_in_a_row = 0;
                 Some(order)
             }
@@ -141,7 +153,7 @@ impl Core {
     /// Runs until the token is cancelled; then stores what was submitted.
     pub(super) async fn run(mut self, mut entrance: Entrance, stop: CancellationToken) {
         let first = std::mem::take(&mut self.first);
-        if self.carry_out(first, &mut entrance, &stop).await.is_err() {
+        if self.carry_out(first, None, &mut entrance, &stop).await.is_err() {
             return;
         }
         loop {
@@ -151,10 +163,10 @@ impl Core {
                 biased;
                 () = stop.cancelled() => break,
                 order = entrance.next() => order,
-                () = tokio::time::sleep(wakeup) => Some(Order::Input(Input::Woke)),
+                () = tokio::time::sleep(wakeup) => Some((Order::Input(Input::Woke), None)),
             };
-            let Some(order) = order else { break };
-            if self.take(order, &mut entrance, &stop).await.is_err() {
+            let Some((order, turn)) = order else { break };
+            if self.take(order, turn, &mut entrance, &stop).await.is_err() {
                 break;
             }
         }
@@ -169,6 +181,7 @@ impl Core {
     async fn take(
         &mut self,
         order: Order,
+        turn: Turn,
         entrance: &mut Entrance,
         stop: &CancellationToken,
     ) -> Result<(), Stopping> {
@@ -188,7 +201,7 @@ impl Core {
             }
         };
         let effects = self.machine.handle(now, input);
-        self.carry_out(effects, entrance, stop).await
+        self.carry_out(effects, turn, entrance, stop).await
     }
 
     /// Leaves out the headers of others while too many wait in memory for room on the disk: what this node would
@@ -208,6 +221,7 @@ impl Core {
     async fn carry_out(
         &mut self,
         effects: Vec<Effect>,
+        turn: Turn,
         entrance: &mut Entrance,
         stop: &CancellationToken,
     ) -> Result<(), Stopping> {
@@ -221,7 +235,7 @@ impl Core {
                 other => batch.push(other),
             }
         }
-        let submitted = self.commit.submit(batch);
+        let submitted = self.commit.submit(batch, turn);
         tokio::pin!(submitted);
         loop {
             tokio::select! {
@@ -289,5 +303,37 @@ const LOOKS_MAX: usize = 64;
 /// Urgent orders taken before a waiting normal one has its turn.
 const URGENT_IN_A_ROW_MAX: u32 = 7;
 
+/// Normal orders whose batches are on their way to the disk: enough for syncs to be shared, few enough that an urgent
+/// message does not wait behind a queue.
+const TURNS: usize = 8;
+
+/// How long a normal order waits for a turn.
+const TURN_WAIT: Duration = Duration::from_millis(250);
+
 /// How long to sleep when the machine waits for nothing.
-const IDLE: std::time::Duration = std::time::Duration::from_secs(3_600);
+const IDLE: Duration = Duration::from_secs(3_600);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+
+    #[tokio::test]
+    async fn few_normal_orders_are_on_their_way_at_once_and_an_urgent_one_passes_the_rest() {
+        let (doors, mut entrance) = Doors::new();
+        for _ in 0..=TURNS + 1 {
+            doors.normal.send(Order::Input(Input::Woke)).await.unwrap();
+        }
+        let mut turns = Vec::new();
+        for _ in 0..TURNS {
+            turns.push(entrance.next().await.unwrap().1.expect("a turn"));
+        }
+        doors.urgent.send(Order::Input(Input::TwinMet)).await.unwrap();
+        let (order, turn) = entrance.next().await.unwrap();
+        assert!(matches!(order, Order::Input(Input::TwinMet)) && turn.is_none());
+        // As one of them is carried out, the next has its turn; on a disk that stands still it goes on without.
+        turns.pop();
+        turns.push(entrance.next().await.unwrap().1.expect("a turn"));
+        assert!(entrance.next().await.unwrap().1.is_none());
+    }
+}
