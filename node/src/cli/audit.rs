@@ -81,7 +81,7 @@ pub(super) fn pinned(file: &Path, federation: &str, output: &Output) -> Result<A
 }
 
 /// Reads a bundle and checks everything in it, on all processors.
-pub(super) fn audited(file: &Path, federation: FederationId, output: &Output) -> Result<Audited, Failure> {
+fn audited(file: &Path, federation: FederationId, output: &Output) -> Result<Audited, Failure> {
     audited_bytes(&read(file)?, file, federation, output)
 }
 

@@ -14,8 +14,10 @@ use refpoint_protocol::{
 };
 
 use super::{ingest::Verifier, jobs::Seeds};
-use crate::founding::TRUST;
-use crate::store::{Keys, Store, StoreError};
+use crate::{
+    founding::TRUST,
+    store::{Keys, Store, StoreError},
+};
 
 /// A machine that goes on, and what could not be read for it.
 pub(super) struct Loaded {
