@@ -6,6 +6,7 @@
 
 mod entry;
 mod folder;
+mod ports;
 
 use refpoint_protocol::{
     directory::{
@@ -23,6 +24,7 @@ use refpoint_protocol::{
 use sha2::{Digest, Sha256};
 
 pub use folder::{FolderError, Placement, RunningMember};
+pub use ports::listen_on_free_port;
 
 use crate::{
     countries::Country,

@@ -2,13 +2,12 @@
 
 use std::{
     fs::{self, File},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use refpoint::reference_point_file::text_of;
+use refpoint::{reference_point_file::text_of, sample::listen_on_free_port};
 use refpoint_protocol::testing::chains;
 use serde_json::Value;
 
@@ -59,7 +58,7 @@ impl Federation {
         old: Option<&[PathBuf; 3]>,
     ) -> Self {
         // Held until all are known, so that no port is given twice.
-        let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let held = [(); 3].map(|()| listen_on_free_port().unwrap());
         let ports = [0, 1, 2].map(|at: usize| Some(held[at].local_addr().unwrap().port()));
         let founding = Founding::prepared_at([0, 1, 2].map(|at: usize| (ports[at], hosts[at])));
         let (drafted, fingerprint) = found(&founding);
@@ -106,7 +105,7 @@ impl Federation {
 
     /// A further folder of a member after `init`; gives its place.
     pub(crate) fn further(&mut self, code: &'static str, name: &str) -> usize {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = listen_on_free_port().unwrap().local_addr().unwrap().port();
         let folder = self.founding.desk.parent().unwrap().join(name);
         let unit = Unit::new(code, folder, Some(port));
         parsed(&unit.init(&[]));
@@ -242,7 +241,7 @@ fn two_machines_with_one_key_are_told_of_each_other_soon_and_blamed_for_nothing(
     let copied = Command::new("cp").arg("-a").arg(&first.folder).arg(&copy.folder).status();
     assert!(copied.unwrap().success());
     // The copy was moved to another address, as a machine that takes over is.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = listen_on_free_port().unwrap();
     let [old, new] =
         [first.port.unwrap(), free.local_addr().unwrap().port()].map(|port| format!("127.0.0.1:{port}"));
     let config = copy.folder.join("refpoint.toml");
@@ -459,7 +458,8 @@ fn the_doctor_has_another_node_dial_back_and_names_what_it_saw() {
         if seen["verdict"] == "OK" {
             break seen;
         }
-        assert!(began.elapsed() < DEADLINE, "{seen}");
+        // A dial that a busy machine did not manage is repeated after a minute, not sooner.
+        assert!(began.elapsed() < 2 * DEADLINE, "{seen}");
         std::thread::sleep(Duration::from_millis(100));
     };
     assert!(seen["what"].as_str().unwrap().contains("was introduced"), "{seen}");

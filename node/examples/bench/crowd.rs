@@ -1,7 +1,6 @@
 //! One node among 196: what 195 connections cost a process at rest, and how soon a newcomer has the directory.
 
 use std::{
-    net::TcpListener,
     process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -11,7 +10,7 @@ use refpoint::{
     clock::Clock,
     network::{Address, TransportKind},
     runtime::Node,
-    sample::{Draw, Sample},
+    sample::{Draw, Sample, listen_on_free_port},
     store::{MemoryStore, Store as _},
 };
 use refpoint_protocol::{
@@ -125,7 +124,7 @@ async fn entries(node: &Node) -> anyhow::Result<usize> {
 
 /// An address on loopback that nobody listens at.
 fn free_address() -> anyhow::Result<Address> {
-    Ok(Address::from(TcpListener::bind("127.0.0.1:0")?.local_addr()?))
+    Ok(Address::from(listen_on_free_port()?.local_addr()?))
 }
 
 /// How long 195 nodes may take to connect with one.

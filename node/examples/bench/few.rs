@@ -12,7 +12,7 @@ use refpoint::{
     clock::Clock,
     network::{Address, TransportKind},
     runtime::{Handle, Node},
-    sample::{Draw, Sample},
+    sample::{Draw, Sample, listen_on_free_port},
     store::{Options, SledStore, StorageKey, Store as _},
 };
 use refpoint_protocol::{ids::MemberCode, machine::Command};
@@ -35,7 +35,7 @@ impl Few {
         let clock = Clock::start(0);
         let sample = Sample::found(&mut Draw::Seeded { seed: 1, drawn: 0 }, &codes, clock.now(), || {})?;
         let listeners: Vec<TcpListener> =
-            codes.iter().map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+            codes.iter().map(|_| listen_on_free_port()).collect::<Result<_, _>>()?;
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
         drop(listeners);
         let changes = sample.changes(&[])?;

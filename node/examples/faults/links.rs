@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use refpoint::sample::listen_on_free_port;
+
 use super::{
     proxy::{DELAY, Proxy},
     say,
@@ -70,7 +72,7 @@ pub(crate) async fn run(trial: &Trial<'_>, rounds: u64) -> anyhow::Result<()> {
 }
 
 fn free() -> anyhow::Result<std::net::SocketAddr> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+    Ok(listen_on_free_port()?.local_addr()?)
 }
 
 /// How long each trouble lasts at least.

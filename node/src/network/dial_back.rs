@@ -163,7 +163,8 @@ impl DialBacks {
         (Self { prober: Arc::new(Mutex::new(prober)), last: BTreeMap::new(), under_way: 0, done }, over)
     }
 
-    /// Takes a request: starts dialling, or gives back the channel with the answer that it is too busy.
+    /// Takes a request: starts dialling, or gives back the channel with the answer that there is nothing to dial
+    /// or that too much was asked.
     pub(super) fn take(
         &mut self,
         from: NodeKey,
@@ -171,8 +172,10 @@ impl DialBacks {
         channel: ResponseChannel<DialBackAnswer>,
         now: Instant,
     ) -> Option<Done> {
-        if !self.allows(from, now) {
-            return Some(Done { channel, answer: DialBackAnswer { seen: Vec::new(), busy: true } });
+        // Without an address nothing is dialled, so the asker may come again when its record has arrived.
+        if addresses.is_empty() || !self.allows(from, now) {
+            let answer = DialBackAnswer { seen: Vec::new(), busy: !addresses.is_empty() };
+            return Some(Done { channel, answer });
         }
         let dials: Vec<_> =
             addresses.iter().take(ADDRESSES_MAX).map(|address| self.dial(from, address)).collect();

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -14,7 +14,7 @@ use refpoint_protocol::{
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Published, Sample, SampleMember};
+use super::{Published, Sample, SampleMember, ports::listen_on_free_port};
 use crate::{
     ceremony::Hint,
     config::{NODE_KEY, ROOT_KEY, STORAGE_KEY},
@@ -106,7 +106,7 @@ impl Sample {
         let mut held = Vec::new();
         let mut placements = Vec::new();
         for member in running {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(FolderError::Port)?;
+            let listener = listen_on_free_port().map_err(FolderError::Port)?;
             let listen = listener.local_addr().map_err(FolderError::Port)?;
             held.push(listener);
             placements.push(Placement { member: member.clone(), listen, announce: listen });

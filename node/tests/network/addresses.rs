@@ -54,3 +54,19 @@ async fn a_name_that_leads_nowhere_is_the_reason_that_is_shown() {
         .await;
     assert!(why.contains("cannot be resolved"), "{why}");
 }
+
+#[tokio::test]
+async fn a_request_for_which_nothing_can_be_dialled_does_not_use_up_the_minute() {
+    use refpoint::network::dial_back::Outcome;
+    let (first, second, _) = meet(53, "127.0.0.1:0", "localhost").await;
+    let ask = async || first.network.dial_back(second.key).await.unwrap().unwrap();
+    for _ in 0..2 {
+        let answer = ask().await;
+        assert!(!answer.busy && answer.seen.is_empty(), "{answer:?}");
+    }
+    // Its record arrives.
+    second.aim(&[&first]).await;
+    let answer = ask().await;
+    assert_eq!(answer.seen.iter().map(|seen| seen.outcome).collect::<Vec<_>>(), [Outcome::Reached]);
+    assert!(ask().await.busy);
+}

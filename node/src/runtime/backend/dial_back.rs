@@ -21,18 +21,22 @@ pub(super) async fn by_others(network: &Network, own: &MemberCode) -> Result<Dia
     if count > 0 {
         peers.rotate_left(first % count);
     }
-    let mut why = None;
+    let (mut why, mut knows_none) = (None, None);
     for peer in peers.into_iter().take(ASKED_MAX) {
         match network.dial_back(peer.node).await.map_err(|_| unavailable())? {
-            Ok(answer) if !answer.busy => {
+            Ok(answer) if answer.busy => {
+                why = Some(format!("{} has dialled back within a minute already", peer.member));
+            }
+            // Another may hold the record that this one has not yet.
+            Ok(answer) if answer.seen.is_empty() => knows_none = Some(peer.member),
+            Ok(answer) => {
                 let seen = answer.seen.into_iter().map(view).collect();
                 return Ok(DialBackReply { asked: Some(peer.member), why: None, seen });
             }
-            Ok(_) => why = Some(format!("{} has dialled back within a minute already", peer.member)),
             Err(error) => why = Some(format!("{}: {error}", peer.member)),
         }
     }
-    Ok(DialBackReply { asked: None, why, seen: Vec::new() })
+    Ok(DialBackReply { asked: knows_none, why, seen: Vec::new() })
 }
 
 fn view(dial_back::Seen { address, outcome }: dial_back::Seen) -> Seen {
