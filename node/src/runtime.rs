@@ -281,6 +281,7 @@ impl Node {
         let carrier = Carrier {
             network: network.clone(),
             workshop,
+            journal: journal.clone(),
             orders: doors.inner.clone(),
             events: events.clone(),
             waiting,

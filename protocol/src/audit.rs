@@ -23,8 +23,8 @@ pub use entries::{CosignedState, EntriesError, JournalEntries};
 pub use error::{AuditError, JournalError, LineError};
 pub use exhibit::{Exhibit, Signer};
 pub use journal::{
-    Before, Entry, Journal, JournalCheckpoint, JournalOrigin, entry_key, entry_of_key, journal_ended_mark,
-    tier_key, tiers_of,
+    Entry, Journal, JournalCheckpoint, JournalOrigin, entry_key, entry_of_key, journal_ended_mark, tier_key,
+    tiers_of,
 };
 pub use message_proof::{
     Continues, Included, Journalled, MessageProof, ProofFault, ProofRefused, ProvenHeader, ProvenMessage,

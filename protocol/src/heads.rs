@@ -14,8 +14,8 @@ mod tests;
 mod view;
 
 pub use self::{
-    document::{Head, verify_head},
-    heard::{Contradiction, Heard, HeldHead, Taken},
+    document::{Head, JournalPosition, verify_head},
+    heard::{Contradicted, Contradiction, Heard, HeldHead, Taken},
     history::History,
     own::{OwnHeads, Said},
     view::{HeadsView, NodeHead, Standing, judge},

@@ -186,6 +186,7 @@ impl Federation {
             time: FOUNDED,
             charter,
             digest: ContentHash::from_bytes([0; 32]),
+            journal: None,
         };
         verified(&head, self.id, &[signer])
     }

@@ -179,6 +179,7 @@ const fn kind(event: &Event) -> &'static str {
         Event::BesideSettled { .. } => "charter-beside-settled",
         Event::KeySetChanged { .. } => "key-set-changed",
         Event::ForkSeen { .. } => "fork-seen",
+        Event::HeadsContradict { .. } => "heads-contradict",
         Event::Published { .. } => "published",
         Event::TwinSeen => "twin-seen",
         Event::Operated(_) => "operated",

@@ -30,6 +30,7 @@ use super::{
     core::Order,
     events::EventLog,
     jobs::Workshop,
+    journal::JournalKeeper,
     lending::{Desk, Loan, Purpose},
     logged, own,
     tokens::Tokens,
@@ -46,6 +47,7 @@ pub type CommandResult = Result<Reply, CommandRefused>;
 pub(super) struct Carrier {
     pub(super) network: Network,
     pub(super) workshop: Workshop,
+    pub(super) journal: JournalKeeper,
     pub(super) orders: mpsc::UnboundedSender<Order>,
     pub(super) events: EventLog,
     pub(super) waiting: Waiting,
@@ -146,8 +148,13 @@ impl Carrier {
                 self.tell_or_log(input);
             }
             Effect::SignHead(head) => {
-                let input = own::sign_head(&self.workshop.identity, &head);
-                self.tell_or_log(input);
+                // The journal is read and synced, and nothing else waits for that.
+                let (identity, journal) = (Arc::clone(&self.workshop.identity), self.journal.clone());
+                let orders = self.orders.clone();
+                tokio::task::spawn_blocking(move || match own::sign_head(&identity, &journal, head) {
+                    Ok(input) => tell(&orders, input),
+                    Err(error) => tracing::error!(error, "a head was not signed"),
+                });
             }
             Effect::MakeSealingKey { from, until } => {
                 let (workshop, orders) = (self.workshop.clone(), self.orders.clone());

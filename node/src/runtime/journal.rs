@@ -11,9 +11,10 @@ use std::{
 
 use ed25519_dalek::SigningKey;
 use refpoint_protocol::{
-    audit::{Before, Exporter, Journal, merkle::proof, note::Note},
+    audit::{Exporter, Journal, merkle::proof, note::Note},
     document::EncodeError,
-    ids::TreeRoot,
+    heads::JournalPosition,
+    ids::{MemberCode, TreeRoot},
     machine::NumberedEvent,
     storage::Table,
     time::Timestamp,
@@ -102,6 +103,17 @@ impl JournalKeeper {
         Ok(signed(journal, exporter, key, now))
     }
 
+    /// Where the journal stands, once all of it is on the device.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn synced(&self) -> Result<JournalPosition, JournalError> {
+        let mut journal = self.journal();
+        let stands = self.caught_up(&mut journal)?.stands();
+        self.store.sync()?;
+        Ok(stands)
+    }
+
     /// The proof that an entry, by its number from 0, is among the first `size` ones of a journal.
     ///
     /// # Errors
@@ -127,15 +139,33 @@ impl JournalKeeper {
     ///
     /// # Errors
     /// [`JournalError`]; then the journal goes on as it was.
-    pub fn succeed(&self, held: Before, now: Timestamp) -> Result<(), JournalError> {
+    pub fn succeed(&self, held: JournalPosition, now: Timestamp) -> Result<(), JournalError> {
         let mut slot = self.journal();
         let last_event = self.caught_up(&mut slot)?.last_event();
         // A journal that began later than this clock says is followed all the same.
-        let began = now.max(held.began.after(Duration::from_millis(1)));
+        let began = now.max(after_began(&held));
         let (journal, changes) = Journal::begin(began, Some(held), last_event)?;
         self.store.apply(&changes)?;
         *slot = Some(journal);
         Ok(())
+    }
+
+    /// Notes how far a witness cosigned the journal before this one; whether that was news.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn witnessed(
+        &self,
+        by: MemberCode,
+        before: JournalPosition,
+        now: Timestamp,
+    ) -> Result<bool, JournalError> {
+        let mut slot = self.journal();
+        let mut journal = self.caught_up(&mut slot)?.clone();
+        let changes = journal.witnessed(now, by, before)?;
+        self.store.apply(&changes)?;
+        *slot = Some(journal);
+        Ok(!changes.is_empty())
     }
 
     fn caught_up<'a>(&self, slot: &'a mut Option<Journal>) -> Result<&'a Journal, JournalError> {
@@ -177,9 +207,17 @@ impl JournalKeeper {
             Some((_, last)) => last.min(number(store.scan(Table::Events, Keys::All).next_back())?),
             None => number(store.scan(Table::Events, Keys::All).find(Result::is_ok))?.saturating_sub(1),
         };
-        let (journal, changes) = Journal::begin(self.started, before.map(|(stands, _)| stands), after)?;
+        let follows = before.map(|(stands, _)| stands);
+        // It is named by when it began, so a clock that was set back must not give it the name of the one before.
+        let began = follows.map_or(self.started, |follows| self.started.max(after_began(&follows)));
+        let (journal, changes) = Journal::begin(began, follows, after)?;
         store.apply(&changes)?;
-        tracing::info!(follows = before.is_some(), "a journal begins");
+        match follows {
+            None => tracing::info!("this node's journal begins"),
+            Some(JournalPosition { size, .. }) => {
+                tracing::info!(entries = size, "a new journal begins, and names where the one before stood");
+            }
+        }
         Ok(journal)
     }
 
@@ -207,6 +245,11 @@ pub fn stopped_checkpoint(
 fn signed(journal: &Journal, exporter: &Exporter, key: &SigningKey, now: Timestamp) -> Note {
     let Exporter { federation, member, node } = exporter.clone();
     journal.checkpoint((federation, member, node), key, now)
+}
+
+/// The first moment at which a journal may begin that follows another.
+fn after_began(before: &JournalPosition) -> Timestamp {
+    before.began.after(Duration::from_millis(1))
 }
 
 /// The stored journal; one whose head is damaged counts as none.
@@ -347,7 +390,7 @@ mod tests {
         let root = TreeRoot::from_bytes([0xEE; 32]);
         happened(&store, 2, Event::TwinSeen);
         // The witness's journal of this node began later than this node's clock says.
-        let held = Before { began: STARTED.after(Duration::from_secs(9)), size: 70, root };
+        let held = JournalPosition { began: STARTED.after(Duration::from_secs(9)), size: 70, root };
         keeper.succeed(held, STARTED.after(Duration::from_secs(1))).unwrap();
         let new = read(&keeper);
         assert!(new.origin.began > held.began && new.size == 1, "{new:?}");

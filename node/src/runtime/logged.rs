@@ -13,6 +13,10 @@ pub(super) fn log(event: &Event) {
             %member, node = %node.short(), ?kind, %sequence,
             "a member's node contradicted itself: its entry is disputed"
         ),
+        Event::HeadsContradict { member, node, what, .. } => tracing::warn!(
+            %member, node = %node.short(), ?what,
+            "a node signed two heads that cannot both be true: call that unit"
+        ),
         Event::CharterChanged { tips } if tips.len() > 1 => tracing::warn!(
             tips = tips.len(),
             "the charter has several newest versions: a steward signed twice, and a merge is needed"

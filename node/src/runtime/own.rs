@@ -16,6 +16,7 @@ use super::{
     carry::tell,
     core::Order,
     jobs::{Identity, Workshop, drawn},
+    journal::JournalKeeper,
 };
 use crate::{
     network::{self, Address},
@@ -52,9 +53,13 @@ pub(super) fn sign_header(
     Ok(Input::HeaderSigned { kind, envelope, body })
 }
 
-/// Signs a head of this node.
-pub(super) fn sign_head(identity: &Identity, head: &Head) -> Result<Input, String> {
-    let envelope = sign(head, Some(identity.federation), &[&identity.signing]);
+/// Signs a head of this node, with where its journal stands once all of that is on the device; without it if that
+/// cannot be said now. Waits for the disk.
+pub(super) fn sign_head(identity: &Identity, journal: &JournalKeeper, head: Head) -> Result<Input, String> {
+    let stands = journal.synced();
+    let stands = stands.map_err(|error| tracing::warn!(%error, "a head says nothing of the journal")).ok();
+    let head = Head { journal: stands, ..head };
+    let envelope = sign(&head, Some(identity.federation), &[&identity.signing]);
     let envelope = envelope.map_err(|error| format!("a head cannot be encoded: {error}"))?;
     Ok(Input::HeadSigned { envelope })
 }

@@ -238,6 +238,19 @@ impl Run {
             if !done.cosigned.is_empty() {
                 keep(handle.store.as_ref(), &done)?;
             }
+            if let Some((Candidate { member, .. }, before)) = done.before {
+                match handle.journal.witnessed(member.clone(), before, now) {
+                    Ok(true) => tracing::warn!(
+                        witness = %member, entries = before.size,
+                        "the journal before this one had come further than the backup knew: noted in the journal"
+                    ),
+                    Ok(false) => {}
+                    // It is told again with the next cosignature.
+                    Err(error) => {
+                        tracing::warn!(%error, "what a witness holds of the journal before was not noted")
+                    }
+                }
+            }
             if let Some((_, before)) = done.lost
                 && let Err(error) = handle.journal.succeed(before, now)
             {

@@ -11,7 +11,8 @@ use super::{
     witness::WitnessName,
 };
 use crate::{
-    ids::TreeRoot,
+    heads::JournalPosition,
+    ids::{MemberCode, TreeRoot},
     machine::{Event, NumberedEvent},
     membership::Membership,
     relay::rows::decode_row,
@@ -27,6 +28,10 @@ pub struct JournalEntries {
     pub messages: u64,
     /// Entries that this program cannot read.
     pub unread: u64,
+    /// Where the journal before stood, as the first entry names it; after a restore that is what the backup had.
+    pub follows: Option<JournalPosition>,
+    /// Where a witness saw the journal before last, if that is further, and the witness's member.
+    pub witnessed: Option<(MemberCode, JournalPosition)>,
     /// The last cosigned state and who cosigned it when, if there is one.
     pub cosigned: Option<CosignedState>,
 }
@@ -78,6 +83,7 @@ impl JournalEntries {
             _ => (None, lines),
         };
         let (mut tree, mut messages, mut unread) = (Tree::default(), 0, 0);
+        let (mut follows, mut witnessed) = (None, None);
         let mut roots = vec![tree.root()];
         for line in lines {
             let leaf = decoded(line, ENTRY)?;
@@ -85,14 +91,16 @@ impl JournalEntries {
             roots.push(tree.root());
             match decode_row::<Entry>(&leaf) {
                 Ok(Entry::Event(NumberedEvent { event: Event::Relay(_), .. })) => messages += 1,
-                Ok(_) => {}
+                Ok(Entry::Began { follows: before, .. }) => follows = before,
+                Ok(Entry::Witnessed { by, before, .. }) => witnessed = Some((by, before)),
+                Ok(Entry::Event(_) | Entry::Missed { .. }) => {}
                 Err(_) => unread += 1,
             }
         }
         if (tree.size(), tree.root()) != (journal.size, journal.root) {
             return Err(EntriesError::Root { said: journal.size, got: tree.size() });
         }
-        let mut entries = Self { roots, messages, unread, cosigned: None };
+        let mut entries = Self { roots, messages, unread, follows, witnessed, cosigned: None };
         entries.cosigned =
             cosigned.map(|note| entries.cosigned_state(&note, exporter, journal, membership)).transpose()?;
         Ok(entries)

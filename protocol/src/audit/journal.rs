@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     document::EncodeError,
+    heads::JournalPosition,
     ids::{FederationId, MemberCode, NodeKey, TreeRoot},
     machine::{Event, NumberedEvent},
     relay::rows::{RowError, decode_row, encode_row},
@@ -25,23 +26,15 @@ use crate::{
 pub struct Journal {
     /// When it began: tells the journals of one node apart.
     began: Timestamp,
-    /// The journal before it, if this node had one.
+    /// Where the journal before it stood, if this node had one: after a restore, as far as the backup knew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    follows: Option<Before>,
+    follows: Option<JournalPosition>,
+    /// How far that had come when a witness cosigned it last, if further.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    witnessed: Option<JournalPosition>,
     tree: Tree,
     /// The newest event that was looked at.
     last_event: u64,
-}
-
-/// Where the journal before stood, as far as its successor knows: after a restore that is what the backup had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Before {
-    /// When it began.
-    pub began: Timestamp,
-    /// Its entries.
-    pub size: u64,
-    /// Their root.
-    pub root: TreeRoot,
 }
 
 /// One entry: a leaf is its canonical encoding.
@@ -52,9 +45,19 @@ pub enum Entry {
     Began {
         /// When.
         at: Timestamp,
-        /// The journal before.
+        /// Where the journal before stood: after a restore, as far as the backup knew.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        follows: Option<Before>,
+        follows: Option<JournalPosition>,
+    },
+    /// A witness cosigned more of the journal before than this one's first entry names: what a restore from an older
+    /// backup lost.
+    Witnessed {
+        /// When this node heard of it.
+        at: Timestamp,
+        /// The witness's member.
+        by: MemberCode,
+        /// Where the journal before stood.
+        before: JournalPosition,
     },
     /// Something happened.
     Event(NumberedEvent),
@@ -74,10 +77,10 @@ impl Journal {
     /// [`EncodeError`] if an invariant of ours is broken.
     pub fn begin(
         now: Timestamp,
-        follows: Option<Before>,
+        follows: Option<JournalPosition>,
         last_event: u64,
     ) -> Result<(Self, Vec<Change>), EncodeError> {
-        let mut journal = Self { began: now, follows, tree: Tree::default(), last_event };
+        let mut journal = Self { began: now, follows, witnessed: None, tree: Tree::default(), last_event };
         let mut changes = vec![Change::delete(Table::OwnState, Journal::ENDED)];
         journal.add(&Entry::Began { at: now, follows }, &mut changes)?;
         changes.push(journal.head()?);
@@ -119,6 +122,28 @@ impl Journal {
         Ok(changes)
     }
 
+    /// Notes where a witness cosigned the journal before this one, if that is further than this one knows. The changes
+    /// are to be stored as one batch.
+    ///
+    /// # Errors
+    /// [`EncodeError`] if an invariant of ours is broken.
+    pub fn witnessed(
+        &mut self,
+        now: Timestamp,
+        by: MemberCode,
+        before: JournalPosition,
+    ) -> Result<Vec<Change>, EncodeError> {
+        let is_known = |known: JournalPosition| before.reach() <= known.reach();
+        if before.began >= self.began || self.witnessed.or(self.follows).is_some_and(is_known) {
+            return Ok(Vec::new());
+        }
+        let mut changes = Vec::new();
+        self.witnessed = Some(before);
+        self.add(&Entry::Witnessed { at: now, by, before }, &mut changes)?;
+        changes.push(self.head()?);
+        Ok(changes)
+    }
+
     /// The newest event that was looked at.
     #[must_use]
     pub const fn last_event(&self) -> u64 {
@@ -127,8 +152,8 @@ impl Journal {
 
     /// Where it stands, for a journal that follows it.
     #[must_use]
-    pub fn stands(&self) -> Before {
-        Before { began: self.began, size: self.tree.size(), root: self.tree.root() }
+    pub fn stands(&self) -> JournalPosition {
+        JournalPosition { began: self.began, size: self.tree.size(), root: self.tree.root() }
     }
 
     /// Says where it stands, signed by its node. Only what is on the device may be signed.
@@ -140,7 +165,7 @@ impl Journal {
         now: Timestamp,
     ) -> Note {
         let origin = JournalOrigin { federation, member, node, began: self.began }.to_string();
-        let Before { size, root, .. } = self.stands();
+        let JournalPosition { size, root, .. } = self.stands();
         let extensions = vec![format!("{TIME} {}", now.as_millis())];
         let checkpoint = Checkpoint { origin: origin.clone(), size, root, extensions };
         Note::sign(checkpoint.text(), &origin, key)
@@ -305,6 +330,7 @@ const fn is_journalled(event: &Event) -> bool {
         | Event::BesideSettled { .. }
         | Event::KeySetChanged { .. }
         | Event::ForkSeen { .. }
+        | Event::HeadsContradict { .. }
         | Event::Published { .. }
         | Event::TwinSeen
         | Event::Operated(_)

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     document::{Envelope, FormError, Kind, Payload, SignatureBounds, Unverified, Verified, VerifyError},
-    ids::{CharterId, ContentHash, FederationId, HeadId, MemberCode, NodeKey, Sequence},
+    ids::{CharterId, ContentHash, FederationId, HeadId, MemberCode, NodeKey, Sequence, TreeRoot},
     limits::{HEAD_BYTES_MAX, HEAD_TIPS_MAX, SIGNATURE_BYTES_MAX},
     time::Timestamp,
 };
@@ -29,6 +29,35 @@ pub struct Head {
     pub charter: Vec<CharterId>,
     /// [`crate::evidence::Evidence::digest_root`]: equal on two nodes exactly if they hold the same.
     pub digest: ContentHash,
+    /// Where its journal stood, all of it on the device; none if that could not be said then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<JournalPosition>,
+}
+
+/// Where a node's journal stands, or stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalPosition {
+    /// When it began: tells the journals of one node apart.
+    pub began: Timestamp,
+    /// Its entries.
+    pub size: u64,
+    /// Their root.
+    pub root: TreeRoot,
+}
+
+impl JournalPosition {
+    /// How far a node's journals had come: a later journal is further than any before it.
+    #[must_use]
+    pub const fn reach(&self) -> (Timestamp, u64) {
+        (self.began, self.size)
+    }
+
+    /// Whether a journal that stood here cannot have grown to stand there.
+    #[must_use]
+    pub fn excludes(&self, later: &Self) -> bool {
+        self.began == later.began
+            && (later.size < self.size || later.size == self.size && later.root != self.root)
+    }
 }
 
 impl Payload for Head {

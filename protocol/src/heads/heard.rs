@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Head;
 use crate::{
@@ -20,15 +20,28 @@ pub struct HeldHead {
     pub head: Head,
 }
 
-/// Two heads of one run of one node that cannot both be true.
+/// Two heads of one node that cannot both be true.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Contradiction {
-    /// The run.
+    /// In what.
+    pub what: Contradicted,
+    /// The run of the earlier one.
     pub run: Timestamp,
-    /// The lower number of the two.
+    /// The earlier one's number.
     pub number: Sequence,
-    /// Their ids, sorted: of one number, or the second names another one before it than the first.
+    /// Their ids, sorted.
     pub heads: [HeadId; 2],
+}
+
+/// In what two heads of one node contradict each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Contradicted {
+    /// They have one place in one run, or the later names another one before it than the earlier.
+    Place,
+    /// The journal has fewer entries in the later, or as many with another root: its past was rewritten, or its disk
+    /// rolled back.
+    Journal,
 }
 
 /// What came of a head.
@@ -36,7 +49,7 @@ pub struct Contradiction {
 pub enum Taken {
     /// The newest of its node: passed on.
     New,
-    /// It contradicts another one of its node: passed on, so that it is known everywhere.
+    /// It contradicts another one of its node, the first to do so: passed on, so that it is known everywhere.
     Contradicts,
     /// Held already, or older than what is held.
     Old,
@@ -93,6 +106,18 @@ impl Heard {
         self.0.retain(|node, of| counts(&of.member, node));
     }
 
+    /// What is known of a node's contradicting itself.
+    #[must_use]
+    pub fn contradiction(&self, node: &NodeKey) -> Option<&Contradiction> {
+        self.0.get(node)?.contradiction.as_ref()
+    }
+
+    /// A node's newest head.
+    #[must_use]
+    pub fn newest(&self, node: &NodeKey) -> Option<&HeldHead> {
+        self.0.get(node)?.newest()
+    }
+
     pub(super) fn of(&self, node: &NodeKey) -> Option<&OfNode> {
         self.0.get(node)
     }
@@ -104,11 +129,16 @@ impl OfNode {
         if held.head.run < newest.head.run || self.recent.iter().any(|known| known.id == held.id) {
             return Taken::Old;
         }
+        let contradiction = self.recent.iter().find_map(|known| contradiction(known, &held));
         if held.head.run > newest.head.run {
             self.recent.clear();
-            return self.advance(now, held, None);
+            let taken = self.advance(now, held, None);
+            // The new run counts all the same: its node goes on, and is named.
+            let is_first = contradiction.is_some() && self.contradiction.is_none();
+            self.contradiction = self.contradiction.take().or(contradiction);
+            return if is_first { Taken::Contradicts } else { taken };
         }
-        if let Some(contradiction) = self.recent.iter().find_map(|known| contradiction(known, &held)) {
+        if let Some(contradiction) = contradiction {
             // One proof is enough: a node that contradicts itself more than once is no worse.
             if self.contradiction.is_some() {
                 return Taken::Old;
@@ -136,14 +166,20 @@ impl OfNode {
     }
 }
 
-/// Whether two heads of one run cannot both be true.
+/// Whether two heads of one node cannot both be true.
 fn contradiction(a: &HeldHead, b: &HeldHead) -> Option<Contradiction> {
-    let (low, high) = if a.head.number <= b.head.number { (a, b) } else { (b, a) };
-    let same_place = low.head.number == high.head.number && low.id != high.id;
-    let other_before = low.head.number.next() == Some(high.head.number) && high.head.previous != Some(low.id);
-    (same_place || other_before).then(|| {
-        let mut heads = [low.id, high.id];
-        heads.sort_unstable();
-        Contradiction { run: low.head.run, number: low.head.number, heads }
-    })
+    let place = |held: &HeldHead| (held.head.run, held.head.number);
+    let (low, high) = if place(a) <= place(b) { (a, b) } else { (b, a) };
+    let same_place = place(low) == place(high) && low.id != high.id;
+    let follows = low.head.run == high.head.run && low.head.number.next() == Some(high.head.number);
+    let what = if same_place || follows && high.head.previous != Some(low.id) {
+        Contradicted::Place
+    } else if low.head.journal?.excludes(&high.head.journal?) {
+        Contradicted::Journal
+    } else {
+        return None;
+    };
+    let mut heads = [low.id, high.id];
+    heads.sort_unstable();
+    Some(Contradiction { what, run: low.head.run, number: low.head.number, heads })
 }

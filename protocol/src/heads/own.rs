@@ -18,6 +18,8 @@ pub struct OwnHeads {
     look_at: Timestamp,
     /// Whether a node has connected since the last head.
     met: bool,
+    /// Whether one is being signed, which may wait for the disk: a second one would have the same place.
+    signing: bool,
 }
 
 /// What a node holds, in the words of a head.
@@ -33,7 +35,15 @@ impl OwnHeads {
     /// Begins a run.
     #[must_use]
     pub fn new(member: MemberCode, node: NodeKey, now: Timestamp) -> Self {
-        Self { member, node, run: now, last: None, look_at: now.after(HEAD_SETTLE), met: false }
+        Self {
+            member,
+            node,
+            run: now,
+            last: None,
+            look_at: now.after(HEAD_SETTLE),
+            met: false,
+            signing: false,
+        }
     }
 
     /// When [`OwnHeads::due`] is to be asked.
@@ -53,8 +63,8 @@ impl OwnHeads {
         self.last.as_ref()
     }
 
-    /// The head to be signed now: one if since the last one what is held has changed, a node has connected or an hour has passed, none
-    /// otherwise, or if it is not time to look. A node that may not sign (its clock is wrong, its key does not
+    /// The head to be signed now: one if since the last one what is held has changed, a node has connected or an hour
+    /// has passed, none otherwise, or if it is not time to look, or until [`OwnHeads::signed`] tells of the last one. A node that may not sign (its clock is wrong, its key does not
     /// count) asks again at the next look.
     pub fn due(&mut self, now: Timestamp, may_sign: bool, said: &Said) -> Option<Head> {
         if now < self.look_at {
@@ -67,7 +77,7 @@ impl OwnHeads {
                 && tips(said) == head.charter
                 && now.since(head.time) < HEAD_REST_INTERVAL
         });
-        if rests || !may_sign {
+        if rests || !may_sign || self.signing {
             return None;
         }
         let number = match &self.last {
@@ -75,6 +85,7 @@ impl OwnHeads {
             // Past 2^53 heads of one run there are no more.
             Some(last) => last.head.number.next()?,
         };
+        self.signing = true;
         Some(Head {
             member: self.member.clone(),
             node: self.node,
@@ -84,6 +95,8 @@ impl OwnHeads {
             time: now,
             charter: tips(said),
             digest: said.digest,
+            // Whoever signs it adds that: the journal is not the machine's.
+            journal: None,
         })
     }
 
@@ -91,6 +104,7 @@ impl OwnHeads {
     pub fn signed(&mut self, head: HeldHead) {
         self.last = Some(head);
         self.met = false;
+        self.signing = false;
     }
 }
 

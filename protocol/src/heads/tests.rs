@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     directory::view::NodeListing,
     document::{Payload as _, sign},
-    ids::{CharterId, ContentHash, HeadId, NodeKey, Sequence},
+    ids::{CharterId, ContentHash, HeadId, NodeKey, Sequence, TreeRoot},
     limits::{HEAD_INTERVAL, HEAD_REST_INTERVAL, HEAD_SETTLE, HEAD_SILENCE, HEAD_TIPS_MAX, HEARD_NODES_MAX},
     testing::{FOUNDED, Federation},
     time::Timestamp,
@@ -148,6 +148,67 @@ fn two_heads_at_one_place_are_found_and_named() {
     let mut second = honest[1].clone();
     second.head.previous = Some(honest[2].id);
     assert_eq!(heard.take(START, held(second.head)), Taken::Contradicts);
+}
+
+fn with_journal(mut held_head: HeldHead, began: u64, size: u64, root: u8) -> HeldHead {
+    let began = START.after(Duration::from_secs(began));
+    let root = TreeRoot::from_bytes([root; 32]);
+    held_head.head.journal = Some(JournalPosition { began, size, root });
+    held(held_head.head)
+}
+
+#[test]
+fn a_journal_that_shrinks_or_changes_contradicts_also_over_a_restart() {
+    let [first, later] =
+        [START, START.after(Duration::from_secs(900))].map(|run| run_of(node(1), run, &[1]).remove(0));
+    let before = with_journal(first, 0, 9, 1);
+    for (began, size, root, what) in [
+        (0, 9, 1, None),
+        (0, 10, 2, None),
+        (0, 8, 1, Some(Contradicted::Journal)),
+        (0, 9, 2, Some(Contradicted::Journal)),
+        // After a restore a new one begins.
+        (5, 1, 2, None),
+    ] {
+        let after = with_journal(later.clone(), began, size, root);
+        for order in [[&before, &after], [&after, &before]] {
+            let mut heard = Heard::default();
+            let taken = order.map(|head| heard.take(START, head.clone()));
+            let newest = heard.newest(&node(1)).map(|newest| newest.id);
+            assert_eq!(newest, Some(after.id), "the newer run counts in any case");
+            if order[0].id == before.id {
+                let expected = if what.is_some() { Taken::Contradicts } else { Taken::New };
+                assert_eq!(taken, [Taken::New, expected], "{began} {size} {root}");
+                assert_eq!(heard.contradiction(&node(1)).map(|it| it.what), what);
+            } else {
+                assert_eq!(
+                    taken,
+                    [Taken::New, Taken::Old],
+                    "what comes late from an earlier run is passed over"
+                );
+            }
+        }
+    }
+    // In one run as well, and a head that says nothing of its journal contradicts nothing.
+    let silent = run_of(node(1), START, &[1, 2, 3]);
+    let mut heard = Heard::default();
+    assert_eq!(heard.take(START, silent[0].clone()), Taken::New);
+    let mut second = silent[1].head.clone();
+    second.previous = Some(silent[0].id);
+    let second = with_journal(held(second), 0, 5, 1);
+    assert_eq!(heard.take(START, second.clone()), Taken::New);
+    let mut third = silent[2].head.clone();
+    third.previous = Some(second.id);
+    assert_eq!(heard.take(START, with_journal(held(third), 0, 4, 1)), Taken::Contradicts);
+}
+
+#[test]
+fn no_second_head_is_made_while_one_waits_for_its_signature() {
+    let mut own = OwnHeads::new("KE".parse().unwrap(), node(1), START);
+    let first = own.due(own.look_at(), true, &said(0)).unwrap();
+    assert_eq!(own.due(own.look_at(), true, &said(1)), None);
+    own.signed(held(first));
+    assert_eq!(own.due(own.look_at(), true, &said(1)).unwrap().number, Sequence(1));
 }
 
 #[test]

@@ -69,7 +69,8 @@ pub enum Standing {
         /// Since when this node listens.
         since: Timestamp,
     },
-    /// It signed two heads of one run that cannot both be true: its key is in two hands, or its program is at fault.
+    /// It signed two heads that cannot both be true: its key is in two hands, its disk was rolled back, or its
+    /// program is at fault.
     Contradicts {
         /// The proof.
         proof: Contradiction,

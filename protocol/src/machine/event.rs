@@ -6,7 +6,10 @@ use crate::{
     audit::witness::Doubt,
     directory::header::ChainKind,
     document::EncodeError,
-    ids::{CharterId, CharterVersion, DocumentId, KeySetId, MemberCode, MessageId, NodeKey, Sequence},
+    heads::Contradicted,
+    ids::{
+        CharterId, CharterVersion, DocumentId, HeadId, KeySetId, MemberCode, MessageId, NodeKey, Sequence,
+    },
     relay::{
         event::RelayEvent,
         rows::{RowError, decode_row, encode_row},
@@ -109,6 +112,17 @@ pub enum Event {
         kind: ChainKind,
         /// The lowest contradictory place.
         sequence: Sequence,
+    },
+    /// A member's node signed two heads that cannot both be true. Told once in a run of this node.
+    HeadsContradict {
+        /// The member.
+        member: MemberCode,
+        /// The node.
+        node: NodeKey,
+        /// In what.
+        what: Contradicted,
+        /// The two, sorted.
+        heads: [HeadId; 2],
     },
     /// This node signed a header of its own chain.
     Published {

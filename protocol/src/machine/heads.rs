@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Effect, Input, Machine, PushToken, Verdict};
+use super::{Effect, Event, Input, Machine, PushToken, Verdict};
 use crate::{
     directory::own_chain::Standing as ChainStanding,
     document::{Envelope, Verified, VerifyError},
-    heads::{Head, HeadsView, HeldHead, Said, Taken, judge, verify_head},
+    heads::{Contradiction, Head, HeadsView, HeldHead, Said, Taken, judge, verify_head},
     ids::{ContentHash, NodeKey},
     membership::NodeStanding,
     time::Timestamp,
@@ -90,7 +90,7 @@ impl Machine {
                 self.fault(now, Some(from), error.rule(), &error.to_string(), effects);
                 Verdict::Reject
             }
-            Ok(head) => self.take_head(now, &Arc::new(head)),
+            Ok(head) => self.take_head(now, &Arc::new(head), effects),
         };
         effects.push(Effect::Judge { token, verdict });
         if verdict == Verdict::Accept {
@@ -98,7 +98,12 @@ impl Machine {
         }
     }
 
-    fn take_head(&mut self, now: Timestamp, head: &Arc<Verified<Head>>) -> Verdict {
+    fn take_head(
+        &mut self,
+        now: Timestamp,
+        head: &Arc<Verified<Head>>,
+        effects: &mut Vec<Effect>,
+    ) -> Verdict {
         let payload = head.payload();
         let membership = self.evidence.membership();
         let counts = membership.node_of(&payload.member, &payload.node).is_some_and(NodeStanding::is_active);
@@ -116,7 +121,17 @@ impl Machine {
                 self.newest_heads.keep(Arc::clone(head));
                 Verdict::Accept
             }
-            Taken::Contradicts => Verdict::Accept,
+            Taken::Contradicts => {
+                let (member, node) = (payload.member.clone(), payload.node);
+                if let Some(Contradiction { what, heads, .. }) = self.heard.contradiction(&node) {
+                    let event = Event::HeadsContradict { member, node, what: *what, heads: *heads };
+                    self.emit(now, event, effects);
+                }
+                if self.heard.newest(&node).is_some_and(|newest| newest.id == head.id().into()) {
+                    self.newest_heads.keep(Arc::clone(head));
+                }
+                Verdict::Accept
+            }
             Taken::Old => Verdict::Ignore,
         }
     }

@@ -2,8 +2,8 @@
 
 use refpoint_protocol::{
     document::{Verified, encode},
-    heads::Head,
-    ids::{HeadId, Sequence},
+    heads::{Head, JournalPosition},
+    ids::{HeadId, Sequence, TreeRoot},
     membership::charter::Charter,
 };
 
@@ -20,6 +20,11 @@ pub(super) fn head(cast: &Cast, number: u64) -> Head {
         time: at(20 + 300 * number),
         charter: vec![cast.founding.id().into()],
         digest: hash(b"roots"),
+        journal: (number > 0).then(|| JournalPosition {
+            began: at(0),
+            size: 12 * number,
+            root: TreeRoot::from_bytes([0x4A; 32]),
+        }),
     }
 }
 

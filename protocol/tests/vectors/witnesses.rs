@@ -81,20 +81,27 @@ pub(super) fn vectors() -> (Vec<Value>, Value) {
         witness.judge(at(9_000), (&asker.0, asker.1), request, held)
     };
     let Ok(Judged::Cosign { row: held, .. }) = judge(&WitnessedRow::default(), &first) else { panic!() };
-    let cosigned = |request: &CosignRequest| {
+    let cosigned = |request: &CosignRequest, before: Option<&CosignRequest>| {
         let name = WitnessName { federation, member: member("FR"), node: public(&witness_key) }.to_string();
         let mut note = Note::parse(request.checkpoint.as_bytes()).unwrap();
         let line = note.cosign(&name, &witness_key, 1_800_000_000);
         let (time, signature) = line.timed().unwrap();
-        let answer = CosignAnswer::Cosigned(Cosignature { time, signature: *signature });
+        let answer = CosignAnswer::Cosigned(Cosignature {
+            time,
+            signature: *signature,
+            before: before.map(|ended| ended.checkpoint.clone()),
+        });
         note.signatures.push(line);
         (answer, note.to_string())
     };
-    let (answer, note) = cosigned(&second);
+    let (answer, note) = cosigned(&second, None);
+    let new = Kept::of(at(8_000), &[1]).request(federation, "KE", &key, 0, at(8_100));
+    let (succeeding, _) = cosigned(&new, Some(&second));
     let mut items = vec![
         item("a first request to cosign", "cosign-request", &first),
         item("a request that continues it", "cosign-request", &second),
         item("a cosignature", "cosign-answer", &answer),
+        item("a cosignature of a journal that follows another", "cosign-answer", &succeeding),
         item("what is held", "cosign-answer", &CosignAnswer::Held(first.checkpoint.clone())),
     ];
     items.extend(

@@ -1,8 +1,8 @@
 //! What the heads say: who holds the same directory, who is behind, who is silent, who contradicts himself.
 
 use refpoint_protocol::{
-    heads::{self, HeldHead, Standing},
-    ids::{CharterId, ContentHash, HeadId, MemberCode, NodeKey, Sequence},
+    heads::{self, Contradicted, HeldHead, JournalPosition, Standing},
+    ids::{CharterId, ContentHash, HeadId, MemberCode, NodeKey, Sequence, TreeRoot},
 };
 use serde::{Deserialize, Serialize};
 
@@ -116,14 +116,30 @@ pub struct HeadView {
     pub charter: Vec<CharterId>,
     /// The digest of everything that the node held.
     pub digest: ContentHash,
+    /// Where its journal stood, if it could be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<JournalView>,
 }
 
-/// Two heads of one run that cannot both be true.
+/// Where a node's journal stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalView {
+    /// When it began, by the node's clock.
+    pub began: Instant,
+    /// Its entries.
+    pub size: u64,
+    /// Their root.
+    pub root: TreeRoot,
+}
+
+/// Two heads that cannot both be true.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeadProof {
-    /// The run, by the node's clock.
+    /// In what.
+    pub what: Contradicted,
+    /// The run of the earlier one, by the node's clock.
     pub run: Instant,
-    /// The lower number of the two.
+    /// The earlier one's number.
     pub number: Sequence,
     /// Their ids.
     pub heads: [HeadId; 2],
@@ -155,6 +171,11 @@ impl From<HeldHead> for HeadView {
             time: head.time.into(),
             charter: head.charter,
             digest: head.digest,
+            journal: head.journal.map(|JournalPosition { began, size, root }| JournalView {
+                began: began.into(),
+                size,
+                root,
+            }),
         }
     }
 }
@@ -170,8 +191,8 @@ impl From<heads::NodeHead> for HeadRow {
             Standing::Silent { .. } => (HeadStanding::Silent, None),
             Standing::NotHeard { .. } => (HeadStanding::NotHeard, None),
             Standing::Contradicts { proof } => {
-                let heads::Contradiction { run, number, heads } = proof;
-                (HeadStanding::Contradicts, Some(HeadProof { run: run.into(), number, heads }))
+                let heads::Contradiction { what, run, number, heads } = proof;
+                (HeadStanding::Contradicts, Some(HeadProof { what, run: run.into(), number, heads }))
             }
         };
         let (head, received) = (head.map(Into::into), received.map(Into::into));

@@ -4,6 +4,8 @@ mod page;
 
 use std::{fs, path::PathBuf};
 
+use refpoint_protocol::heads::Contradicted;
+
 use crate::{
     api::views::heads::{HeadRow, HeadStanding, HeadsReport},
     cli::{
@@ -62,11 +64,19 @@ fn text(report: &HeadsReport, all: bool) -> String {
     }
     for (row, proof) in rows.iter().filter_map(|row| Some((row, row.proof.as_ref()?))) {
         let [one, other] = proof.heads;
+        let (why, cause) = match proof.what {
+            Contradicted::Place => (
+                format!("number {} of one run", proof.number),
+                "its node's key is in two hands, or two machines run its folder",
+            ),
+            Contradicted::Journal => (
+                "of which the later takes back a part of its journal".to_owned(),
+                "its disk was rolled back, or somebody rewrote what its node has done",
+            ),
+        };
         text.push_str(&format!(
-            "\n{}: heads {one} and {other}, number {} of one run, cannot both be true.\n  Call that unit: its node's \
-             key is in two hands, or two machines run its folder.\n",
+            "\n{}: heads {one} and {other}, {why}, cannot both be true.\n  Call that unit: {cause}.\n",
             human::member(&row.member),
-            proof.number,
         ));
     }
     text
@@ -107,6 +117,7 @@ pub(super) mod tests {
             time: at("11:58:00"),
             charter: Vec::new(),
             digest: digest(byte),
+            journal: None,
         };
         let row = |code: &str, standing, since: Option<&str>, digest: Option<u8>| HeadRow {
             member: code.parse().unwrap(),
@@ -116,6 +127,7 @@ pub(super) mod tests {
             head: digest.map(head),
             received: digest.map(|_| at("11:59:00")),
             proof: (standing == HeadStanding::Contradicts).then(|| HeadProof {
+                what: Contradicted::Place,
                 run: at("09:00:00"),
                 number: Sequence(3),
                 heads: [HeadId::from_bytes([8; 32]), HeadId::from_bytes([9; 32])],

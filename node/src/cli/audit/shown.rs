@@ -1,12 +1,13 @@
 //! Bundles and what they say of one another, for people and for programs.
 
+mod journal;
+
 use std::collections::BTreeSet;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use refpoint_protocol::{
     audit::{
-        Audited, ChainPlace, Comparison, CosignedState, Difference, Exhibit, Fork, ForkPlace, JournalEntries,
-        JournalFork, NotHeld, Side,
+        Audited, ChainPlace, Comparison, Difference, Exhibit, Fork, ForkPlace, JournalFork, NotHeld, Side,
     },
     directory::{
         header::{ChainKey, ChainKind},
@@ -95,7 +96,7 @@ pub(super) fn report(audited: &Audited) -> String {
             "journal     {} entries since {began}, root {}\n",
             journal.size, journal.root
         ));
-        text.push_str(&audited.entries.as_ref().map(entries_text).unwrap_or_default());
+        text.push_str(&audited.entries.as_ref().map(journal::text).unwrap_or_default());
         text.push('\n');
     }
     let entries = audited.evidence.directory().members(audited.made);
@@ -147,20 +148,6 @@ fn settled(audited: &Audited) -> String {
         ));
     }
     text.push('\n');
-    text
-}
-
-/// What a bundle has of the journal's entries.
-fn entries_text(entries: &JournalEntries) -> String {
-    let mut text = format!("            all of them are in it, {} about messages\n", entries.messages);
-    if entries.unread > 0 {
-        text.push_str(&format!("            {} are newer than this program, and not read\n", entries.unread));
-    }
-    if let Some(CosignedState { size, by }) = &entries.cosigned {
-        let by: Vec<_> =
-            by.iter().map(|(witness, when)| format!("{} at {}", witness.member, at(*when))).collect();
-        text.push_str(&format!("            the first {size} are cosigned by {}\n", by.join(", ")));
-    }
     text
 }
 
@@ -216,14 +203,7 @@ pub(super) fn summary(audited: &Audited) -> Value {
         "root": audited.root,
         "documents": counts,
         "surplus": audited.surplus,
-        "journal": audited.journal.as_ref().map(|journal| json!({
-            "began": Instant::from(journal.origin.began), "entries": journal.size, "root": journal.root,
-            "messages": audited.entries.as_ref().map(|entries| entries.messages),
-            "cosigned": audited.entries.as_ref().and_then(|entries| entries.cosigned.as_ref()).map(|state| json!({
-                "entries": state.size,
-                "by": state.by.iter().map(|(it, when)| json!({ "member": it.member, "at": at(*when) })).collect::<Vec<_>>(),
-            })),
-        })),
+        "journal": audited.journal.as_ref().map(|it| journal::json(it, audited.entries.as_ref())),
     })
 }
 

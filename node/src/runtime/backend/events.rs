@@ -2,6 +2,7 @@
 
 use futures::{StreamExt as _, stream};
 use refpoint_protocol::{
+    heads::Contradicted,
     ids::MemberCode,
     machine::{Event as Happened, JournalNews, NumberedEvent},
     relay::event::RelayEvent,
@@ -67,6 +68,10 @@ fn told(event: &Happened, own: &MemberCode) -> Option<Event> {
             member: Some(member.clone()),
             what: format!("node {} said two things at place {sequence} of its chain", node.short()),
         },
+        Happened::HeadsContradict { member, node, what, .. } => Event::ForkFound {
+            member: Some(member.clone()),
+            what: format!("node {} signed two heads {}", node.short(), contradicted(*what)),
+        },
         Happened::Published { kind, sequence } => Event::Published { chain: *kind, sequence: *sequence },
         Happened::TwinSeen => Event::TwinSeen,
         // It is journalled, and nothing that a screen would change for.
@@ -76,6 +81,13 @@ fn told(event: &Happened, own: &MemberCode) -> Option<Event> {
             Event::ClockJudged { right: *right, offset_ms: *offset_millis }
         }
     })
+}
+
+const fn contradicted(what: Contradicted) -> &'static str {
+    match what {
+        Contradicted::Place => "at one place",
+        Contradicted::Journal => "of which the later takes back a part of its journal",
+    }
 }
 
 fn journal_event(news: &JournalNews) -> Event {

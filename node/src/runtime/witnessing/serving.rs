@@ -148,6 +148,7 @@ fn serve(
         }
         Judged::Cosign { row, succeeds } => {
             remember(&row)?;
+            let before = row.ended.last().cloned();
             let name = WitnessName {
                 federation: identity.federation,
                 member: identity.member.clone(),
@@ -158,7 +159,7 @@ fn serve(
             let line = note.cosign(&name.to_string(), &identity.signing, seconds);
             let (time, signature) =
                 line.timed().ok_or_else(|| NotServed::Bug("a cosignature has no time".to_owned()))?;
-            let answer = CosignAnswer::Cosigned(Cosignature { time, signature: *signature });
+            let answer = CosignAnswer::Cosigned(Cosignature { time, signature: *signature, before });
             Ok(Served { answer, news: succeeds.then_some(JournalNews::Succeeded { member, node }) })
         }
     }

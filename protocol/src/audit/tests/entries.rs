@@ -65,6 +65,7 @@ fn a_journals_entries_are_its_own_and_show_that_it_was_rewritten_and_has_grown()
     let short = of(&[clock(1), clock(2)], None, &same).unwrap();
     let entries = short.entries.as_ref().unwrap();
     assert_eq!((entries.messages, entries.unread, entries.cosigned.clone()), (0, 0, None));
+    assert_eq!((entries.follows, entries.witnessed.clone()), (None, None));
     // Of two members the first two entries are cosigned.
     let grown = of(&[clock(1), clock(2), Event::TwinSeen], Some(1), &same).unwrap();
     let cosigned = grown.entries.as_ref().unwrap().cosigned.clone().unwrap();

@@ -7,10 +7,11 @@ use sha2::{Digest, Sha256};
 use super::{CosignAnswer, CosignRefusal, CosignRequest, Cosignature, WitnessName};
 use crate::{
     audit::{
-        journal::{Before, JournalCheckpoint, JournalOrigin},
+        journal::{JournalCheckpoint, JournalOrigin},
         merkle::proof::{self, Tiers},
         note::{Note, NoteSignature},
     },
+    heads::JournalPosition,
     ids::{MemberCode, NodeKey},
     limits::{WITNESS_ASKS_MAX, WITNESS_INTERVAL, WITNESS_RETRY, WITNESS_SETTLE, WITNESSES_WANTED},
     time::Timestamp,
@@ -78,9 +79,11 @@ pub struct RoundOver {
     pub cosigned: Vec<Candidate>,
     /// Who did not, and why.
     pub refused: Vec<(Candidate, Unproven)>,
+    /// How far the journal before this one had come when a witness cosigned it last: of several the furthest.
+    pub before: Option<(Candidate, JournalPosition)>,
     /// What a witness holds of this node's own journal and this node does not: its disk was rolled back, or another
     /// machine has its key. The journal is to be ended, and its successor names this.
-    pub lost: Option<(Candidate, Before)>,
+    pub lost: Option<(Candidate, JournalPosition)>,
 }
 
 /// Why a node did not cosign.
@@ -114,7 +117,8 @@ struct Round {
     asked: BTreeMap<NodeKey, (Candidate, u32)>,
     cosigned: Vec<Candidate>,
     refused: Vec<(Candidate, Unproven)>,
-    lost: Option<(Candidate, Before)>,
+    before: Option<(Candidate, JournalPosition)>,
+    lost: Option<(Candidate, JournalPosition)>,
 }
 
 impl Asking {
@@ -155,6 +159,7 @@ impl Asking {
                     asked: BTreeMap::new(),
                     cosigned: Vec::new(),
                     refused: Vec::new(),
+                    before: None,
                     lost: None,
                 });
             }
@@ -235,10 +240,11 @@ impl Asking {
         if !round.asked.is_empty() {
             return;
         }
-        if let Some(Round { note, cosigned, refused, lost, .. }) = self.round.take() {
+        if let Some(Round { note, cosigned, refused, before, lost, .. }) = self.round.take() {
             let enough = cosigned.len() >= WITNESSES_WANTED;
             self.due = now.after(if enough { WITNESS_INTERVAL } else { WITNESS_RETRY });
-            effects.push(AskEffect::Over(Box::new(RoundOver { checkpoint: note, cosigned, refused, lost })));
+            let over = RoundOver { checkpoint: note, cosigned, refused, before, lost };
+            effects.push(AskEffect::Over(Box::new(over)));
         }
     }
 }
@@ -267,11 +273,29 @@ impl Round {
         let alone = Note { text: self.note.text.clone(), signatures: vec![line] };
         alone.cosigned_by(&name, node.as_bytes()).ok_or(Unproven::Wrong)?;
         self.note.signatures.extend(alone.signatures);
+        if let Some(before) = word.before.as_deref().and_then(|note| self.read_before(note))
+            && self.before.as_ref().is_none_or(|(_, known)| known.reach() < before.reach())
+        {
+            self.before = Some((candidate.clone(), before));
+        }
         Ok(())
     }
 
+    /// Where a journal of this node's stood that began before this one; of anything else nothing follows.
+    fn read_before(&self, note: &str) -> Option<JournalPosition> {
+        let JournalCheckpoint { origin, size, root, .. } = JournalCheckpoint::read(note.as_bytes()).ok()?;
+        let own = &self.origin;
+        let is_own =
+            (origin.federation, &origin.member, origin.node) == (own.federation, &own.member, own.node);
+        (is_own && origin.began < own.began).then_some(JournalPosition { began: origin.began, size, root })
+    }
+
     /// From which size on a witness is asked that holds this; or what it holds that this node does not.
-    fn judge_held<T: Tiers>(&self, note: &str, tiers: &T) -> Result<u64, (Unproven, Option<Before>)> {
+    fn judge_held<T: Tiers>(
+        &self,
+        note: &str,
+        tiers: &T,
+    ) -> Result<u64, (Unproven, Option<JournalPosition>)> {
         let held = JournalCheckpoint::read(note.as_bytes()).map_err(|_| (Unproven::Wrong, None))?;
         let JournalOrigin { federation, member, node, began } = &held.origin;
         let own = &self.origin;
@@ -281,7 +305,7 @@ impl Round {
         if *began < own.began {
             return Ok(0);
         }
-        let other = Before { began: *began, size: held.size, root: held.root };
+        let other = JournalPosition { began: *began, size: held.size, root: held.root };
         let other = Err((Unproven::OtherPast, Some(other)));
         if *began > own.began || held.size > self.size {
             return other;

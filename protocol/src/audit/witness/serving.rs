@@ -78,7 +78,7 @@ pub enum Doubt {
 pub enum Judged {
     /// Store the row durably, then cosign the checkpoint and answer with that.
     Cosign {
-        /// The asker's row.
+        /// The asker's row. The answer tells the last of what has ended.
         row: Box<WitnessedRow>,
         /// Whether the node began a new journal: after a restore, or to be rid of the one before.
         succeeds: bool,

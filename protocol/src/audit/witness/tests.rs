@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     audit::{
-        journal::{Before, Journal},
+        journal::{Entry, Journal},
         merkle::{
             leaf_hash,
             proof::{self, ProofError, Tiers},
@@ -17,12 +17,14 @@ use crate::{
         note::Note,
     },
     document::encode,
+    heads::JournalPosition,
     ids::TreeRoot,
     limits::{
         CHECKPOINT_BYTES_MAX, WITNESS_BURST, WITNESS_EARNED, WITNESS_ENDED_MAX, WITNESS_FRAME_BYTES_MAX,
         WITNESS_INTERVAL, WITNESS_RETRY,
     },
     machine::{Event, NumberedEvent},
+    relay::rows::decode_row,
     storage::Table,
     testing::{FOUNDED, node_key},
     time::Timestamp,
@@ -49,7 +51,7 @@ struct Node {
 }
 
 impl Node {
-    fn new(code: &str, seed: u8, began: Timestamp, follows: Option<Before>) -> Self {
+    fn new(code: &str, seed: u8, began: Timestamp, follows: Option<JournalPosition>) -> Self {
         let (journal, changes) = Journal::begin(began, follows, 0).unwrap();
         let key = SigningKey::from_bytes(&[seed; 32]);
         let mut node = Self { member: member(code), key, journal, leaves: Vec::new(), events: 0 };
@@ -124,7 +126,7 @@ impl Desk {
 
     fn answer(&self, now: Timestamp, asker: &Node, request: &CosignRequest) -> CosignAnswer {
         match self.judge(now, asker, request).unwrap() {
-            Judged::Cosign { .. } => {
+            Judged::Cosign { row, .. } => {
                 let name = WitnessName {
                     federation: FEDERATION,
                     member: self.witness.member.clone(),
@@ -133,7 +135,8 @@ impl Desk {
                 let note = Note::parse(request.checkpoint.as_bytes()).unwrap();
                 let line = note.cosign(&name.to_string(), &self.key, now.as_millis() / 1_000);
                 let (time, signature) = line.timed().unwrap();
-                CosignAnswer::Cosigned(Cosignature { time, signature: *signature })
+                let before = row.ended.last().cloned();
+                CosignAnswer::Cosigned(Cosignature { time, signature: *signature, before })
             }
             Judged::Answer(answer) | Judged::Refuted { answer, .. } => answer,
         }
@@ -419,6 +422,50 @@ fn a_node_whose_disk_was_rolled_back_learns_it_from_its_witness() {
     let new = Node::new("KE", 7, later(300), Some(cosigned));
     let (over, _) = round(&mut asking, later(400), &new, &[&desk]);
     assert_eq!((over.cosigned.len(), over.lost), (1, None));
+}
+
+#[test]
+fn after_a_restore_the_new_journal_names_how_far_a_witness_saw_the_one_before() {
+    let desks = [Desk::new("FR", 9), Desk::new("BR", 10)];
+    let mut node = Node::new("KE", 7, START, None);
+    node.lives(2, 0);
+    let backup = node.journal.stands();
+    let mut asking = Asking::new(node.member.clone(), node.node(), START);
+    // The one saw more of it than the other, and both more than the backup has.
+    for (events, seen_by) in [(3, &desks[..]), (4, &desks[..1])] {
+        node.lives(events, 0);
+        let connected: Vec<_> = seen_by.iter().collect();
+        let (over, _) = round(&mut asking, later(60), &node, &connected);
+        assert_eq!((over.cosigned.len(), over.before), (seen_by.len(), None));
+    }
+    let furthest = node.journal.stands();
+    let mut restored = Node::new("KE", 7, later(100), Some(backup));
+    let all: Vec<_> = desks.iter().collect();
+    for at in [200, 300] {
+        let (over, _) = round(&mut asking, later(at), &restored, &all);
+        assert_eq!((over.lost, over.before), (None, Some((desks[0].candidate(), furthest))), "each time");
+    }
+    let noted = restored.journal.witnessed(later(200), member("FR"), furthest).unwrap();
+    restored.keep(noted.clone());
+    let entry = noted.iter().find(|change| change.table == Table::Journal).unwrap();
+    let entry: Entry = decode_row(entry.value.as_ref().unwrap()).unwrap();
+    assert_eq!(entry, Entry::Witnessed { at: later(200), by: member("FR"), before: furthest });
+    let kept = noted.iter().find(|change| change.table == Table::OwnState).unwrap();
+    assert_eq!(Journal::restore(kept.value.as_ref().unwrap()).unwrap(), restored.journal);
+    // What is known already, or less, or of this journal itself, is not noted again.
+    let own = restored.journal.stands();
+    for known in [furthest, backup, own] {
+        assert!(restored.journal.witnessed(later(300), member("BR"), known).unwrap().is_empty());
+    }
+    // A note that is none of this node's earlier journals says nothing.
+    let stranger = Node::new("KE", 8, START, None).checkpoint(START).to_string();
+    for lie in [stranger, restored.checkpoint(START).to_string(), "a letter".to_owned()] {
+        desks.iter().for_each(|desk| {
+            desk.rows.borrow_mut().values_mut().for_each(|row| row.ended = vec![lie.clone()]);
+        });
+        let (over, _) = round(&mut asking, later(400), &restored, &all);
+        assert_eq!((over.cosigned.len(), over.before), (2, None));
+    }
 }
 
 proptest! {

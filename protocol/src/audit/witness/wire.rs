@@ -36,6 +36,10 @@ pub struct Cosignature {
     /// The Ed25519 signature over time and checkpoint.
     #[serde(with = "serde_bytes")]
     pub signature: [u8; 64],
+    /// What it cosigned last of the journal that the asker had before this one, if it did: a signed note. After a
+    /// restore the asker learns by it how far its journal had come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
 }
 
 /// Why a witness does not cosign.
