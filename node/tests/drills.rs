@@ -52,8 +52,17 @@ pub(crate) fn a_drill_names_who_is_away_and_times_who_answers(
     let said = String::from_utf8_lossy(&checked.stderr);
     assert!(checked.status.code() == Some(5) && said.contains("SG"), "{said}");
 
-    // The next one is compared with it, also after a restart.
-    federation.unit(fr).run_ok(&["drill", "start", "--to", "BR", "--yes"]);
+    // The next one is compared with it, also after a restart; it is called off, and nobody waits for it any more.
+    let next = federation.unit(fr).run_ok(&["drill", "start", "--all", "--yes"]);
+    let is_here = |value: &Value| value["members"][0]["state"] == "delivered";
+    federation.ask_until(fr, &["drill", "report"], "the next drill at Brazil", is_here);
+    let off = federation.unit(fr).run_ok(&["drill", "withdraw", "--as", "ZEBRA-ROLE", "--yes"]);
+    assert_eq!((&off["drill"], &off["messages"][0]["message"]), (&next["drill"], &next["messages"][0]));
+    let is_spared = |value: &Value| value["members"][1]["state"] == "stopped";
+    federation.ask_until(fr, &["drill", "report"], "that Singapore does not get it", is_spared);
+    let withdrawn = next["messages"][0].as_str().unwrap();
+    let is_marked = |value: &Value| value.to_string().contains("withdrawn");
+    federation.ask_until(br, &["message", "receipts", withdrawn], "the mark at Brazil", is_marked);
     federation.kill(fr);
     federation.start(fr);
     let compared = |value: &Value| value["members"][0]["acknowledged_before"]["answered"] == 1;

@@ -7,6 +7,7 @@ mod page;
 mod report;
 mod sheet;
 mod start;
+mod withdraw;
 
 use clap::Subcommand;
 use refpoint_protocol::membership::charter::WorkingGroup;
@@ -20,6 +21,7 @@ pub(super) enum Command {
     List(list::Arguments),
     #[command(visible_alias = "show")]
     Report(report::Arguments),
+    Withdraw(withdraw::Arguments),
 }
 
 pub(super) fn run(command: &Command, output: &Output) -> Result<(), Failure> {
@@ -27,6 +29,7 @@ pub(super) fn run(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Start(arguments) => start::run(arguments, output),
         Command::List(arguments) => list::run(arguments, output),
         Command::Report(arguments) => report::run(arguments, output),
+        Command::Withdraw(arguments) => withdraw::run(arguments, output),
     }
 }
 

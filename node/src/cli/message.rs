@@ -7,8 +7,10 @@ mod send;
 mod show;
 mod timeline;
 mod watch;
+mod withdraw;
 
 pub(in crate::cli) use list::machine_word;
+pub(in crate::cli) use withdraw::statement as withdrawal;
 
 use clap::Subcommand;
 
@@ -31,6 +33,8 @@ pub(super) enum Command {
     Watch(watch::Arguments),
     /// Acknowledge a message: say that a person here has taken it.
     Ack(ack::Arguments),
+    /// Take back a message that this unit sent.
+    Withdraw(withdraw::Arguments),
 }
 
 pub(super) fn run(command: &Command, output: &Output) -> Result<(), Failure> {
@@ -42,5 +46,6 @@ pub(super) fn run(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Receipts(arguments) => timeline::run(arguments, output),
         Command::Watch(arguments) => watch::run(arguments, output),
         Command::Ack(arguments) => ack::run(arguments, output),
+        Command::Withdraw(arguments) => withdraw::run(arguments, output),
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use refpoint::api::views::event::Event;
 use refpoint_protocol::message::body::Word;
 
-use super::program::run;
+use super::program;
 use crate::api::{
     fake::{Server, sent_id},
     samples,
@@ -30,11 +30,16 @@ async fn every_command_of_the_duty_card_works_as_printed() {
         let acknowledged = Event::StatementMade { message, member, word: Word::Acknowledged, drill: false };
         server.fake.change(|state| state.on_send = vec![delivered, acknowledged]);
         let mut arguments = words(line);
-        if line.contains(" send ") {
+        if line.contains(" withdraw ") {
+            // What is taken back was sent.
+            let send = "refpoint message send FR --precedence flash --tlp amber --file answer.txt --yes";
+            assert_eq!(program::run(&server, &words(send)).await.code, 0);
+        }
+        if line.contains(" send ") || line.contains(" withdraw ") {
             // A person agrees on the terminal; a test has none.
             arguments.push("--yes");
         }
-        let run = run(&server, &arguments).await;
+        let run = program::run(&server, &arguments).await;
         assert_eq!(run.code, 0, "{line}: {run:?}");
     }
     assert!(count >= 9, "{count} commands were found on the card");

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use refpoint_protocol::message::body::Word;
+
 use super::program::{run, run_with};
 use crate::api::{fake::Server, samples};
 
@@ -55,6 +57,30 @@ async fn a_report_is_a_table_json_a_sheet_and_a_page() {
     server.fake.change(|state| state.drills.clear());
     run(&server, &["drill", "list"]).await.shows(0, &["refpoint drill start"]);
     run(&server, &["drill", "report"]).await.shows(1, &["refpoint drill start --all"]);
+}
+
+#[tokio::test]
+async fn a_drill_and_a_message_are_taken_back_only_with_consent() {
+    let server = Server::start();
+    let drill = ["drill", "withdraw", "--as", "duty officer"];
+    run(&server, &drill).await.shows(2, &["DRILL drill-d1d1", "to 2 members; 1 had it already", "say --yes"]);
+    let id = samples::message_id(0x5e).short();
+    let sent = ["message", "send", "FR", "--precedence", "routine", "--tlp", "green", "--file", "-", "--yes"];
+    run_with(&server, &sent, "x").await.shows(0, &[&id]);
+    let message = ["message", "withdraw", &id, "--as", "duty officer"];
+    run(&server, &message).await.shows(2, &["FR: does not get it from this node any more", "say --yes"]);
+    assert!(server.fake.change(|state| state.stated.is_empty()));
+
+    run(&server, &[&message[..], &["--yes"]].concat()).await.shows(0, &["taken back: message 5e5e5e5e"]);
+    server.fake.change(|state| {
+        let (about, said) = state.stated.pop().unwrap();
+        assert_eq!((about, said.word), (samples::message_id(0x5e), Word::Withdrawn));
+    });
+    // What others sent is theirs.
+    let received = samples::message_id(0x7a).short();
+    let theirs = ["message", "withdraw", &received, "--as", "duty officer", "--yes"];
+    run(&server, &theirs).await.shows(2, &["this unit received", "refpoint message ack"]);
+    run(&server, &["drill", "withdraw", "beef", "--as", "x", "--yes"]).await.shows(1, &["no drill"]);
 }
 
 #[tokio::test]

@@ -60,14 +60,15 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     if arguments.check { checked(&report) } else { Ok(()) }
 }
 
-async fn found(client: &Client, id: Option<&str>) -> Result<DrillReport, Failure> {
+/// A drill by its digits, or the newest.
+pub(super) async fn found(client: &Client, id: Option<&str>) -> Result<DrillReport, Failure> {
     let digits = match id {
         Some(id) => id.strip_prefix("drill-").unwrap_or(id).to_owned(),
         None => match client.drills().await?.first() {
             Some(newest) => newest.drill.digits(),
             None => {
                 let hint = "start one: refpoint drill start --all";
-                return Err(Failure::error("there is no drill to report", "none was started here", hint));
+                return Err(Failure::error("there is no drill", "none was started here", hint));
             }
         },
     };
