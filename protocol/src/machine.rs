@@ -241,9 +241,10 @@ impl Machine {
         let was_full = self.is_full();
         if let Entry::Vacant(place) = self.connected.entry(node) {
             place.insert(Connection { member: member.clone(), since: now });
-            self.own_heads.met();
             self.emit(now, Event::PeerConnected { member: member.clone(), node }, effects);
         }
+        // Of one that was never missed, too: it may have started anew meanwhile.
+        self.own_heads.met();
         self.observe_clock(now, &member, remote_time, effects);
         self.tell_own(now, OwnInput::Connected(member.clone()), effects);
         self.plan_repair(now, node, dialled);
