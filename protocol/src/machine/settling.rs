@@ -25,7 +25,13 @@ impl NewestHeads {
 impl Machine {
     /// Takes in the certificate of a version that the heads settle, if there is one.
     pub(super) fn settle(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        match self.evidence.trust().settle(self.newest_heads.0.values()) {
+        let settled = self.evidence.membership().settled();
+        // A head that names several tips settles nothing, and one that names what is settled nothing more: as a rule all.
+        let says_more = |head: &&Arc<Verified<Head>>| {
+            let tips = head.payload().charter.as_slice();
+            matches!(tips, [only] if Some(*only) != settled)
+        };
+        match self.evidence.trust().settle(self.newest_heads.0.values().filter(says_more)) {
             Ok(None) => {}
             Ok(Some(certificate)) => {
                 let documents = vec![Ok(AnyDocument::Settlement(Arc::new(certificate)))];
