@@ -11,6 +11,7 @@ mod disk;
 mod draw;
 mod event;
 mod faults;
+mod heads;
 mod hostile;
 mod invariants;
 mod ledger;
@@ -63,6 +64,8 @@ pub(crate) struct Plan {
     pub(crate) hostile: usize,
     /// Whether anything breaks; hostile members do what they do all the same.
     pub(crate) faults: bool,
+    /// Whether people leave everything as it is.
+    pub(crate) at_rest: bool,
 }
 
 /// A federation under way.
@@ -182,7 +185,9 @@ impl Sim {
             let at = sim.now + draw.within(0..60_000);
             sim.agenda.plan(at, Event::Start { node });
         }
-        sim.plan_people();
+        if !sim.plan.at_rest {
+            sim.plan_people();
+        }
         sim.plan_faults();
         sim
     }

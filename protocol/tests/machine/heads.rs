@@ -7,7 +7,7 @@ use refpoint_protocol::{
     heads::{Head, Standing, verify_head},
     ids::{ContentHash, HeadId, Sequence},
     limits::{HEAD_INTERVAL, HEAD_SILENCE},
-    machine::{Command, Effect, Input, PushToken, Verdict},
+    machine::{Command, Effect, Event, Input, NumberedEvent, PushToken, Verdict},
     testing::{chains, node_key},
 };
 
@@ -94,10 +94,15 @@ fn heads_of_those_that_do_not_count_are_ignored() {
     let stranger = refpoint_protocol::testing::Federation::new(9, &["BR", "FR", "KE"], 1);
     let federation = world.machine(0).evidence().federation();
     let own = world.machine(0).heads(world.now).unwrap().own.unwrap().head;
+    let told = std::cell::Cell::new(0);
     let judged = |world: &mut World, head: &Head, key| {
         let head = verify_head(sign(head, Some(federation), &[key]).unwrap(), federation);
         let (now, from) = (world.now, world.key(1));
         let effects = world.machine_mut(0).handle(now, Input::head(from, PushToken(1 << 40), head));
+        let is_told = |effect: &&Effect| {
+            matches!(effect, Effect::Emit(NumberedEvent { event: Event::HeadsContradict { .. }, .. }))
+        };
+        told.set(told.get() + effects.iter().filter(is_told).count());
         effects.into_iter().find_map(|effect| match effect {
             Effect::Judge { verdict, .. } => Some(verdict),
             _ => None,
@@ -122,9 +127,11 @@ fn heads_of_those_that_do_not_count_are_ignored() {
     let other = Head { digest: ContentHash::from_bytes([9; 32]), ..good.clone() };
     assert_eq!(judged(&mut world, &other, &key), Some(Verdict::Accept), "the proof is passed on");
     assert!(matches!(standing(&world, 0, 1), Standing::Contradicts { .. }));
+    assert_eq!(told.get(), 1, "people are told");
     // Past its allowance a node is not heard, and nobody is penalised.
     let verdicts: Vec<_> = (1_001..1_010)
         .map(|number| judged(&mut world, &Head { number: Sequence(number), ..good.clone() }, &key))
         .collect();
     assert_eq!(verdicts.last(), Some(&Some(Verdict::Ignore)));
+    assert_eq!(told.get(), 1, "once");
 }

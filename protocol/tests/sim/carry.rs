@@ -5,7 +5,7 @@ use std::sync::Arc;
 use refpoint_protocol::{
     crypto::{SEAL_RANDOM_BYTES, SealingSeed},
     directory::header::{ChainKind, NodeRecordHeader, ReferencePointHeader},
-    document::{Envelope, Unverified, decode, encode, sign},
+    document::{Envelope, Kind, Unverified, decode, encode, sign},
     evidence::repair::{Documents, RepairRequest, RepairResponse},
     ids::NodeKey,
     limits::PARCEL_BYTES_MAX,
@@ -180,7 +180,9 @@ impl Sim {
             Effect::Send { after: Some(write), .. } if self.nodes[at].refused.contains(&write) => {}
             Effect::Send { to, frame, class, after: _ } => self.send(at, to, frame, class),
             Effect::Push { document, body } => {
-                self.begin_update(at, &document);
+                if document.kind != Kind::Head.name() {
+                    self.begin_update(at, &document);
+                }
                 self.publish(at, document, body);
             }
             Effect::PushStored(ids) => {
@@ -193,6 +195,7 @@ impl Sim {
             Effect::Give { to, ticket, documents, bodies } => {
                 let disk = &self.nodes[at].disk;
                 let packed = Documents::pack(disk.envelopes(&documents), disk.bodies(&bodies));
+                self.count_certificates(&packed.documents);
                 let request = RepairRequest::Give(packed.documents.clone());
                 self.hand(at, 0, Input::RepairGiven { from: to, ticket, packed });
                 self.ask(at, to, ticket, request);
@@ -201,6 +204,7 @@ impl Sim {
             Effect::Serve { to: _, token, documents, bodies } => {
                 let disk = &self.nodes[at].disk;
                 let packed = Documents::pack(disk.envelopes(&documents), disk.bodies(&bodies));
+                self.count_certificates(&packed.documents);
                 self.answer(token, RepairResponse::Documents(packed.documents));
             }
             Effect::SignHeader { kind, header, body } => {
@@ -213,8 +217,7 @@ impl Sim {
                 self.ledger.signed(envelope.id(federation), at);
                 self.hand(at, 0, Input::HeaderSigned { kind, envelope, body });
             }
-            // Heads change nothing that the simulation's invariants speak of; machines try them.
-            Effect::SignHead(_) => {}
+            Effect::SignHead(head) => self.sign_head(at, &head),
             Effect::MakeSealingKey { from, until } => {
                 let seed = SealingSeed::from_bytes(self.draw.bytes());
                 let row = sealing_seed_row(&seed, from, until).unwrap().to_vec();
@@ -309,7 +312,7 @@ impl Sim {
     /// Gossips a document of one's own to every peer.
     pub(crate) fn publish(&mut self, at: usize, document: Arc<Envelope>, body: Option<Vec<u8>>) {
         let id = gossip_id(&document, body.as_ref());
-        let gossip = Arc::new(Gossip { id, document, body });
+        let gossip = Gossip::new(id, document, body);
         self.nodes[at].seen.insert(id, self.now);
         for other in self.network.peers(at, self.nodes.len()) {
             self.dispatch(at, other, Way::Single, Payload::Gossip(Arc::clone(&gossip)));
@@ -338,24 +341,32 @@ impl Sim {
         }
     }
 
+    /// Whether gossip was seen lately, and would be dropped.
+    pub(crate) fn has_seen(&self, at: usize, gossip: &Gossip) -> bool {
+        self.nodes[at].seen.get(&gossip.id).is_some_and(|seen| *seen + SEEN_FOR > self.now)
+    }
+
     /// Takes gossip in, unless it was seen lately.
     pub(crate) fn take_gossip(&mut self, from: usize, to: usize, gossip: Arc<Gossip>) {
         let now = self.now;
-        let seen = &mut self.nodes[to].seen;
-        if seen.get(&gossip.id).is_some_and(|at| *at + SEEN_FOR > now) {
+        if self.has_seen(to, &gossip) {
             return;
         }
+        let seen = &mut self.nodes[to].seen;
         if seen.len() > SEEN_MAX {
             seen.retain(|_, at| *at + SEEN_FOR > now);
         }
         seen.insert(gossip.id, now);
-        let token = PushToken(self.token());
-        let document = self.memo.verify(&gossip.document, self.federation);
-        let bodies = gossip.body.iter().cloned().collect();
+        let (token, bearer) = (PushToken(self.token()), self.nodes[from].key);
+        let input = if gossip.head_bytes.is_some() {
+            Input::head(bearer, token, self.memo.verify_head(&gossip.document, self.federation))
+        } else {
+            let documents = vec![self.memo.verify(&gossip.document, self.federation)];
+            let (bodies, carriage) = (gossip.body.iter().cloned().collect(), Carriage::Push(token));
+            Input::Documents(Batch { from: Some(bearer), documents, bodies, carriage })
+        };
         self.pushes.insert(token, (to, from, gossip));
-        let from = Some(self.nodes[from].key);
-        let carriage = Carriage::Push(token);
-        self.handle(to, Input::Documents(Batch { from, documents: vec![document], bodies, carriage }));
+        self.handle(to, input);
     }
 
     pub(crate) fn ask(&mut self, at: usize, to: NodeKey, ticket: AskTicket, request: RepairRequest) {

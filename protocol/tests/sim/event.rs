@@ -59,6 +59,15 @@ pub(crate) struct Gossip {
     pub(crate) id: u64,
     pub(crate) document: Arc<Envelope>,
     pub(crate) body: Option<Vec<u8>>,
+    /// How many bytes go over a link, if it is a head.
+    pub(crate) head_bytes: Option<u64>,
+}
+
+impl Gossip {
+    pub(crate) fn new(id: u64, document: Arc<Envelope>, body: Option<Vec<u8>>) -> Arc<Self> {
+        let head_bytes = super::heads::pushed_bytes(&document);
+        Arc::new(Self { id, document, body, head_bytes })
+    }
 }
 
 /// Events by time; those of one time in the order in which they were planned.

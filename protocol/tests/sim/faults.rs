@@ -191,6 +191,7 @@ impl Sim {
         let ids = ids.map(|(key, _)| MessageId::from_bytes(key.as_slice().try_into().unwrap())).collect();
         self.nodes[node].arrived = ids;
         self.ledger.rolled_back(node, at);
+        self.ledger.forgot.push((self.now, self.nodes[node].unit));
     }
 
     fn cut(&mut self, node: usize) {

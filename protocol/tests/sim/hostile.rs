@@ -4,9 +4,11 @@
 
 mod flooding;
 mod forks;
+mod heads;
 mod key_sets;
 mod receipts;
 mod replays;
+mod siblings;
 pub(crate) mod stolen_keys;
 mod withholding;
 
@@ -32,6 +34,8 @@ pub(crate) struct Villain {
     key_sets: u32,
     /// Whether it runs on a key that it stole.
     pub(crate) thief: bool,
+    /// Whether its member was admitted beside what is settled.
+    stranger: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +46,23 @@ enum Trick {
     Floods,
     Receipts,
     KeySets,
+    Heads,
+    Siblings,
 }
 
 /// Chooses who is hostile.
 pub(crate) fn choose(sim: &mut Sim, draw: &mut Draw) {
     let count = sim.nodes.len() * sim.plan.hostile / 100;
-    let all =
-        [Trick::Forks, Trick::Replays, Trick::Withholds, Trick::Floods, Trick::Receipts, Trick::KeySets];
+    let all = [
+        Trick::Forks,
+        Trick::Replays,
+        Trick::Withholds,
+        Trick::Floods,
+        Trick::Receipts,
+        Trick::KeySets,
+        Trick::Heads,
+        Trick::Siblings,
+    ];
     // A member with two nodes is hostile with both or none, and it is none.
     let single = |node: &usize| sim.units[sim.nodes[*node].unit].nodes.len() == 1;
     let mut left: Vec<usize> = (0..sim.nodes.len()).filter(single).collect();
@@ -78,6 +92,8 @@ pub(crate) fn act(sim: &mut Sim, node: usize) {
         Trick::Floods => flooding::act(sim, node),
         Trick::Receipts => receipts::act(sim, node),
         Trick::KeySets => key_sets::act(sim, node),
+        Trick::Heads => heads::act(sim, node),
+        Trick::Siblings => siblings::act(sim, node),
         Trick::Withholds => {}
     }
 }
@@ -124,7 +140,7 @@ pub(crate) fn records(sim: &mut Sim, node: usize, from: usize, what: &Payload) {
 
 /// Whether a node dials others though its own view tells it not to.
 pub(crate) fn dials(sim: &Sim, node: usize) -> bool {
-    sim.nodes[node].villain.as_ref().is_some_and(|villain| villain.thief)
+    sim.nodes[node].villain.as_ref().is_some_and(|villain| villain.thief || villain.stranger)
 }
 
 fn has(sim: &Sim, node: usize, trick: Trick) -> bool {

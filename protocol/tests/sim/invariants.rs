@@ -6,6 +6,7 @@
 pub(crate) mod custody;
 mod directory;
 mod messages;
+pub(crate) mod settlement;
 
 use refpoint_protocol::{
     directory::header::ChainKind,
@@ -40,6 +41,14 @@ pub(crate) const NO_HONEST_BLAME: &str = "an honest peer is never blamed";
 pub(crate) const READS_BACK: &str = "what a node stored, it reads back";
 pub(crate) const NO_BUG: &str = "no machine breaks an invariant of its own";
 pub(crate) const ONE_ANSWER: &str = "everything is answered once";
+pub(crate) const SETTLED_STAYS: &str =
+    "what is settled at a node stays settled for it while its promises hold";
+pub(crate) const SETTLES: &str = "honest connected nodes agree on what is settled once faults stop, and that is the only tip if enough can speak";
+pub(crate) const ONE_SETTLED: &str =
+    "no two settlements contradict each other while fewer members than a third belie themselves";
+pub(crate) const NOBODY_BESIDE: &str = "nothing beside a settled version admits or suspends anybody";
+pub(crate) const NO_SELF_CONTRADICTION: &str = "no honest node's heads contradict each other";
+pub(crate) const HEADS_HEARD: &str = "honest connected nodes hear each other's heads once faults stop";
 
 /// Every two minutes.
 pub(crate) fn at_every_look(sim: &mut Sim) {
@@ -47,18 +56,25 @@ pub(crate) fn at_every_look(sim: &mut Sim) {
     for node in sim.honest() {
         bounds(sim, node);
         directory::nothing_disappears(sim, node);
+        settlement::stays_settled(sim, node);
+        settlement::one_is_settled(sim, node);
+        settlement::nobody_is_admitted_beside(sim, node);
     }
 }
 
 /// When faults have stopped for long enough.
 pub(crate) fn once_faults_stopped(sim: &mut Sim) {
     sim.counts.settled += 1;
+    sim.follow_settlements();
     at_every_look(sim);
     connected(sim);
     directory::forks_are_known(sim);
     directory::views_are_equal(sim);
     directory::no_revoked_key_is_connected(sim);
     directory::common_evidence_remains(sim);
+    settlement::all_is_settled(sim);
+    settlement::nothing_beside_counts(sim);
+    settlement::heads_are_heard(sim);
     messages::everything_arrived(sim);
     custody::what_was_left_arrived(sim);
 }
@@ -70,6 +86,7 @@ pub(crate) fn on_start(sim: &mut Sim, node: usize, problems: &[String]) {
     if let Some(problem) = damage {
         sim.violate(READS_BACK, format!("{}: {problem}", sim.name(node)));
     }
+    settlement::stays_settled(sim, node);
 }
 
 /// Queues and memory stay under their bounds, and so does work: a machine that was woken does not want to be
@@ -99,6 +116,8 @@ pub(crate) fn on_event(sim: &mut Sim, at: usize, event: &NumberedEvent) {
             custody::on_key_lost(sim, at, *message, *node);
         }
         Event::ForkSeen { .. } => sim.counts.add("fork-seen"),
+        Event::CharterSettled { charter } => settlement::on_settled(sim, at, *charter),
+        Event::BesideSettled { .. } => sim.counts.add("beside-settled-told"),
         Event::TwinSeen => sim.counts.add("twin-seen"),
         Event::ClockJudged { right: false, .. } => sim.counts.add("clock-judged-wrong"),
         _ => {}

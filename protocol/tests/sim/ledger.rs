@@ -2,12 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
 use refpoint_protocol::{
-    ids::{DocumentId, MessageId, NodeKey},
+    document::Verified,
+    ids::{CharterId, DocumentId, MessageId, NodeKey, Sequence},
+    membership::charter::Charter,
     relay::exchange::CommandId,
+    time::Timestamp,
 };
 
 /// The ledger.
@@ -23,6 +27,20 @@ pub(crate) struct Ledger {
     pub(crate) answered: HashSet<(MessageId, NodeKey)>,
     /// What honest nodes keep for senders that are gone for good.
     pub(crate) left: Vec<Left>,
+    /// The newest version that a node has told of as settled, by node, in this folder's life.
+    pub(crate) settled: HashMap<usize, CharterId>,
+    /// What all honest nodes knew to be settled when everything was in order last.
+    pub(crate) settled_everywhere: Option<CharterId>,
+    /// When each charter version was signed.
+    pub(crate) made: HashMap<CharterId, u64>,
+    /// Versions that nobody should have signed: beside settled ones.
+    pub(crate) siblings: Vec<Arc<Verified<Charter>>>,
+    /// Whom they admit.
+    pub(crate) strangers: Vec<Stranger>,
+    /// When a node of a unit forgot what it had held and said.
+    pub(crate) forgot: Vec<(u64, usize)>,
+    /// Heads by node, run and number.
+    pub(crate) heads: HashMap<(NodeKey, Timestamp, Sequence), DocumentId>,
     /// Chain headers by the node that signed them.
     headers: HashMap<DocumentId, usize>,
 }
@@ -39,6 +57,14 @@ pub(crate) struct Left {
     pub(crate) recipient_folder: u32,
     pub(crate) since: u64,
     pub(crate) expires: u64,
+}
+
+/// A member that a version admits which stands beside a settled one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stranger {
+    pub(crate) unit: usize,
+    pub(crate) node: usize,
+    pub(crate) beside: CharterId,
 }
 
 /// What was asked of a node.
@@ -76,12 +102,14 @@ impl Ledger {
     pub(crate) fn rolled_back(&mut self, node: usize, at: u64) {
         self.messages.retain(|_, promised| promised.node != node || promised.accepted < at);
         self.kept.remove(&node);
+        self.settled.remove(&node);
     }
 
     /// A node's folder is gone, or in strange hands.
     pub(crate) fn forget_node(&mut self, node: usize) {
         self.messages.retain(|_, promised| promised.node != node);
         self.kept.remove(&node);
+        self.settled.remove(&node);
     }
 
     pub(crate) fn signed(&mut self, header: DocumentId, node: usize) {

@@ -25,6 +25,13 @@ impl Sim {
     /// Sends something over the link of two nodes that are connected as the sender believes.
     pub(crate) fn dispatch(&mut self, from: usize, to: usize, way: Way, what: Payload) {
         let Some(id) = self.network.link(from, to).map(|link| link.id) else { return };
+        if let Payload::Gossip(gossip) = &what {
+            self.count_head(gossip);
+            // It would be dropped: most copies of most gossip are.
+            if self.has_seen(to, gossip) {
+                return;
+            }
+        }
         let fate = self.network.send(self.now, from, to, way, &mut self.draw);
         fate.faults.iter().for_each(|fault| self.counts.add(fault));
         for at in fate.arrivals {
@@ -260,7 +267,11 @@ impl Sim {
         for document in learned {
             documents.push(match document {
                 LearnedDocument::Charter(charter) => Ok(AnyDocument::Charter(charter)),
-                LearnedDocument::Settlement(settlement) => Ok(AnyDocument::Settlement(settlement)),
+                LearnedDocument::Settlement(settlement) => {
+                    self.counts.add("certificate-at-the-door");
+                    self.count_certificate(settlement.envelope());
+                    Ok(AnyDocument::Settlement(settlement))
+                }
                 LearnedDocument::KeySet(key_set) => Ok(AnyDocument::KeySet(key_set)),
                 LearnedDocument::Record { header, body } => {
                     bodies.push(body);

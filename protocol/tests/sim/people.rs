@@ -74,6 +74,7 @@ impl Sim {
     /// Once faults stop, people put in order what no machine may: they hand over what a folder has lost of the
     /// files that they signed, end forks by a new key set, and start anew a node that met its twin.
     pub(crate) fn take_care(&mut self) {
+        self.follow_settlements();
         // As often as not they leave two versions of the charter side by side.
         if self.tips.len() > 1 && self.draw.chance(1, 2) {
             self.merge_charters();
@@ -298,4 +299,4 @@ const BETWEEN_KEY_SETS: Duration = Duration::from_secs(45 * 60);
 const BETWEEN_LOSSES: Duration = Duration::from_secs(15 * 60);
 
 /// Between two charter versions.
-const BETWEEN_CHARTERS: Duration = Duration::from_secs(70 * 60);
+const BETWEEN_CHARTERS: Duration = Duration::from_secs(45 * 60);

@@ -73,6 +73,7 @@ impl Sim {
     /// A member makes a node anew under another key, beside its others, and says what became of the old key.
     pub(crate) fn rebuild(&mut self, old: usize, became: NodeState) {
         let unit = self.nodes[old].unit;
+        self.ledger.forgot.push((self.now, unit));
         let (signing, now, old_key) = (self.new_key(unit), self.clock_now(), self.nodes[old].key);
         let siblings: Vec<usize> =
             self.units[unit].nodes.iter().copied().filter(|node| *node != old).collect();

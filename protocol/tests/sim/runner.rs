@@ -16,6 +16,7 @@ pub(crate) fn run(plan: &Plan) -> (Counts, Option<Violation>) {
     }
     let hours = sim.passed() as f64 / 3_600_000.0;
     sim.counts.node_hours = hours * sim.nodes.len() as f64;
+    sim.counts.counted_seconds = (hours - 1.0).max(0.0) * 3_600.0 * sim.nodes.len() as f64;
     if let Some(violation) = &mut sim.violation {
         violation.what = format!("after {:.0} s: {}", hours * 3_600.0, violation.what);
     }
@@ -24,9 +25,12 @@ pub(crate) fn run(plan: &Plan) -> (Counts, Option<Violation>) {
 
 /// How to run a seed again.
 pub(crate) fn again(plan: &Plan) -> String {
-    let Plan { seed, members, hours, hostile, faults } = plan;
+    let Plan { seed, members, hours, hostile, faults, at_rest } = plan;
     let faults = if *faults { "" } else { " --no-faults" };
-    format!("scripts/simulate --seed {seed} --members {members} --hours {hours} --hostile {hostile}{faults}")
+    let rest = if *at_rest { " --at-rest" } else { "" };
+    format!(
+        "scripts/simulate --seed {seed} --members {members} --hours {hours} --hostile {hostile}{faults}{rest}"
+    )
 }
 
 /// Simulates and fails with the seeds that break something.
@@ -51,10 +55,11 @@ pub(crate) fn from_environment() {
     let seeds = number("REFPOINT_SIM_SEEDS").unwrap_or(10);
     let first = number("REFPOINT_SIM_SEED").unwrap_or(1);
     let faults = number("REFPOINT_SIM_NO_FAULTS").is_none();
+    let at_rest = number("REFPOINT_SIM_AT_REST").is_some();
     let until_found = number("REFPOINT_SIM_UNTIL_FOUND").is_some();
     let (started, mut counts, mut failed) = (Instant::now(), Counts::default(), Vec::new());
     for (done, seed) in (first..first + seeds).enumerate() {
-        let plan = Plan { seed, members, hours, hostile, faults };
+        let plan = Plan { seed, members, hours, hostile, faults, at_rest };
         let (of_one, violation) = run(&plan);
         counts.merge(&of_one);
         if let Some(Violation { invariant, what }) = violation {
@@ -92,14 +97,26 @@ mod tests {
 
     #[test]
     fn federations_keep_their_promises_through_faults() {
-        let plan = |(seed, members)| Plan { seed, members, hours: 2, hostile: 10, faults: true };
+        let plan =
+            |(seed, members)| Plan { seed, members, hours: 2, hostile: 10, faults: true, at_rest: false };
         let counts = check([(1, 5), (2, 8), (3, 12), (4, 20)].map(plan));
         assert!(counts.settled >= 4 && counts.messages > 50 && counts.receipts > 50, "{counts:?}");
     }
 
     #[test]
+    fn what_is_settled_stays_so_whatever_hostile_members_sign() {
+        let plan = |seed| Plan { seed, members: 12, hours: 4, hostile: 30, faults: true, at_rest: false };
+        let counts = check([11, 12, 13].map(plan));
+        for needed in
+            ["charter-settled", "certificate-in-repair", "contradicting-heads", "sibling-of-settled"]
+        {
+            assert!(counts.count(needed) > 0, "{needed}: {counts:?}");
+        }
+    }
+
+    #[test]
     fn a_seed_replays_exactly() {
-        let plan = Plan { seed: 7, members: 6, hours: 1, hostile: 20, faults: true };
+        let plan = Plan { seed: 7, members: 6, hours: 1, hostile: 20, faults: true, at_rest: false };
         let once = format!("{:?}", run(&plan));
         assert_eq!(once, format!("{:?}", run(&plan)));
     }

@@ -53,7 +53,7 @@ pub(super) fn signed(sim: &Sim, node: usize, kind: ChainKind, header: Header) ->
 
 /// Gossips an envelope to these peers alone.
 pub(super) fn show(sim: &mut Sim, node: usize, peers: &[usize], envelope: Envelope) {
-    let gossip = Arc::new(Gossip { id: sim.draw.next(), document: Arc::new(envelope), body: None });
+    let gossip = Gossip::new(sim.draw.next(), Arc::new(envelope), None);
     for other in peers {
         sim.dispatch(node, *other, Way::Single, Payload::Gossip(Arc::clone(&gossip)));
     }

@@ -23,7 +23,7 @@ pub(super) fn act(sim: &mut Sim, node: usize) {
             Payload::Gossip(gossip) => {
                 let Gossip { document, body, .. } = gossip.as_ref();
                 let (document, body) = (Arc::clone(document), body.clone());
-                Payload::Gossip(Arc::new(Gossip { id: sim.draw.next(), document, body }))
+                Payload::Gossip(Gossip::new(sim.draw.next(), document, body))
             }
             other => other,
         };
