@@ -23,7 +23,10 @@ pub(crate) struct Memo {
 }
 
 /// Results by envelope.
-struct Known<T>(HashMap<u64, Vec<(Envelope, Result<T, VerifyError>)>>);
+struct Known<T>(HashMap<u64, Results<T>>);
+
+/// Those of envelopes whose short hashes are equal: one, as good as always.
+type Results<T> = Vec<(Envelope, Result<T, VerifyError>)>;
 
 impl Memo {
     /// What [`verify_any`] says of an envelope.
