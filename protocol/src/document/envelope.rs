@@ -189,6 +189,15 @@ impl Envelope {
         self.signatures.iter().map(|signature| signature.key.len() + signature.sig.len()).sum()
     }
 
+    /// The key of its only signature, an Ed25519 one; `None` if it has another, or several. Nobody has checked it.
+    #[must_use]
+    pub fn sole_signer(&self) -> Option<[u8; 32]> {
+        match self.signatures.as_slice() {
+            [only] if only.alg == Signature::ED25519 => only.key.as_slice().try_into().ok(),
+            _ => None,
+        }
+    }
+
     /// Bytes of the encoded envelope, at most: its parts, and room for the field names and lengths.
     #[must_use]
     pub fn size(&self) -> usize {

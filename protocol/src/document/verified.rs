@@ -179,6 +179,11 @@ impl<T: Payload> Unverified<T> {
         &self.payload
     }
 
+    /// The envelope as received.
+    pub const fn envelope(&self) -> &Arc<Envelope> {
+        &self.envelope
+    }
+
     /// The id that it has if it verifies: what says whether it is held already, for a hash instead of signatures.
     #[must_use]
     pub fn claimed_id(&self, federation: FederationId) -> DocumentId {
@@ -242,6 +247,23 @@ impl<T> Verified<T> {
     /// What it says.
     pub const fn payload(&self) -> &T {
         &self.payload
+    }
+}
+
+impl<T: Clone> Verified<T> {
+    /// The same document in an envelope with the signature of this key alone; `None` if it did not sign.
+    #[must_use]
+    pub fn signed_alone_by(&self, key: &[u8; 32]) -> Option<Self> {
+        let is_its = |it: &&Signature| it.alg == Signature::ED25519 && it.key == key;
+        let signature = self.envelope.signatures.iter().find(is_its)?.clone();
+        let envelope = Envelope {
+            kind: self.envelope.kind.clone(),
+            version: self.envelope.version,
+            payload: self.envelope.payload.clone(),
+            signatures: vec![signature],
+        };
+        let (id, payload) = (self.id, self.payload.clone());
+        Some(Self { id, signers: BTreeSet::from([*key]), envelope: Arc::new(envelope), payload })
     }
 }
 

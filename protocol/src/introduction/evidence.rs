@@ -10,7 +10,7 @@ use crate::{
         Acceptance, Trust,
         charter::Charter,
         key_set::KeySet,
-        settlement::{Certificate, Settlement, Span, verify_settlement},
+        settlement::{Certificate, ClaimedCertificate, Settlement, Span},
     },
 };
 
@@ -100,17 +100,22 @@ impl Overlay {
     }
 
     /// Takes a certificate. One that says no more than one that is held, or whose charter versions are not held, costs
-    /// no signature check.
+    /// no signature check; nor does one that cannot count, whoever signed it: anybody may call.
     fn take_settlement(&mut self, envelope: Envelope) -> Result<(), IntroductionError> {
         if !check::<Settlement>(&envelope)? {
             return Ok(());
         }
-        let Settlement { charter, base, .. } = *Unverified::<Settlement>::open(envelope.clone())?.claimed();
+        let opened = Unverified::<Settlement>::open(envelope)?;
+        let span @ Span { charter, base } = opened.claimed().span();
         let lacks = |id: &CharterId| self.trust.charter(id).is_none();
-        if lacks(&charter) || lacks(&base) || self.trust.is_settlement_covered(Span { charter, base }) {
+        if lacks(&charter) || lacks(&base) || self.trust.is_settlement_covered(span) {
             return Ok(());
         }
-        let certificate = Arc::new(verify_settlement(envelope, self.trust.federation())?);
+        let claim = ClaimedCertificate::read(opened, self.trust.federation())?;
+        if self.trust.judge_claim(&claim)? != Acceptance::New {
+            return Ok(());
+        }
+        let certificate = Arc::new(claim.verify()?);
         if self.trust.accept_settlement(Arc::clone(&certificate))? == Acceptance::New {
             self.learned.push(LearnedDocument::Settlement(certificate));
         }

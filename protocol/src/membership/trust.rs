@@ -25,7 +25,7 @@ use super::{
     Membership, TrustError,
     charter::{Charter, MemberEntry, root_hash},
     key_set::{KeySet, Rotation},
-    settlement::{Certificate, Span},
+    settlement::{Certificate, ClaimedCertificate, Span},
 };
 use crate::{
     document::Verified,
@@ -165,15 +165,20 @@ impl Trust {
     /// # Errors
     /// [`TrustError`] if it is invalid in every state.
     pub fn accept_settlement(&mut self, certificate: Arc<Certificate>) -> Result<Acceptance, TrustError> {
-        let missing = settled::missing(&self.charters, &certificate);
-        if !missing.is_empty() {
-            return Ok(Acceptance::Pending(missing));
-        }
         let acceptance = self.settlements.accept(&self.charters, certificate)?;
         if acceptance == Acceptance::New {
             self.view = OnceLock::new();
         }
         Ok(acceptance)
+    }
+
+    /// What would become of a certificate of which no signature is checked, if all of them verified: whatever is not
+    /// [`Acceptance::New`] need not be verified.
+    ///
+    /// # Errors
+    /// [`TrustError`] if it is invalid in every state, whoever signed it.
+    pub fn judge_claim(&self, claim: &ClaimedCertificate) -> Result<Acceptance, TrustError> {
+        self.settlements.judge(&self.charters, claim)
     }
 
     /// What the evidence means: computed once after each change.
@@ -385,21 +390,35 @@ pub fn check_key_set(
     opening: Option<&Verified<KeySet>>,
     document: &Verified<KeySet>,
 ) -> Result<(), TrustError> {
-    let set = document.payload();
-    let Some(entry) = charter.member(&set.member).filter(|entry| entry.incarnation == set.incarnation) else {
-        return Err(not_listed(set));
-    };
-    let root = signing_root(entry, opening.map(Verified::payload), set)?;
-    if !document.signers().contains(root.as_bytes()) {
+    let is_signer = |root: &RootKey| document.signers().contains(root.as_bytes());
+    check_listed(charter, opening.map(Verified::payload), document.payload(), is_signer)
+}
+
+/// The same of what a key set says, with whoever signed it or is said to have.
+fn check_listed(
+    charter: &Charter,
+    opening: Option<&KeySet>,
+    set: &KeySet,
+    is_signer: impl Fn(&RootKey) -> bool,
+) -> Result<(), TrustError> {
+    let root = root_of(charter, opening, set)?;
+    if !is_signer(&root) {
         return Err(TrustError::NotSignedByRoot { member: set.member.clone(), root });
     }
-    if set.nodes.iter().any(|node| [entry.root, root].iter().any(|it| it.as_bytes() == node.key.as_bytes())) {
+    let listed = charter.member(&set.member).map_or(root, |entry| entry.root);
+    if set.nodes.iter().any(|node| [listed, root].iter().any(|it| it.as_bytes() == node.key.as_bytes())) {
         return Err(TrustError::RootAsNode(set.member.clone()));
     }
     Ok(())
 }
 
-/// The root key whose signature counts under a key set.
+/// The root key whose signature counts under a key set, by this charter version.
+fn root_of(charter: &Charter, opening: Option<&KeySet>, set: &KeySet) -> Result<RootKey, TrustError> {
+    let entry = charter.member(&set.member).filter(|entry| entry.incarnation == set.incarnation);
+    signing_root(entry.ok_or_else(|| not_listed(set))?, opening, set)
+}
+
+/// The root key whose signature counts under a key set of a listed member.
 fn signing_root(entry: &MemberEntry, opening: Option<&KeySet>, set: &KeySet) -> Result<RootKey, TrustError> {
     let misplaced = || TrustError::RotationMisplaced(set.member.clone());
     let of_generation = |generation: Option<u64>| {

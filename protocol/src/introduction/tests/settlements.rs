@@ -86,3 +86,44 @@ fn a_certificate_that_is_false_is_a_violation() {
         assert!(overlay.learned.is_empty());
     }
 }
+
+/// A caller whom nobody knows may bring what he likes: what no quorum of members can have said is refused before any
+/// signature is looked at, and costs no more than reading it.
+#[test]
+fn what_a_certificate_claims_is_judged_before_its_signatures() {
+    let federation = Federation::new(1, &CODES, 1);
+    let (second, certificate, beside) = settled(&federation);
+    let mut trust = federation.trust();
+    for version in [&second, &beside] {
+        trust.accept_charter(Arc::clone(version)).unwrap();
+    }
+    let refused = |change: &dyn Fn(&mut Settlement)| {
+        let mut envelope = Envelope::clone(certificate.envelope());
+        let mut payload: Settlement = decode(&envelope.payload, SETTLEMENT_BYTES_MAX).unwrap();
+        change(&mut payload);
+        for voice in &mut payload.voices {
+            let key_sets = voice.key_sets.iter_mut();
+            key_sets.chain([&mut voice.head]).for_each(|carried| carried.signatures[0].sig[0] ^= 1);
+        }
+        envelope.payload = encode(&payload).unwrap();
+        match Overlay::new(trust.clone()).take(envelope).unwrap_err() {
+            IntroductionError::Trust(error) => error.rule(),
+            IntroductionError::Document(error) => error.rule(),
+            other => panic!("{other}"),
+        }
+    };
+    assert_eq!(refused(&|_| {}), "SE-02", "nothing else is wrong with it");
+    assert_eq!(refused(&|it| it.base = beside.id().into()), "SE-04");
+    assert_eq!(refused(&|it| it.voices.truncate(2)), "SE-07");
+    let stranger = Federation::new(2, &CODES, 1);
+    let unit = stranger.unit("BR");
+    assert_eq!(
+        refused(&|it| {
+            it.voices[0].head = Envelope::clone(stranger.head("BR", 0, &[&second]).envelope());
+            it.voices[0].key_sets = vec![Envelope::clone(unit.key_set.envelope())];
+        }),
+        "SE-05"
+    );
+    let other = federation.head("BR", 0, &[&beside]);
+    assert_eq!(refused(&|it| it.voices[0].head = Envelope::clone(other.envelope())), "SE-06");
+}

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Trust,
+    Trust, root_of,
     settled::{check_voice, members_needed},
 };
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     limits::SETTLEMENT_BYTES_MAX,
     membership::{
         Membership,
+        key_set::KeySet,
         settlement::{Certificate, SettleError, Span, Voice},
     },
 };
@@ -67,7 +68,7 @@ impl Trust {
         for voice in voices {
             let names = voice.tip().is_some_and(|tip| self.history().follows(&tip, &span.charter));
             let smaller = of_members.get(voice.member()).is_none_or(|other| voice.size() < other.size());
-            if names && smaller && check_voice(base, voice).is_ok() {
+            if names && smaller && check_voice(base, &voice.spoken()).is_ok() {
                 of_members.insert(voice.member(), voice);
             }
         }
@@ -94,10 +95,20 @@ impl Trust {
         let standing =
             view.node_of(&payload.member, &payload.node).filter(|standing| standing.is_active())?;
         let listing = self.key_set(&standing.key_set)?;
-        let mut key_sets = self.openings(&self.generation_of(listing.payload())?);
-        key_sets.retain(|opening| opening.id() != listing.id());
-        key_sets.push(Arc::clone(listing));
-        let voice = Voice { head: Arc::clone(head), key_sets };
+        let mut held = self.openings(&self.generation_of(listing.payload())?);
+        held.retain(|opening| opening.id() != listing.id());
+        held.push(Arc::clone(listing));
+        // Whoever passed these on may have wrapped them anew, with signatures that nobody needs.
+        let mut key_sets = Vec::with_capacity(held.len());
+        let mut opening: Option<&KeySet> = None;
+        for set in &held {
+            let root =
+                root_of(self.charter(&set.payload().charter)?.payload(), opening, set.payload()).ok()?;
+            key_sets.push(Arc::new(set.signed_alone_by(root.as_bytes())?));
+            opening = Some(set.payload());
+        }
+        let head = Arc::new(head.signed_alone_by(payload.node.as_bytes())?);
+        let voice = Voice { head, key_sets };
         voice.tip().is_some_and(|tip| self.charter(&tip).is_some()).then_some(voice)
     }
 }

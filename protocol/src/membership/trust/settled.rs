@@ -9,13 +9,13 @@ use std::{
     sync::Arc,
 };
 
-use super::{Acceptance, CharterHistory, check_key_set};
+use super::{Acceptance, CharterHistory, check_listed};
 use crate::{
-    ids::{CharterId, CharterVersion, DocumentId, MemberCode},
+    ids::{CharterId, CharterVersion, DocumentId, MemberCode, RootKey},
     membership::{
         TrustError,
         charter::{Charter, MemberStatus},
-        settlement::{Certificate, Span, Voice},
+        settlement::{Certificate, ClaimedCertificate, Span, Spoken, Voice},
     },
 };
 
@@ -37,14 +37,37 @@ pub(in crate::membership) struct Settled {
 }
 
 impl Settlements {
-    /// Takes a certificate whose versions are all held.
+    /// What would become of a certificate if its signatures verify. What costs least comes first.
+    pub(super) fn judge(
+        &self,
+        history: &CharterHistory,
+        claim: &ClaimedCertificate,
+    ) -> Result<Acceptance, TrustError> {
+        let span = claim.span();
+        if self.is_covered(history, span) {
+            return Ok(Acceptance::Surplus);
+        }
+        let spoken = claim.spoken().collect::<Vec<_>>();
+        let missing = missing(history, span, &spoken);
+        if !missing.is_empty() {
+            return Ok(Acceptance::Pending(missing));
+        }
+        check(history, span, &spoken).map(|()| Acceptance::New)
+    }
+
+    /// Takes a certificate.
     pub(super) fn accept(
         &mut self,
         history: &CharterHistory,
         certificate: Arc<Certificate>,
     ) -> Result<Acceptance, TrustError> {
-        check(history, &certificate)?;
         let span = certificate.span();
+        let spoken = certificate.voices().iter().map(Voice::spoken).collect::<Vec<_>>();
+        let missing = missing(history, span, &spoken);
+        if !missing.is_empty() {
+            return Ok(Acceptance::Pending(missing));
+        }
+        check(history, span, &spoken)?;
         if self.spans.contains_key(&span) {
             return Ok(Acceptance::Known);
         }
@@ -143,42 +166,44 @@ fn version_of(history: &CharterHistory, id: &CharterId) -> Option<CharterVersion
 }
 
 /// The versions that a certificate names and that are not held.
-pub(super) fn missing(history: &CharterHistory, certificate: &Certificate) -> BTreeSet<DocumentId> {
-    let Span { charter, base } = certificate.span();
-    let tips = certificate.voices().iter().filter_map(Voice::tip);
-    let named = tips.chain([charter, base]);
+fn missing(history: &CharterHistory, span: Span, voices: &[Spoken<'_>]) -> BTreeSet<DocumentId> {
+    let named = voices.iter().filter_map(Spoken::tip).chain([span.charter, span.base]);
     named.filter(|id| history.get(id).is_none()).map(DocumentId::from).collect()
 }
 
-/// Checks a certificate whose versions are all held.
-fn check(history: &CharterHistory, certificate: &Certificate) -> Result<(), TrustError> {
-    let span = certificate.span();
+/// Checks what a certificate says whose versions are all held.
+fn check(history: &CharterHistory, span: Span, voices: &[Spoken<'_>]) -> Result<(), TrustError> {
     if span.charter == span.base || !history.follows(&span.charter, &span.base) {
         return Err(TrustError::SettledBase { charter: span.charter, base: span.base });
     }
     // It is held: nothing was missing.
     let Some(base) = history.get(&span.base) else { return Ok(()) };
-    for voice in certificate.voices() {
+    let (needed, got) = (members_needed(base.payload()), voices.len());
+    if got < needed {
+        return Err(TrustError::SettledCount { needed, got });
+    }
+    for voice in voices {
         check_voice(base.payload(), voice)?;
         if !voice.tip().is_some_and(|tip| history.follows(&tip, &span.charter)) {
-            return Err(TrustError::SettledTip { member: voice.member().clone(), charter: span.charter });
+            let member = voice.head.member.clone();
+            return Err(TrustError::SettledTip { member, charter: span.charter });
         }
     }
-    let (needed, got) = (members_needed(base.payload()), certificate.voices().len());
-    if got < needed { Err(TrustError::SettledCount { needed, got }) } else { Ok(()) }
+    Ok(())
 }
 
 /// Checks that a head is an active member's, by a root key that `base` lists.
-pub(super) fn check_voice(base: &Charter, voice: &Voice) -> Result<(), TrustError> {
-    let member = voice.member();
+pub(super) fn check_voice(base: &Charter, voice: &Spoken<'_>) -> Result<(), TrustError> {
+    let member = &voice.head.member;
     if base.member(member).is_none_or(|entry| entry.status != MemberStatus::Active) {
         return Err(TrustError::SettledMember(member.clone()));
     }
     let mut opening = None;
-    for set in &voice.key_sets {
+    for listed in &voice.key_sets {
         let strange = |why| TrustError::SettledKeySet { member: member.clone(), why: Box::new(why) };
-        check_key_set(base, opening, set).map_err(strange)?;
-        opening = Some(set.as_ref());
+        let is_signer = |root: &RootKey| listed.signer == Some(*root.as_bytes());
+        check_listed(base, opening, listed.set, is_signer).map_err(strange)?;
+        opening = Some(listed.set);
     }
     Ok(())
 }
