@@ -222,6 +222,7 @@ impl Node {
         let store = writer.kept().over(store);
         let workshop = Workshop { identity: Arc::clone(&identity), seeds, store: Arc::clone(&store) };
         let presence = Arc::new(ArcSwap::new(restored.machine.presence()));
+        let verifier = verifier.knowing(Arc::clone(&presence));
         let (network, network_events) =
             Network::start(network, &identity.signing, Arc::clone(&presence), Arc::new(move || clock.now()))?;
         let events = EventLog::restore(loaded.events);

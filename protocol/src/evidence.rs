@@ -21,7 +21,7 @@ use std::{
 
 use self::{any::RestoreOrder, pending::Pending};
 pub use self::{
-    any::{AnyDocument, verify_any},
+    any::{AnyDocument, verify_any, verify_brought},
     digest::{Roots, root_of, version_of},
     pending::Bearer,
 };

@@ -363,8 +363,8 @@ impl Machine {
         effects.push(Effect::Emit(event));
     }
 
-    fn may_push(&mut self, now: Timestamp, document: &AnyDocument) -> bool {
-        self.pushes.allow(document, self.evidence.trust(), now)
+    fn may_push(&mut self, now: Timestamp, document: &AnyDocument, from: Option<NodeKey>) -> bool {
+        self.pushes.allow(document, from, self.evidence.trust(), now)
     }
 
     fn fault(

@@ -35,6 +35,8 @@ pub enum PushKey {
     Node([u8; 32]),
     /// A node key, for heads: they come regularly, and must not use up what its entry needs.
     Head([u8; 32]),
+    /// The node that brings it, for settlements: nobody signs one, and anybody can put the same heads together anew.
+    Bearer(NodeKey),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -94,10 +96,16 @@ pub struct Consequence {
 }
 
 impl PushLimits {
-    /// Whether a pushed document is within its signing key's allowance, which it uses up. Charter versions
-    /// always are: stewards signed them together.
-    pub fn allow(&mut self, document: &AnyDocument, trust: &Trust, now: Timestamp) -> bool {
-        PushKey::of(document, trust).is_none_or(|key| self.allow_key(key, now))
+    /// Whether a document that a node pushed is within its allowance, which it uses up. Charter versions always are:
+    /// stewards signed them together.
+    pub fn allow(
+        &mut self,
+        document: &AnyDocument,
+        from: Option<NodeKey>,
+        trust: &Trust,
+        now: Timestamp,
+    ) -> bool {
+        PushKey::of(document, from, trust).is_none_or(|key| self.allow_key(key, now))
     }
 
     /// Whether one more push of that key is within its allowance: one a minute after a burst of five.
@@ -127,7 +135,7 @@ impl PushLimits {
     /// Whether so much of a document's signing key was refused lately that only a flood explains it.
     #[must_use]
     pub fn is_flooding(&self, document: &AnyDocument, trust: &Trust) -> bool {
-        let key = PushKey::of(document, trust);
+        let key = PushKey::of(document, None, trust);
         key.and_then(|key| self.keys.get(&key)).is_some_and(|bucket| bucket.over > PUSH_EXCESS_MAX)
     }
 
@@ -172,12 +180,12 @@ impl Account {
 }
 
 impl PushKey {
-    /// The key whose allowance a document uses, `None` for charter versions.
+    /// Whose allowance a document uses that a node brings, `None` for charter versions.
     #[must_use]
-    pub fn of(document: &AnyDocument, trust: &Trust) -> Option<Self> {
+    pub fn of(document: &AnyDocument, from: Option<NodeKey>, trust: &Trust) -> Option<Self> {
         match document {
-            // Stewards sign the one, and more than two thirds of the members the other.
-            AnyDocument::Charter(_) | AnyDocument::Settlement(_) => None,
+            AnyDocument::Charter(_) => None,
+            AnyDocument::Settlement(_) => from.map(Self::Bearer),
             AnyDocument::KeySet(document) => {
                 let set = document.payload();
                 let charter = trust.charter(&set.charter);

@@ -6,12 +6,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use arc_swap::ArcSwap;
 use refpoint_protocol::{
     document::{Envelope, Kind, Unverified, Verified, VerifyError, encode},
-    evidence::{AnyDocument, push::Pushed, verify_any},
+    evidence::{AnyDocument, push::Pushed, verify_any, verify_brought},
     heads::{Head, verify_head},
     ids::{ContentHash, FederationId, MemberCode, NodeKey},
-    introduction::LearnedDocument,
+    introduction::{LearnedDocument, Presence},
     limits::FAULTS_PER_INTERVAL_MAX,
     machine::{AnswerToken, AskTicket, Batch, Carriage, Input, PushToken},
     relay::{exchange::RelayInput, frame::RelayFrame, parcel::Class, receipt::Receipt},
@@ -42,6 +43,8 @@ pub(crate) struct Verifier {
     federation: FederationId,
     quarantine: Arc<Mutex<Quarantine>>,
     store: Arc<dyn Store>,
+    /// What this node holds, once it runs: it says what needs no verification.
+    presence: Option<Arc<ArcSwap<Presence>>>,
 }
 
 #[derive(Default)]
@@ -61,19 +64,40 @@ impl Verifier {
         for hash in kept {
             quarantine.add(hash);
         }
-        Self { federation, quarantine: Arc::new(Mutex::new(quarantine)), store }
+        Self { federation, quarantine: Arc::new(Mutex::new(quarantine)), store, presence: None }
+    }
+
+    /// Looks from now on at what the node holds, before it verifies what others bring.
+    pub(super) fn knowing(self, presence: Arc<ArcSwap<Presence>>) -> Self {
+        Self { presence: Some(presence), ..self }
     }
 
     /// Opens and verifies one envelope. One that makes the decoder panic is put in quarantine: 196 nodes run
     /// this program, and one poison record must not stop them all.
     pub(super) fn verify(&self, envelope: Envelope) -> Result<AnyDocument, VerifyError> {
+        let federation = self.federation;
+        self.isolating(envelope, |envelope| verify_any(envelope, federation))
+    }
+
+    /// The same of what a peer brought; `None` for what says no more than this node knows, which is nobody's fault.
+    fn verify_brought(&self, envelope: Envelope) -> Option<Result<AnyDocument, VerifyError>> {
+        let Some(presence) = &self.presence else { return Some(self.verify(envelope)) };
+        let presence = presence.load_full();
+        let verify = |envelope| verify_brought(envelope, &presence.trust).transpose();
+        self.isolating(envelope, verify).transpose()
+    }
+
+    fn isolating<T>(
+        &self,
+        envelope: Envelope,
+        verify: impl FnOnce(Envelope) -> Result<T, VerifyError>,
+    ) -> Result<T, VerifyError> {
         let hash = hash_of(&envelope);
         let poison = || VerifyError::Newer { kind: "quarantined".to_owned(), version: 0 };
         if self.lock().hashes.contains(&hash) {
             return Err(poison());
         }
-        let federation = self.federation;
-        std::panic::catch_unwind(AssertUnwindSafe(|| verify_any(envelope, federation))).unwrap_or_else(|_| {
+        std::panic::catch_unwind(AssertUnwindSafe(|| verify(envelope))).unwrap_or_else(|_| {
             tracing::error!(document = %hash.short(), "a document makes the decoder fail: quarantined");
             self.isolate(hash);
             Err(poison())
@@ -100,7 +124,7 @@ impl Verifier {
             if faults >= FAULTS_PER_INTERVAL_MAX {
                 break;
             }
-            let result = self.verify(envelope);
+            let Some(result) = self.verify_brought(envelope) else { continue };
             faults += u64::from(is_fault(&result));
             verified.push(result);
         }
@@ -276,7 +300,7 @@ impl Ingest {
                 }
                 Ok(Pushed { document, body }) => Input::Documents(Batch {
                     from: Some(source),
-                    documents: vec![verifier.verify(document)],
+                    documents: verifier.verify_brought(document).into_iter().collect(),
                     bodies: body.into_iter().map(serde_bytes::ByteBuf::into_vec).collect(),
                     carriage: Carriage::Push(push),
                 }),

@@ -8,9 +8,10 @@ use crate::{
     ids::{DocumentId, FederationId},
     limits::HEADER_SIGNATURES_MAX,
     membership::{
+        Acceptance, Trust,
         charter::Charter,
         key_set::KeySet,
-        settlement::{Certificate, verify_settlement},
+        settlement::{Certificate, ClaimedCertificate, verify_settlement},
     },
 };
 
@@ -46,6 +47,31 @@ pub fn verify_any(envelope: Envelope, federation: FederationId) -> Result<AnyDoc
         Some(Kind::JoiningRequest | Kind::Message | Kind::Receipt | Kind::Head) | None => {
             Err(VerifyError::Newer { kind: envelope.kind, version: envelope.version })
         }
+    }
+}
+
+/// Opens and verifies an envelope that somebody brought to a node that holds `trust`; as [`verify_any`], but that of a
+/// settlement no signature is checked where it cannot matter: `None` if it says no more than what is held.
+///
+/// # Errors
+/// [`VerifyError`]; also of a settlement that breaks a rule whoever signed it.
+#[must_use]
+pub fn verify_brought(envelope: Envelope, trust: &Trust) -> Option<Result<AnyDocument, VerifyError>> {
+    let federation = trust.federation();
+    if Kind::from_name(&envelope.kind) != Some(Kind::Settlement) {
+        return Some(verify_any(envelope, federation));
+    }
+    let read = Unverified::open(envelope).and_then(|opened| ClaimedCertificate::read(opened, federation));
+    let claim = match read {
+        Ok(claim) => claim,
+        Err(error) => return Some(Err(error)),
+    };
+    match trust.judge_claim(&claim) {
+        Ok(Acceptance::Known | Acceptance::Surplus) => None,
+        Ok(Acceptance::New | Acceptance::Pending(_)) => {
+            Some(claim.verify().map(Arc::new).map(AnyDocument::Settlement))
+        }
+        Err(error) => Some(Err(FormError { rule: error.rule(), what: error.to_string() }.into())),
     }
 }
 

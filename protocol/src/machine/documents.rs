@@ -93,7 +93,7 @@ impl Machine {
         if push.is_some() {
             let pushed = std::mem::take(&mut verified);
             for document in pushed {
-                if self.may_push(now, &document) {
+                if self.may_push(now, &document, from) {
                     verified.push(document);
                 } else if self.floods(from, &document) {
                     let what = "its member's documents, pushed faster than their key may".to_owned();

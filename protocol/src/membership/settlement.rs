@@ -12,7 +12,7 @@ use super::{key_set::KeySet, require};
 use crate::{
     document::{
         EncodeError, Envelope, FormError, Kind, Payload, SignatureBounds, Unverified, Verified, VerifyError,
-        sign,
+        encode, sign,
     },
     heads::Head,
     ids::{CharterId, DocumentId, FederationId, KeySetId, MemberCode},
@@ -274,6 +274,9 @@ impl ClaimedCertificate {
     /// # Errors
     /// [`VerifyError`], never about a signature.
     pub fn read(document: Unverified<Settlement>, federation: FederationId) -> Result<Self, VerifyError> {
+        // Nobody signs it, so that anybody could add a field to it, or to an envelope in it.
+        let bare = encode(document.claimed()).is_ok_and(|bare| bare == document.envelope().payload);
+        require(bare, "SE-01", || "fields that a settlement does not have".into())?;
         let voices = document.claimed().voices.iter().map(ClaimedVoice::read).collect::<Result<_, _>>()?;
         let claimed = Self { federation, document, voices };
         check_voices(&claimed.spoken().collect::<Vec<_>>())?;

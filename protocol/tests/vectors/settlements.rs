@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use refpoint_protocol::{
-    document::{Envelope, Verified, encode, sign},
+    document::{Envelope, Signature, Verified, encode, sign},
     ids::CharterId,
     membership::{
         charter::Charter,
@@ -74,6 +74,14 @@ pub(super) fn bad(cast: &Cast) -> Vec<(&'static str, &'static str, Vec<u8>)> {
         head.charter.push(CharterId::from_bytes([0xFF; 32]));
         cast.signed(&head, &[&node("BR", 0)])
     };
+    let padded = {
+        let mut envelope = envelope(cast, &good);
+        // One more entry of the map, which sorts after the others.
+        envelope.payload[0] += 1;
+        envelope.payload.extend(b"\x68padding1\x01");
+        encode(&envelope).unwrap()
+    };
+    let ballast = Signature { key: vec![1; 32], alg: 7, sig: vec![2; 64] };
     let mut signed = envelope(cast, &good);
     signed.signatures.clone_from(&good.voices[0].head.signatures);
     vec![
@@ -83,6 +91,13 @@ pub(super) fn bad(cast: &Cast) -> Vec<(&'static str, &'static str, Vec<u8>)> {
         with("SE-01", "members out of order", &|s| s.voices.reverse()),
         with("SE-01", "a member twice", &|s| s.voices[1] = s.voices[0].clone()),
         with("SE-01", "a head without key sets", &|s| s.voices[0].key_sets.clear()),
+        ("SE-01", "a field that no settlement has", padded),
+        with("SE-02", "a head with a second signature", &|s| {
+            s.voices[0].head.signatures.push(ballast.clone());
+        }),
+        with("SE-03", "a key set with a second signature", &|s| {
+            s.voices[0].key_sets[0].signatures.push(ballast.clone());
+        }),
         with("SE-02", "a head whose signature does not verify", &|s| {
             s.voices[0].head.signatures[0].sig[5] ^= 1;
         }),
