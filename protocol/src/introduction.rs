@@ -251,8 +251,8 @@ impl Introduction {
         }
         self.need_answered = true;
         let trust = &self.overlay.trust;
-        let (versions, settlements) =
-            (trust.charters_beyond(&need.tips), trust.settlements_beyond(need.settled));
+        let settlements = trust.settlements_beyond(need.settled);
+        let versions = trust.charters_for(&need.tips, &settlements);
         Ok(Step::Send(versions::slices(&versions, &settlements)?))
     }
 

@@ -25,7 +25,7 @@ use super::{
     Membership, TrustError,
     charter::{Charter, MemberEntry, root_hash},
     key_set::{KeySet, Rotation},
-    settlement::{Certificate, ClaimedCertificate, Span},
+    settlement::{Certificate, ClaimedCertificate, Span, Voice},
 };
 use crate::{
     document::Verified,
@@ -268,8 +268,24 @@ impl Trust {
     /// not held here say nothing.
     #[must_use]
     pub fn charters_beyond(&self, their_tips: &[CharterId]) -> Vec<Arc<Verified<Charter>>> {
+        self.charters_for(their_tips, &[])
+    }
+
+    /// The same for a holder who is to judge these certificates, with the versions that heads in them name: those may
+    /// stand beside a version that was settled later.
+    #[must_use]
+    pub fn charters_for(
+        &self,
+        their_tips: &[CharterId],
+        certificates: &[Arc<Certificate>],
+    ) -> Vec<Arc<Verified<Charter>>> {
         let known = self.charters.closure(their_tips);
-        self.applied_charters().filter(|held| !known.contains(&held.id().into())).cloned().collect()
+        let tips = certificates.iter().flat_map(|held| held.voices()).filter_map(Voice::tip);
+        let named = self.charters.closure(&tips.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
+        let view = self.membership();
+        let is_lacking =
+            |id: CharterId| !known.contains(&id) && (named.contains(&id) || !view.ignored().contains(&id));
+        self.charters().filter(|held| is_lacking(held.id().into())).cloned().collect()
     }
 
     /// What a holder that knows this version to be settled lacks of the certificates that count, those of the oldest

@@ -4,7 +4,10 @@ use super::*;
 use crate::{
     document::decode,
     limits::SETTLEMENT_BYTES_MAX,
-    membership::settlement::{Certificate, Settlement},
+    membership::{
+        charter::WorkingGroup,
+        settlement::{Certificate, Settlement, Span, Voice},
+    },
 };
 
 /// Version 2, its certificate, and what stands beside it: a version that suspends SG.
@@ -126,4 +129,51 @@ fn what_a_certificate_claims_is_judged_before_its_signatures() {
     );
     let other = federation.head("BR", 0, &[&beside]);
     assert_eq!(refused(&|it| it.voices[0].head = Envelope::clone(other.envelope())), "SE-06");
+}
+
+/// Heads that settled a version may name one that a later settlement shut out: without that the certificate cannot be
+/// judged, and with it those that count by what it settles.
+#[test]
+fn a_certificate_comes_with_the_versions_that_its_heads_name() {
+    let federation = Federation::new(1, &CODES, 1);
+    let signers = [&federation.unit("BR").root, &federation.unit("FR").root];
+    let second = federation.successor(
+        &[&federation.founding],
+        |charter| charter.members[3].status = MemberStatus::Suspended,
+        &signers,
+    );
+    let [shut_out, third] = [WorkingGroup::Mena, WorkingGroup::Africa]
+        .map(|group| federation.successor(&[&second], |charter| charter.members[0].group = group, &signers));
+    let certificate =
+        |base: &Arc<Verified<Charter>>, charter: &Arc<Verified<Charter>>, tip: &Arc<Verified<Charter>>| {
+            let voice = |code: &&str| Voice {
+                head: federation.head(code, 0, &[tip]),
+                key_sets: vec![Arc::clone(&federation.unit(code).key_set)],
+            };
+            let span = Span { charter: charter.id().into(), base: base.id().into() };
+            let voices = CODES[..3].iter().map(voice).collect();
+            Arc::new(Certificate::assemble(span, voices, federation.id).unwrap())
+        };
+    let first = certificate(&federation.founding, &second, &shut_out);
+    let later = certificate(&second, &third, &third);
+    let mut knows = federation.trust();
+    for version in [&second, &shut_out, &third] {
+        knows.accept_charter(Arc::clone(version)).unwrap();
+    }
+    for certificate in [&first, &later] {
+        assert_eq!(knows.accept_settlement(Arc::clone(certificate)), Ok(Acceptance::New));
+    }
+    assert!(knows.membership().ignored().contains(&shut_out.id().into()));
+    let knows = presence(knows, federation.unit("FR"));
+    let young = presence(federation.trust(), federation.unit("KE"));
+    for (dialler, listener) in [(&knows, &young), (&young, &knows)] {
+        let outcome = meet(dialler, listener);
+        assert!(outcome.both_admit(), "{:?} {:?}", outcome.dialler_step, outcome.listener_step);
+        let learner = if Arc::ptr_eq(dialler, &young) { &outcome.dialler } else { &outcome.listener };
+        let learned = learner.learned().iter().filter_map(|learned| match learned {
+            LearnedDocument::Settlement(certificate) => Some(certificate.id()),
+            _ => None,
+        });
+        assert_eq!(learned.collect::<Vec<_>>(), [first.id(), later.id()]);
+    }
 }
