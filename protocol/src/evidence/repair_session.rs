@@ -129,7 +129,7 @@ enum Wants {
 /// What was asked for, so that what a full frame left out is asked for again.
 #[derive(Clone, Debug)]
 enum Asked {
-    Fetch(Vec<DocumentId>, Vec<ContentHash>),
+    Fetch(Fetch),
     Chains(Vec<ChainRequest>),
 }
 
@@ -198,8 +198,8 @@ impl RepairSession {
         if self.report.rounds >= REPAIR_ROUNDS_MAX || bytes >= REPAIR_SESSION_BYTES_MAX {
             return if self.has_work() { self.end(Ending::Bounded) } else { self.end(self.report.ending) };
         }
-        if let Some(fetch) = self.next_fetch() {
-            let asked = Asked::Fetch(fetch.documents.clone(), fetch.bodies.clone());
+        if let Some(fetch) = self.next_fetch(evidence) {
+            let asked = Asked::Fetch(fetch.clone());
             return self.ask(RepairRequest::Fetch(fetch), Awaiting::Documents(asked));
         }
         if !self.work.chains.is_empty() {
@@ -280,17 +280,21 @@ impl RepairSession {
             return self.next(evidence);
         }
         match asked {
-            Asked::Fetch(ids, bodies) => self.ask_rest(ids, bodies, &documents),
+            Asked::Fetch(fetch) => self.ask_rest(fetch, &documents),
             Asked::Chains(requests) => self.ask_rest_of_chains(&requests, &documents),
         }
         Step::TakeIn(documents)
     }
 
     /// Asks again for what came not, if the frame was full: a frame that was not left out nothing.
-    fn ask_rest(&mut self, ids: Vec<DocumentId>, bodies: Vec<ContentHash>, documents: &Documents) {
+    fn ask_rest(&mut self, asked: Fetch, documents: &Documents) {
         if !is_full(documents) {
             return;
         }
+        let Fetch { documents: ids, bodies, broken, settled } = asked;
+        // What came of these shows once it is taken in.
+        self.work.broken.extend(broken);
+        self.work.settled.extend(settled);
         let mut came = BTreeSet::new();
         for envelope in &documents.envelopes {
             came.insert(envelope.id(Some(self.federation)));
@@ -325,7 +329,10 @@ impl RepairSession {
         }
     }
 
-    fn next_fetch(&mut self) -> Option<Fetch> {
+    fn next_fetch(&mut self, evidence: &Evidence) -> Option<Fetch> {
+        let trust = evidence.trust();
+        self.work.broken.retain(|of| !trust.is_lost_generation(of));
+        self.work.settled.retain(|span| !trust.is_settlement_covered(*span));
         let count = self.work.fetch.len().min(REPAIR_IDS_MAX);
         let mut fetch = Fetch { documents: self.work.fetch.drain(..count).collect(), ..Fetch::default() };
         fetch.broken = std::mem::take(&mut self.work.broken);

@@ -1,6 +1,8 @@
 //! Tests of repair: two nodes with in-memory storage become equal, and a liar is done with soon.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod settlements;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
