@@ -41,6 +41,11 @@ pub const REPAIR_BYTES_MAX: usize = 1024 * 1024;
 /// Ids in one fetch, give or chain answer: 2,048 headers of about 470 bytes fill [`REPAIR_BYTES_MAX`].
 pub const REPAIR_IDS_MAX: usize = 2_048;
 
+/// Settlements of another node that one comparison looks at, each against all that are held. One or two are held where
+/// nobody breaks the rules; more than 64 take stewards' stolen keys, and whoever holds them gives them in a repair of
+/// his own.
+pub const SETTLEMENTS_COMPARED_MAX: usize = 64;
+
 /// Chains named in one chain request: both chains of two nodes of every member.
 pub const REPAIR_CHAINS_MAX: usize = 1_024;
 

@@ -12,7 +12,7 @@ use crate::{
     document::Kind,
     evidence::{Evidence, repair::Position},
     ids::{DocumentId, HeaderId, Sequence},
-    limits::{REPAIR_GIVEN_IDS_MAX, REPAIR_IDS_MAX},
+    limits::{REPAIR_GIVEN_IDS_MAX, SETTLEMENTS_COMPARED_MAX},
     membership::{LineGeneration, settlement::Span},
 };
 
@@ -95,8 +95,10 @@ fn compare_settled(evidence: &Evidence, theirs: &[Position], complete: bool) -> 
     };
     let theirs = theirs.iter().filter_map(span).collect::<BTreeSet<_>>();
     let mut work = Differences::default();
-    let lacking = theirs.iter().filter(|span| !trust.is_settlement_covered(**span));
-    work.settled.extend(lacking.take(REPAIR_IDS_MAX));
+    // To look one up costs little; whether one that is held says more is a walk through the versions.
+    let lacking =
+        theirs.iter().filter(|span| trust.settlement(span).is_none()).take(SETTLEMENTS_COMPARED_MAX);
+    work.settled.extend(lacking.filter(|span| !trust.is_settlement_covered(**span)));
     if complete {
         let lacking = trust.settlements().filter(|held| !theirs.contains(&held.span()));
         work.give.documents.extend(lacking.map(|held| held.id()));

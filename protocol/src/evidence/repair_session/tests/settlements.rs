@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{
-    limits::BODY_BYTES_MAX,
+    ids::CharterId,
+    limits::{BODY_BYTES_MAX, POSITIONS_MAX, SETTLEMENTS_COMPARED_MAX},
     membership::{
         charter::WorkingGroup,
         settlement::{Certificate, Span},
@@ -61,4 +62,21 @@ fn a_certificate_that_a_full_frame_left_out_is_asked_for_again() {
     let Step::TakeIn(documents) = step else { panic!("{step:?}") };
     node.take_in(session.peer(), documents);
     assert_eq!(session.next(&node.evidence), fetch(&spans[1..]));
+}
+
+#[test]
+fn of_many_settlements_as_many_are_looked_at_as_anybody_may_hold() {
+    let federation = federation();
+    let (node, certificates) = two_certificates(&federation);
+    let mut spans = (0..POSITIONS_MAX as u64)
+        .map(|number| {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&number.to_be_bytes());
+            Span { charter: CharterId::from_bytes(id), base: certificates[0].span().base }
+        })
+        .collect::<Vec<_>>();
+    spans.sort();
+    let (_, step) = asked_for(&node, &federation, &spans);
+    let Step::Ask(RepairRequest::Fetch(fetch)) = step else { panic!("{step:?}") };
+    assert_eq!(fetch.settled.len(), SETTLEMENTS_COMPARED_MAX);
 }
