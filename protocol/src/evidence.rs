@@ -32,6 +32,7 @@ use crate::{
         header::{ChainKey, SignedHeader},
         view::{Directory, NodeListing},
     },
+    document::Kind,
     ids::{ContentHash, DocumentId, FederationId, MemberCode, NodeKey},
     membership::{Acceptance, Membership, Trust},
 };
@@ -125,7 +126,7 @@ impl Evidence {
     /// storage, however many there are; no document is among the accepted of the outcome.
     ///
     /// What is missing or rejected afterwards was damaged in storage: peers have it. Bodies that no
-    /// recent header names are among the released. A body that was erased on purpose is to be named again
+    /// recent header names are among the released, and certificates that another one makes needless among the superseded. A body that was erased on purpose is to be named again
     /// by [`Evidence::erase_body`], or repair fetches it.
     pub fn restore(
         federation: FederationId,
@@ -137,8 +138,12 @@ impl Evidence {
         trust.sort_by_cached_key(RestoreOrder::of);
         let mut outcome = Outcome::default();
         for document in trust.into_iter().chain(headers) {
+            let certificate = (document.kind() == Kind::Settlement).then(|| document.id());
+            let needless = outcome.known + outcome.surplus;
             evidence.accept_each(Bearer::Local, document, &mut outcome);
             outcome.accepted.clear();
+            // The program ended after the row of one that says as much, and before this one was erased.
+            outcome.superseded.extend(certificate.filter(|_| outcome.known + outcome.surplus > needless));
         }
         evidence.follow_keys();
         outcome.missing = evidence.awaited(&Bearer::Local);

@@ -27,7 +27,7 @@ use crate::{
     machine::Effect,
     peers::{Faults, Intake, PushLimits},
     relay::{Relay, RelayConfig},
-    storage::Table,
+    storage::{Change, Grade, Table},
     time::Timestamp,
 };
 
@@ -131,6 +131,11 @@ impl Machine {
             bugs: 0,
         };
         let mut effects = Vec::new();
+        let needless = outcome.superseded.iter().map(|id| Change::delete(Table::Settlements, *id.as_bytes()));
+        let changes = needless.collect::<Vec<_>>();
+        if !changes.is_empty() {
+            effects.push(Effect::Persist { grade: Grade::Cached, changes, ticket: None });
+        }
         for effect in restored.effects {
             machine.carry_relay_effect(now, effect, &mut effects);
         }

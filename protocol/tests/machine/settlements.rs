@@ -85,3 +85,21 @@ fn a_node_that_heard_no_head_gets_the_certificate_by_repair() {
     world.restart(3);
     assert_eq!(settled(&world, 3), version);
 }
+
+/// The program may end between the row of a certificate and the erasure of one that it makes needless.
+#[test]
+fn a_certificate_that_another_makes_needless_is_erased_at_the_next_start() {
+    let mut world = World::new(142, &CODES);
+    world.connect_all();
+    world.run_for(Duration::from_secs(60));
+    let second = world.successor(|charter| charter.members[3].group = WorkingGroup::Africa);
+    world.import(0, second.clone()).unwrap();
+    world.run_for(HEAD_INTERVAL * 2);
+    assert_eq!(world.settlements(0).len(), 1);
+    // Of the same version, by other heads: it has another id.
+    world.store_settlement(0, &second);
+    assert_eq!(world.settlements(0).len(), 2);
+    world.restart(0);
+    assert_eq!(world.settlements(0).len(), 1, "one says it all");
+    assert!(settled(&world, 0).is_some());
+}

@@ -3,12 +3,35 @@
 use std::sync::Arc;
 
 use refpoint_protocol::{
-    document::Envelope,
+    document::{Envelope, encode},
+    evidence::AnyDocument,
     ids::{ContentHash, DocumentId},
     storage::{Change, Table},
 };
 
-use super::Node;
+use super::{Node, World};
+
+impl World {
+    /// A node's certificates.
+    pub(crate) fn settlements(&self, node: usize) -> Vec<DocumentId> {
+        let rows = self.nodes[node].store.keys().filter(|(table, _)| *table == Table::Settlements);
+        rows.map(|(_, key)| DocumentId::from_bytes(key.as_slice().try_into().unwrap())).collect()
+    }
+
+    /// Stores a certificate of a version beside those that are there, as if the program had ended before one of them
+    /// was erased.
+    pub(crate) fn store_settlement(&mut self, node: usize, version: &AnyDocument) {
+        let AnyDocument::Charter(version) = version else { panic!("no charter version") };
+        let mut trust = self.federation.trust();
+        trust.accept_charter(Arc::clone(version)).unwrap();
+        let units = self.federation.units.iter();
+        let heads =
+            units.map(|unit| self.federation.head(unit.code.as_str(), 0, &[version])).collect::<Vec<_>>();
+        let certificate = trust.settle(&heads).unwrap().unwrap();
+        let row = encode(certificate.envelope().as_ref()).unwrap();
+        self.nodes[node].store.insert((Table::Settlements, certificate.id().as_bytes().to_vec()), row);
+    }
+}
 
 impl Node {
     pub(super) fn apply(&mut self, changes: Vec<Change>) {
