@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod form;
+mod merges;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -10,7 +11,7 @@ use proptest::prelude::*;
 
 use super::{
     Acceptance, Membership, Trust, TrustError,
-    charter::{Charter, MemberStatus},
+    charter::{Charter, MemberStatus, WorkingGroup},
     key_set::KeySet,
     settlement::{Certificate, Settlement, Span, Voice, verify_settlement},
 };
@@ -171,7 +172,7 @@ fn a_version_is_settled_by_more_than_two_thirds_of_the_members_whatever_their_no
 fn in_a_federation_of_three_all_must_say_so() {
     let federation = Federation::new(3, &["BR", "FR", "KE"], 1);
     let second = amend(&federation, &federation.founding, |charter| {
-        charter.members[2].group = super::charter::WorkingGroup::Africa;
+        charter.members[2].group = WorkingGroup::Africa;
     });
     let mut trust = federation.trust();
     trust.accept_charter(Arc::clone(&second)).unwrap();
