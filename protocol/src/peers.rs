@@ -35,7 +35,8 @@ pub enum PushKey {
     Node([u8; 32]),
     /// A node key, for heads: they come regularly, and must not use up what its entry needs.
     Head([u8; 32]),
-    /// The node that brings it, for settlements: nobody signs one, and anybody can put the same heads together anew.
+    /// The node that brings it. For settlements: nobody signs one, and anybody can put the same heads together anew. For
+    /// charter versions beside a settled one: stewards' keys of long ago can sign them for ever.
     Bearer(NodeKey),
 }
 
@@ -96,8 +97,8 @@ pub struct Consequence {
 }
 
 impl PushLimits {
-    /// Whether a document that a node pushed is within its allowance, which it uses up. Charter versions always are:
-    /// stewards signed them together.
+    /// Whether a document that a node pushed is within its allowance, which it uses up. Charter versions that may be
+    /// applied always are: stewards signed them together.
     pub fn allow(
         &mut self,
         document: &AnyDocument,
@@ -180,11 +181,13 @@ impl Account {
 }
 
 impl PushKey {
-    /// Whose allowance a document uses that a node brings, `None` for charter versions.
+    /// Whose allowance a document uses that a node brings, `None` for charter versions that may be applied.
     #[must_use]
     pub fn of(document: &AnyDocument, from: Option<NodeKey>, trust: &Trust) -> Option<Self> {
         match document {
-            AnyDocument::Charter(_) => None,
+            AnyDocument::Charter(charter) => {
+                from.filter(|_| trust.is_beside_settled(charter.payload())).map(Self::Bearer)
+            }
             AnyDocument::Settlement(_) => from.map(Self::Bearer),
             AnyDocument::KeySet(document) => {
                 let set = document.payload();
@@ -289,8 +292,11 @@ mod tests {
     use super::*;
     use crate::{
         directory::header::ChainKind,
-        ids::{KeySetId, NodeKey},
+        ids::{Incarnation, KeySetId, NodeKey},
+        membership::charter::Charter,
+        testing::{Federation, chains::IntoAny as _},
     };
+    use std::sync::Arc;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -304,6 +310,37 @@ mod tests {
         assert!(limits.allow_key(key, NOW.after(PUSH_INTERVAL)));
         assert!(!limits.allow_key(key, NOW.after(PUSH_INTERVAL)));
         let taken = (0..10).filter(|_| limits.allow_key(key, NOW.after(PUSH_INTERVAL * 60))).count();
+        assert_eq!(taken, PUSH_BURST as usize);
+    }
+
+    #[test]
+    fn what_stands_beside_a_settled_version_uses_its_bearers_allowance_and_so_do_settlements() {
+        let federation = Federation::new(1, &["BR", "FR", "KE", "SG"], 1);
+        let signers = [&federation.unit("BR").root, &federation.unit("FR").root];
+        let version = |parent, incarnation| {
+            let change = |charter: &mut Charter| charter.members[3].incarnation = Incarnation(incarnation);
+            federation.successor(&[parent], change, &signers)
+        };
+        let second = version(&federation.founding, 0);
+        let mut trust = federation.trust();
+        trust.accept_charter(Arc::clone(&second)).unwrap();
+        let mut limits = PushLimits::default();
+        let from = Some(NodeKey::from_bytes([1; 32]));
+        let mut taken = |trust: &Trust, documents: &[AnyDocument]| {
+            documents.iter().filter(|document| limits.allow(document, from, trust, NOW)).count()
+        };
+        let beside = (1..=10).map(|number| version(&federation.founding, number).any()).collect::<Vec<_>>();
+        let after = (1..=10).map(|number| version(&second, number).any()).collect::<Vec<_>>();
+        assert_eq!(taken(&trust, &beside), 10, "nothing is settled yet");
+        let heads = ["BR", "FR", "KE", "SG"].map(|code| federation.head(code, 0, &[&second]));
+        let certificate = Arc::new(trust.settle(&heads).unwrap().unwrap());
+        trust.accept_settlement(Arc::clone(&certificate)).unwrap();
+        assert_eq!(taken(&trust, &after), 10);
+        assert_eq!(taken(&trust, &beside), PUSH_BURST as usize);
+        assert_eq!(taken(&trust, &[AnyDocument::Settlement(Arc::clone(&certificate))]), 0);
+        let mut limits = PushLimits::default();
+        let settlement = AnyDocument::Settlement(certificate);
+        let taken = (0..10).filter(|_| limits.allow(&settlement, from, &trust, NOW)).count();
         assert_eq!(taken, PUSH_BURST as usize);
     }
 

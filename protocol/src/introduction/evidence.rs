@@ -76,7 +76,8 @@ impl Overlay {
         }
     }
 
-    /// Takes a charter version. One that is held, or whose parents are not, costs no signature check.
+    /// Takes a charter version. One that is held, or whose parents are not, costs no signature check; nor does one
+    /// beside a settled version: it says nothing here, and members bring it by repair, which counts what each brings.
     pub(super) fn take_charter(&mut self, envelope: Envelope) -> Result<(), IntroductionError> {
         if !check::<Charter>(&envelope)? {
             return Ok(());
@@ -89,7 +90,8 @@ impl Overlay {
         }
         let unverified = Unverified::<Charter>::open(envelope)?;
         let lacks = |parent: &CharterId| self.trust.charter(parent).is_none();
-        if unverified.claimed().parents.iter().any(lacks) {
+        let claimed = unverified.claimed();
+        if claimed.parents.iter().any(lacks) || self.trust.is_beside_settled(claimed) {
             return Ok(());
         }
         let document = Arc::new(unverified.verify(self.trust.federation())?);

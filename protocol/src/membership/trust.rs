@@ -232,6 +232,14 @@ impl Trust {
         self.settlements.reached(&self.charters).iter().any(|it| self.charters.descends(it, version))
     }
 
+    /// Whether a version whose parents are held stands beside the settled one, whoever signed it.
+    #[must_use]
+    pub fn is_beside_settled(&self, version: &Charter) -> bool {
+        let Some(settled) = self.settled().map(|settled| settled.version) else { return false };
+        let held = |parent: &&CharterId| self.charters.get(parent).is_some();
+        version.parents.iter().filter(held).any(|parent| !self.charters.follows(parent, &settled))
+    }
+
     /// Whether a certificate that is held says as much, or more.
     #[must_use]
     pub fn is_settlement_covered(&self, span: Span) -> bool {

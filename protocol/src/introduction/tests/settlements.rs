@@ -177,3 +177,23 @@ fn a_certificate_comes_with_the_versions_that_its_heads_name() {
         assert_eq!(learned.collect::<Vec<_>>(), [first.id(), later.id()]);
     }
 }
+
+#[test]
+fn a_caller_brings_no_version_beside_a_settled_one() {
+    let federation = Federation::new(1, &CODES, 1);
+    let (second, certificate, beside) = settled(&federation);
+    let signers = [&federation.unit("BR").root, &federation.unit("FR").root];
+    let after = federation.successor(&[&second], |c| c.members[0].group = WorkingGroup::Mena, &signers);
+    let mut trust = federation.trust();
+    trust.accept_charter(second).unwrap();
+    let learned = |trust: &Trust| {
+        let mut overlay = Overlay::new(trust.clone());
+        for version in [&beside, &after] {
+            overlay.take_version(Envelope::clone(version.envelope())).unwrap();
+        }
+        overlay.learned.len()
+    };
+    assert_eq!(learned(&trust), 2, "nothing is settled yet");
+    trust.accept_settlement(certificate).unwrap();
+    assert_eq!(learned(&trust), 1);
+}
