@@ -19,6 +19,7 @@ pub mod founding;
 pub mod keyfile;
 pub mod metrics;
 pub mod network;
+mod plural;
 pub mod reference_point_diff;
 pub mod reference_point_file;
 pub mod refounding;

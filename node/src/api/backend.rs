@@ -273,7 +273,7 @@ pub enum BackendError {
         candidates: Vec<MessageId>,
     },
     /// The message has no such attachment.
-    #[error("message {id} has {count} attachment(s), none with number {number}")]
+    #[error("message {id} has no attachment with number {number}, of {count}")]
     UnknownAttachment {
         /// The message.
         id: String,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use refpoint_protocol::ids::MemberCode;
 
+pub(super) use crate::plural::count;
 use crate::{
     api::views::{instant::Instant, names::MemberNames},
     clock::Clock,
@@ -34,11 +35,6 @@ pub(super) fn instant(instant: Instant) -> String {
 pub(super) fn member(code: &MemberCode) -> String {
     let name = MemberNames::of(code).en;
     if name == code.as_str() { name } else { format!("{code} ({name})") }
-}
-
-/// A number of things: `1 check`, `2 checks`.
-pub(super) fn count(number: u64, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 /// A size in bytes, kB, MB or GB.

@@ -182,12 +182,15 @@ impl Watch {
             }
             loop {
                 if running.is_none() {
-                    running = progress.queue.next().map(|alert| Box::pin(run(&self.command, alert)));
+                    let next = progress.queue.next();
+                    progress.running = next.as_ref().map(|alert| alert.message);
+                    running = next.map(|alert| Box::pin(run(&self.command, alert)));
                 }
                 let event = tokio::select! {
                     () = stop.cancelled() => return Ok(()),
                     outcome = ended(&mut running) => {
                         running = None;
+                        progress.running = None;
                         self.handle.alert.record(&outcome);
                         self.store(&progress)?;
                         continue;
@@ -257,8 +260,10 @@ impl Watch {
             }
         });
         let Some(ProgressRow { taken, at, latest, waiting }) = row else {
-            let taken = self.handle.events.newest();
-            return Ok(Some(Progress { taken, ..Progress::default() }));
+            let progress = Progress { taken: self.handle.events.newest(), ..Progress::default() };
+            // Or the next start would take itself for the first, and what came meanwhile for nobody's alarm.
+            self.store(&progress)?;
+            return Ok(Some(progress));
         };
         let look = move |machine: &refpoint_protocol::machine::Machine, _| {
             let messages = waiting.iter().filter_map(|message| machine.messages().message(message));
@@ -270,7 +275,7 @@ impl Watch {
         };
         let Ok(mut rows) = self.handle.query(look).await else { return Ok(None) };
         rows.sort_by_key(|row| (row.received, row.id));
-        let mut progress = Progress { taken, at, latest, queue: AlertQueue::default() };
+        let mut progress = Progress { taken, at, latest, ..Progress::default() };
         for alert in rows.into_iter().filter_map(Alert::of_row) {
             self.queue(&mut progress, alert);
         }
@@ -282,7 +287,7 @@ impl Watch {
             taken: progress.taken,
             at: progress.at,
             latest: progress.latest.clone(),
-            waiting: progress.queue.iter().map(|alert| alert.message).collect(),
+            waiting: progress.running.into_iter().chain(progress.queue.iter().map(|it| it.message)).collect(),
         };
         let value = match encode(&row) {
             Ok(value) => value,
@@ -314,6 +319,8 @@ struct Progress {
     at: Timestamp,
     /// Messages that came at that very time.
     latest: Vec<MessageId>,
+    /// About which the command runs now: until it has ended, nobody is known to be awake.
+    running: Option<MessageId>,
     queue: AlertQueue,
 }
 

@@ -50,7 +50,7 @@ async fn status_shows_health_why_and_the_next_command() {
 async fn drills_that_wait_are_counted_apart() {
     let server = Server::start();
     server.fake.change(|state| state.facts.unacknowledged_drills = 2);
-    run(&server, &["status"]).await.shows(0, &["2 drill(s) not acknowledged", "2 drills unacknowledged"]);
+    run(&server, &["status"]).await.shows(0, &["2 drills not acknowledged", "2 drills unacknowledged"]);
     run(&server, &["status", "--check"]).await.shows(0, &["ok: nothing wrong", "drills 2,"]);
 }
 

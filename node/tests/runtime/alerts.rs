@@ -63,9 +63,11 @@ async fn what_the_event_log_forgot_is_found_in_the_inbox_and_nothing_is_said_twi
     let sg = Running::start_on(&federation, "SG", &[], store.clone(), command(folder.path())).await;
     let br = Running::start(&federation, "BR", &[&sg]).await;
     br.until_knows(&sg).await;
+    let stored = || store.value(Table::OwnState, b"alerts").unwrap();
+    let at_first = wait_for(async || stored()).await;
     let told = br.send(&sg, Precedence::Flash, "told").await.unwrap();
     until_alerts(folder.path(), 1).await;
-    wait_for(async || store.value(Table::OwnState, b"alerts").unwrap()).await;
+    wait_for(async || stored().filter(|row| *row != at_first)).await;
     assert!(sg.stop().await.is_ok() && br.stop().await.is_ok());
 
     // A run without a command takes in another message, and the log rolls over.
@@ -84,5 +86,26 @@ async fn what_the_event_log_forgot_is_found_in_the_inbox_and_nothing_is_said_twi
     let alerts = until_alerts(folder.path(), 2).await;
     let messages: Vec<_> = alerts.iter().map(|alert| alert["message"].as_str().unwrap().to_owned()).collect();
     assert_eq!(messages, [told.to_string(), missed.to_string()]);
+    assert!(sg.stop().await.is_ok());
+}
+
+#[tokio::test]
+async fn an_alarm_that_had_not_ended_rings_again_after_a_start_also_the_very_first() {
+    let (federation, folder) = (Federation::new(82, &CODES, 1), tempfile::tempdir().unwrap());
+    let store = Arc::new(MemoryStore::new());
+    store.apply(&founding(&federation)).unwrap();
+    let sg = Running::start_on(&federation, "SG", &[], store.clone(), command(folder.path())).await;
+    let br = Running::start(&federation, "BR", &[&sg]).await;
+    br.until_knows(&sg).await;
+    let message = br.send(&sg, Precedence::Flash, "first").await.unwrap();
+    br.until_delivered(message).await;
+    until_alerts(folder.path(), 1).await;
+    assert!(sg.stop().await.is_ok() && br.stop().await.is_ok());
+    store.crash();
+
+    let sg = Running::start_on(&federation, "SG", &[], store, command(folder.path())).await;
+    let alerts = until_alerts(folder.path(), 2).await;
+    assert!(alerts.iter().all(|alert| alert["message"] == message.to_string()), "{alerts:?}");
+    std::fs::write(folder.path().join("go"), "").unwrap();
     assert!(sg.stop().await.is_ok());
 }

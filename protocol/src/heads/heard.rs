@@ -126,11 +126,15 @@ impl Heard {
 impl OfNode {
     fn take(&mut self, now: Timestamp, held: HeldHead) -> Taken {
         let Some(newest) = self.recent.back() else { return Taken::Old };
-        if held.head.run < newest.head.run || self.recent.iter().any(|known| known.id == held.id) {
+        // Of two runs the later heads say which is the later: a clock that was set back before a start must not keep a
+        // node unheard for the whole of its run.
+        let is_other_run = held.head.run != newest.head.run;
+        let is_earlier = is_other_run && held.head.time <= newest.head.time;
+        if is_earlier || self.recent.iter().any(|known| known.id == held.id) {
             return Taken::Old;
         }
         let contradiction = self.recent.iter().find_map(|known| contradiction(known, &held));
-        if held.head.run > newest.head.run {
+        if is_other_run {
             self.recent.clear();
             let taken = self.advance(now, held, None);
             // The new run counts all the same: its node goes on, and is named.
@@ -168,10 +172,11 @@ impl OfNode {
 
 /// Whether two heads of one node cannot both be true.
 fn contradiction(a: &HeldHead, b: &HeldHead) -> Option<Contradiction> {
-    let place = |held: &HeldHead| (held.head.run, held.head.number);
-    let (low, high) = if place(a) <= place(b) { (a, b) } else { (b, a) };
-    let same_place = place(low) == place(high) && low.id != high.id;
-    let follows = low.head.run == high.head.run && low.head.number.next() == Some(high.head.number);
+    let same_run = a.head.run == b.head.run;
+    let is_ordered = if same_run { a.head.number <= b.head.number } else { a.head.time <= b.head.time };
+    let (low, high) = if is_ordered { (a, b) } else { (b, a) };
+    let same_place = same_run && low.head.number == high.head.number && low.id != high.id;
+    let follows = same_run && low.head.number.next() == Some(high.head.number);
     let what = if same_place || follows && high.head.previous != Some(low.id) {
         Contradicted::Place
     } else if low.head.journal?.excludes(&high.head.journal?) {

@@ -203,6 +203,21 @@ fn a_journal_that_shrinks_or_changes_contradicts_also_over_a_restart() {
 }
 
 #[test]
+fn a_node_whose_clock_was_set_back_before_a_start_is_heard_once_its_time_has_come_again() {
+    let before = run_of(node(1), START.after(Duration::from_secs(600)), &[1, 2]);
+    let set_back = run_of(node(1), START, &[3, 4, 5]);
+    let [known, far] = [&before[1], set_back.last().unwrap()];
+    assert!(set_back[1].head.time < known.head.time && far.head.time > known.head.time);
+    let mut heard = Heard::default();
+    before.iter().for_each(|head| assert_eq!(heard.take(START, head.clone()), Taken::New));
+    let taken: Vec<_> = set_back.iter().map(|head| heard.take(START, head.clone())).collect();
+    assert_eq!(taken, [Taken::Old, Taken::Old, Taken::New]);
+    // What others repeat of the run before is old from then on.
+    assert_eq!(heard.take(START, known.clone()), Taken::Old);
+    assert_eq!((heard.newest(&node(1)), heard.contradiction(&node(1))), (Some(far), None));
+}
+
+#[test]
 fn no_second_head_is_made_while_one_waits_for_its_signature() {
     let mut own = OwnHeads::new("KE".parse().unwrap(), node(1), START);
     let first = own.due(own.look_at(), true, &said(0)).unwrap();

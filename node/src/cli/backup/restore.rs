@@ -59,8 +59,9 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<(), 
 }
 
 /// What a person must know before the node is started.
-const AFTERWARDS: [&str; 3] = [
+const AFTERWARDS: [&str; 4] = [
     "Never run two copies: both would sign with one key. Make sure that the old node cannot start again.",
     "The node signs no entry of its own until other members told it what it signed before (`chain-waiting`).",
-    "What it received after the backup is sent to it again, once each; what it sent is with its recipients. Only what had left this machine for nobody is lost: ask the officers what they wrote last.",
+    "What it received after the backup is sent to it again, once each; what it sent is with its recipients.",
+    "Only what had left this machine for nobody is lost: ask the officers what they wrote last.",
 ];

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use refpoint_protocol::{ids::MemberCode, message::header::Precedence};
 
-use crate::{api::views::instant::Instant, review::Stage};
+use crate::{api::views::instant::Instant, plural::count, review::Stage};
 
 use super::{ChainState, Finding, Health, NextCommand, StatusFacts, Unacknowledged};
 
@@ -182,8 +182,8 @@ fn mesh(facts: &StatusFacts, found: &mut Found) {
         let is_up_for_a_while = facts.started.age_seconds(facts.now) >= DIAL_IN_WAIT.as_secs();
         if peers.members_away > 0 && is_up_for_a_while {
             let what = format!(
-                "no other node has ever reached this one at {announced}, and {} member(s) are not connected: perhaps because they cannot",
-                peers.members_away
+                "no other node has ever reached this one at {announced}, and {} without a connection may be trying in vain",
+                count(peers.members_away, "member")
             );
             let to_do = format!("open {ports} in the firewall for incoming connections");
             found.add(Health::Degraded, "never-dialled-in", what, to_do);
@@ -265,15 +265,13 @@ fn journal(facts: &StatusFacts, found: &mut Found) {
 
 fn messages(facts: &StatusFacts, found: &mut Found) {
     if facts.unacknowledged_drills > 0 {
-        let what = format!("{} drill(s) not acknowledged", facts.unacknowledged_drills);
+        let what = format!("{} not acknowledged", count(facts.unacknowledged_drills, "drill"));
         found.run(Health::Ok, "drills", what, "read and acknowledge them", "refpoint message inbox");
     }
     for row in facts.unacknowledged.iter().filter(|row| is_late(row, facts)) {
         let minutes = row.oldest.age_seconds(facts.now) / 60;
-        let what = format!(
-            "{} {} message(s) not acknowledged, the oldest for {minutes} min",
-            row.count, row.precedence
-        );
+        let messages = count(row.count, &format!("{} message", row.precedence));
+        let what = format!("{messages} not acknowledged, the oldest for {minutes} min");
         let command = format!("refpoint message show {}", row.oldest_id.short());
         found.run(Health::Degraded, "unacknowledged", what, "read it, then acknowledge it", &command);
     }
@@ -293,7 +291,8 @@ fn is_late(row: &Unacknowledged, facts: &StatusFacts) -> bool {
 /// The one next command: a waiting message before all else, then the first finding that names a command.
 pub(super) fn next_command(facts: &StatusFacts, findings: &[Finding]) -> Option<NextCommand> {
     if let Some(row) = facts.unacknowledged.iter().max_by_key(|row| row.precedence) {
-        let why = format!("{} {} message(s) wait for a person", row.count, row.precedence);
+        let why =
+            format!("waiting for a person: {}", count(row.count, &format!("{} message", row.precedence)));
         return Some(NextCommand {
             command: format!("refpoint message show {}", row.oldest_id.short()),
             why,
