@@ -126,8 +126,8 @@ impl Evidence {
     /// storage, however many there are; no document is among the accepted of the outcome.
     ///
     /// What is missing or rejected afterwards was damaged in storage: peers have it. Bodies that no
-    /// recent header names are among the released, and certificates that another one makes needless among the superseded. A body that was erased on purpose is to be named again
-    /// by [`Evidence::erase_body`], or repair fetches it.
+    /// recent header names are among the released, and certificates that another one makes needless among the
+    /// superseded. A body that was erased on purpose is to be named again by [`Evidence::erase_body`], or repair fetches it.
     pub fn restore(
         federation: FederationId,
         mut trust: Vec<AnyDocument>,

@@ -5,12 +5,13 @@ mod list;
 mod outcome;
 mod send;
 mod show;
+mod speaker;
 mod timeline;
 mod watch;
 mod withdraw;
 
 pub(in crate::cli) use list::machine_word;
-pub(in crate::cli) use withdraw::statement as withdrawal;
+pub(in crate::cli) use speaker::Speaker;
 
 use clap::Subcommand;
 

@@ -295,6 +295,12 @@ pub struct JournalCheckpoint {
 }
 
 impl JournalCheckpoint {
+    /// Where the journal stood.
+    #[must_use]
+    pub const fn position(&self) -> JournalPosition {
+        JournalPosition { began: self.origin.began, size: self.size, root: self.root }
+    }
+
     /// Reads a checkpoint that its own node signed.
     ///
     /// # Errors

@@ -64,8 +64,8 @@ impl OwnHeads {
     }
 
     /// The head to be signed now: one if since the last one what is held has changed, a node has connected or an hour
-    /// has passed, none otherwise, or if it is not time to look, or until [`OwnHeads::signed`] tells of the last one. A node that may not sign (its clock is wrong, its key does not
-    /// count) asks again at the next look.
+    /// has passed, none otherwise, or if it is not time to look, or until [`OwnHeads::signed`] tells of the last one. A
+    /// node that may not sign (its clock is wrong, its key does not count) asks again at the next look.
     pub fn due(&mut self, now: Timestamp, may_sign: bool, said: &Said) -> Option<Head> {
         if now < self.look_at {
             return None;

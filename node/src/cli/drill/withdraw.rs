@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use refpoint_protocol::message::body::Word;
 use serde::Serialize;
 
 use super::report::found;
@@ -10,7 +11,7 @@ use crate::{
     cli::{
         failure::Failure,
         human,
-        message::withdrawal,
+        message::Speaker,
         node::{Node, converse, id},
         output::{Consent, Output},
     },
@@ -24,9 +25,8 @@ pub(in crate::cli) struct Arguments {
     node: Node,
     /// The drill's id, or four or more of its digits.
     id: Option<String>,
-    /// Your duty role, such as "duty officer"; never a name.
-    #[arg(long = "as", value_name = "ROLE")]
-    role: String,
+    #[command(flatten)]
+    speaker: Speaker,
     /// Call it off without asking.
     #[arg(long)]
     yes: bool,
@@ -39,7 +39,7 @@ struct CalledOff {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
-    let request = withdrawal(&arguments.role);
+    let request = arguments.speaker.says(Word::Withdrawn);
     request.check()?;
     let client = arguments.node.client()?;
     converse(async {

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use refpoint_protocol::{ids::MessageId, message::body::Word, redact::Redacted};
 use serde_json::json;
 
-use super::list::said;
+use super::{Speaker, list::said};
 use crate::{
     api::views::{
         message::{MessageBox, PersonWord},
@@ -26,9 +26,8 @@ pub(in crate::cli) struct Arguments {
     node: Node,
     /// The message's id, or the first four or more of its digits.
     id: String,
-    /// Your duty role, such as "duty officer"; never a name.
-    #[arg(long = "as", value_name = "ROLE")]
-    role: String,
+    #[command(flatten)]
+    speaker: Speaker,
     /// Whether it will be answered.
     #[arg(long)]
     will: Option<Will>,
@@ -54,11 +53,10 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
         })
     };
     let request = StatementRequest {
-        word: Word::Acknowledged,
-        role: Redacted(arguments.role.clone()),
         will: arguments.will.map(|will| matches!(will, Will::Yes)),
         form: arguments.form.clone().map(Redacted),
         by: arguments.by.as_ref().map(moment).transpose()?,
+        ..arguments.speaker.says(Word::Acknowledged)
     };
     request.check()?;
     let client = arguments.node.client()?;

@@ -1,12 +1,12 @@
 //! `refpoint message withdraw`: a person here takes back a message that was sent.
 
-use refpoint_protocol::{message::body::Word, redact::Redacted};
+use refpoint_protocol::message::body::Word;
 
+use super::Speaker;
 use crate::{
     api::views::{
         message::MessageBox,
         receipt::{MachineWord, ReceiptsView},
-        send::StatementRequest,
     },
     cli::{
         failure::Failure,
@@ -23,9 +23,8 @@ pub(in crate::cli) struct Arguments {
     node: Node,
     /// The message's id, or the first four or more of its digits.
     id: String,
-    /// Your duty role, such as "duty officer"; never a name.
-    #[arg(long = "as", value_name = "ROLE")]
-    role: String,
+    #[command(flatten)]
+    speaker: Speaker,
     /// Take it back without asking.
     #[arg(long)]
     yes: bool,
@@ -33,7 +32,7 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
     let id = id(&arguments.id)?;
-    let request = statement(&arguments.role);
+    let request = arguments.speaker.says(Word::Withdrawn);
     request.check()?;
     let client = arguments.node.client()?;
     converse(async {
@@ -48,12 +47,6 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
         let text = format!("taken back: message {} at {}", reply.message.short(), human::instant(reply.at));
         output.result(text, &reply)
     })
-}
-
-/// What a person here says.
-pub(in crate::cli) fn statement(role: &str) -> StatementRequest {
-    let role = Redacted(role.to_owned());
-    StatementRequest { word: Word::Withdrawn, role, will: None, form: None, by: None }
 }
 
 /// What taking it back can do, and what it cannot.

@@ -283,11 +283,16 @@ impl Round {
 
     /// Where a journal of this node's stood that began before this one; of anything else nothing follows.
     fn read_before(&self, note: &str) -> Option<JournalPosition> {
-        let JournalCheckpoint { origin, size, root, .. } = JournalCheckpoint::read(note.as_bytes()).ok()?;
-        let own = &self.origin;
-        let is_own =
-            (origin.federation, &origin.member, origin.node) == (own.federation, &own.member, own.node);
-        (is_own && origin.began < own.began).then_some(JournalPosition { began: origin.began, size, root })
+        let position = self.read_own(note)?.position();
+        (position.began < self.origin.began).then_some(position)
+    }
+
+    /// A checkpoint of one of this node's own journals; `None` of anything else.
+    fn read_own(&self, note: &str) -> Option<JournalCheckpoint> {
+        let read = JournalCheckpoint::read(note.as_bytes()).ok()?;
+        let (of, own) = (&read.origin, &self.origin);
+        let is_own = (of.federation, &of.member, of.node) == (own.federation, &own.member, own.node);
+        is_own.then_some(read)
     }
 
     /// From which size on a witness is asked that holds this; or what it holds that this node does not.
@@ -296,18 +301,12 @@ impl Round {
         note: &str,
         tiers: &T,
     ) -> Result<u64, (Unproven, Option<JournalPosition>)> {
-        let held = JournalCheckpoint::read(note.as_bytes()).map_err(|_| (Unproven::Wrong, None))?;
-        let JournalOrigin { federation, member, node, began } = &held.origin;
-        let own = &self.origin;
-        if (*federation, member, *node) != (own.federation, &own.member, own.node) {
-            return Err((Unproven::Wrong, None));
-        }
-        if *began < own.began {
+        let held = self.read_own(note).ok_or((Unproven::Wrong, None))?.position();
+        if held.began < self.origin.began {
             return Ok(0);
         }
-        let other = JournalPosition { began: *began, size: held.size, root: held.root };
-        let other = Err((Unproven::OtherPast, Some(other)));
-        if *began > own.began || held.size > self.size {
+        let other = Err((Unproven::OtherPast, Some(held)));
+        if held.began > self.origin.began || held.size > self.size {
             return other;
         }
         match proof::root(tiers, held.size) {
