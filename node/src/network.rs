@@ -13,6 +13,7 @@ pub mod dial;
 pub mod dial_back;
 pub mod event;
 pub mod framing;
+pub mod gossip;
 mod identity;
 pub mod names;
 mod one_dial;

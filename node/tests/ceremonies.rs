@@ -96,7 +96,7 @@ fn a_fourth_country_is_admitted_suspended_kept_out_and_taken_back() {
     for at in 0..3 {
         federation.until(at, "the newcomer", is_connected(3));
     }
-    assert!(federation.send(ke, "FR", &["--wait", "delivered", "--timeout", "120s"]).status.success());
+    assert!(federation.send(ke, "FR", &["--wait", "delivered", "--timeout", "30s"]).status.success());
 
     // Two proposals on one version: a root key signs one of them, unless it gives the first one up.
     let withdrawal = desk.join("withdrawal.proposal");
@@ -159,7 +159,7 @@ fn a_fourth_country_is_admitted_suspended_kept_out_and_taken_back() {
     let back = version(&federation, "reinstate", &["reinstate", "KE"], 0, &[0, 2]);
     federation.unit(2).run_ok(&["charter", "publish", text(&back), "--yes"]);
     federation.until(ke, "that it is back", is_connected(3));
-    let sent = federation.send(0, "KE", &["--wait", "delivered", "--timeout", "120s"]);
+    let sent = federation.send(0, "KE", &["--wait", "delivered", "--timeout", "30s"]);
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
 }
 

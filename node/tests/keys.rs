@@ -97,7 +97,7 @@ fn after_a_theft_of_the_root_key_the_next_one_takes_over_and_no_message_is_lost(
 #[test]
 fn a_seized_node_is_rebuilt_and_revoked_and_let_in_by_nobody() {
     let mut federation = Federation::running();
-    assert!(federation.send(0, "BR", &["--wait", "delivered", "--timeout", "120s"]).status.success());
+    assert!(federation.send(0, "BR", &["--wait", "delivered", "--timeout", "30s"]).status.success());
     federation.kill(2);
     assert!(federation.send(0, "BR", &[]).status.success());
     let root = federation.unit(2).root_key();
@@ -171,7 +171,7 @@ fn a_member_that_lost_both_root_keys_gets_a_new_one_by_a_charter_version() {
         status["charter"]["version"] == 2 && status["key_set"]["lists_this_node"] == true
     });
     federation.until(2, "Brazil's mesh", |status| status["peers"]["connected"] == 2);
-    let sent = federation.send(0, "BR", &["--wait", "delivered", "--timeout", "120s"]);
+    let sent = federation.send(0, "BR", &["--wait", "delivered", "--timeout", "30s"]);
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     let issue = |root: &Path| unit.run(&["keys", "issue", "--root-key", text(root), "--yes"]);
     assert_failed(&issue(&unit.root_key()), 4, "another root key");
@@ -200,7 +200,7 @@ fn a_member_that_lost_both_root_keys_gets_a_new_one_by_a_charter_version() {
         [0, 0, 1].map(|epoch| (1.into(), epoch.into()))
     );
     assert_eq!(answers[0]["node_key"], answers[2]["node_key"], "the node goes on with its key");
-    let sent = federation.send(0, "SG", &["--wait", "delivered", "--timeout", "120s"]);
+    let sent = federation.send(0, "SG", &["--wait", "delivered", "--timeout", "30s"]);
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
 }
 

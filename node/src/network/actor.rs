@@ -19,7 +19,7 @@ use futures::StreamExt;
 use libp2p::{
     Swarm,
     core::transport::ListenerId,
-    gossipsub::{IdentTopic, MessageAcceptance, PublishError},
+    gossipsub::{MessageAcceptance, PublishError},
     request_response::OutboundRequestId,
     swarm::{self, ConnectionId, dial_opts::DialOpts},
 };
@@ -36,12 +36,13 @@ use tokio::sync::mpsc;
 use self::{asking::Asking, outgoing::Outgoing};
 use super::{
     Address, Clock, NetworkConfig, Request, StartError, Summary, TransportKind,
-    behaviour::{Behaviour, GOSSIP_BYTES_MAX},
+    behaviour::Behaviour,
     connections::Connections,
     copies::Copies,
     dial::{AttemptId, Dialler},
     dial_back::{self, DialBackAnswer, DialBacks},
     event::{NetworkEvent, NetworkEvents, RequestFailed, Ticket, Verdict},
+    gossip::GOSSIP_BYTES_MAX,
     identity::{keypair, node_key, peer_id},
     names,
     relay_stream::{Excess, INBOUND_NORMAL_BYTES_MAX, INBOUND_URGENT_BYTES_MAX, Inbox, Lanes, Notice},
@@ -56,7 +57,6 @@ use super::{
 pub(super) struct Actor {
     swarm: Swarm<Behaviour>,
     listeners: Vec<ListenerId>,
-    topic: IdentTopic,
     transport: TransportKind,
     subscription_grace: Duration,
     clock: Clock,
@@ -159,7 +159,6 @@ impl Actor {
         let actor = Self {
             swarm,
             listeners,
-            topic: names::evidence_topic(config.federation),
             transport: config.transport,
             subscription_grace: config.subscription_grace,
             clock,
@@ -273,9 +272,7 @@ impl Actor {
                     Verdict::Reject => MessageAcceptance::Reject,
                 };
                 let gossip = &mut self.swarm.behaviour_mut().gossip;
-                let in_time =
-                    gossip.report_message_validation_result(&token.message, &token.source, acceptance);
-                if !in_time {
+                if !gossip.judge(&token.message, &token.source, acceptance) {
                     tracing::debug!(message = %token.message, "a verdict came too late to pass gossip on");
                 }
             }
@@ -338,8 +335,7 @@ impl Actor {
 
     /// Publishes; gives the data back if nobody can take it now.
     fn try_publish(&mut self, data: Vec<u8>) -> Option<Vec<u8>> {
-        let topic = self.topic.clone();
-        match self.swarm.behaviour_mut().gossip.publish(topic, data.clone()) {
+        match self.swarm.behaviour_mut().gossip.publish(data.clone()) {
             // A duplicate is in the mesh already.
             Ok(_) | Err(PublishError::Duplicate) => None,
             Err(PublishError::NoPeersSubscribedToTopic | PublishError::AllQueuesFull(_)) => Some(data),

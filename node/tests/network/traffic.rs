@@ -169,7 +169,7 @@ async fn gossip_is_passed_on_only_after_it_is_accepted() {
 async fn too_large_a_publication_is_said() {
     let federation = Federation::new(34, &CODES, 1);
     let mut node = Node::start(TransportKind::Memory, federation.unit("BR"), federation.trust()).await;
-    let bytes = refpoint::network::behaviour::GOSSIP_BYTES_MAX + 1;
+    let bytes = refpoint::network::gossip::GOSSIP_BYTES_MAX + 1;
     node.network.publish(vec![0; bytes]).await.unwrap();
     node.until(|event| matches!(event, NetworkEvent::PublishFailed { .. }).then_some(())).await;
 }

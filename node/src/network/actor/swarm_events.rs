@@ -16,6 +16,7 @@ use crate::network::{
     behaviour::BehaviourEvent,
     connections::Closed,
     event::{Direction, Fault, GossipToken, NetworkEvent, RequestFailed, ResponseToken},
+    gossip::Heard,
     identity::node_key,
     plain_words::{self, Failure},
     repair::{Asked, RepairFault},
@@ -95,7 +96,10 @@ impl Actor {
         };
         match self.connections.on_closed(node, id, (self.clock)()) {
             Closed::Unknown => {}
-            Closed::Spare => self.tell_again(node),
+            Closed::Spare => {
+                self.note_subscription(peer, node);
+                self.tell_again(node);
+            }
             Closed::Last { member, why } => {
                 let why = why.unwrap_or_else(|| plain_words::of_close(cause));
                 tracing::info!(node = %node.short(), %member, why, "disconnected");
@@ -200,46 +204,39 @@ impl Actor {
         self.out.offer(NetworkEvent::Fault { node, address, fault });
     }
 
-    fn on_gossip(&mut self, event: gossipsub::Event) {
+    fn on_gossip(&mut self, Heard { node: peer, event }: Heard) {
+        let Some(node) = node_key(&peer) else {
+            return;
+        };
         match event {
             gossipsub::Event::Message { propagation_source, message_id, message } => {
-                let Some(source) = node_key(&propagation_source) else {
-                    return;
-                };
                 let token = GossipToken { message: message_id.clone(), source: propagation_source };
-                let event = NetworkEvent::Gossip { source, token, data: message.data };
+                let event = NetworkEvent::Gossip { source: node, token, data: message.data };
                 if self.out.offer(event).is_some() {
                     self.summary.gossip_dropped = self.summary.gossip_dropped.saturating_add(1);
-                    self.swarm.behaviour_mut().gossip.report_message_validation_result(
-                        &message_id,
-                        &propagation_source,
-                        gossipsub::MessageAcceptance::Ignore,
-                    );
+                    let gossip = &mut self.swarm.behaviour_mut().gossip;
+                    gossip.judge(&message_id, &propagation_source, gossipsub::MessageAcceptance::Ignore);
                 }
             }
-            gossipsub::Event::Subscribed { peer_id, topic } => {
-                if topic == self.topic.hash() {
-                    self.mark(&peer_id, |peer| peer.subscribed = true);
-                    self.publish_waiting();
+            gossipsub::Event::Subscribed { .. } | gossipsub::Event::Unsubscribed { .. } => {
+                self.note_subscription(&peer, node);
+                self.publish_waiting();
+            }
+            gossipsub::Event::GossipsubNotSupported { .. } => {
+                if let Some(peer) = self.connections.get_mut(node) {
+                    peer.gossips = false;
                 }
             }
-            gossipsub::Event::Unsubscribed { peer_id, topic } => {
-                if topic == self.topic.hash() {
-                    self.mark(&peer_id, |peer| peer.subscribed = false);
-                }
-            }
-            gossipsub::Event::GossipsubNotSupported { peer_id } => {
-                self.mark(&peer_id, |peer| peer.gossips = false);
-            }
-            gossipsub::Event::SlowPeer { peer_id, .. } => {
-                tracing::debug!(%peer_id, "gossip for a slow peer was dropped; repair will bring it");
+            gossipsub::Event::SlowPeer { .. } => {
+                tracing::debug!(node = %node.short(), "gossip for a slow peer was dropped; repair will bring it");
             }
         }
     }
 
-    fn mark(&mut self, peer: &PeerId, change: impl FnOnce(&mut crate::network::connections::Peer)) {
-        if let Some(peer) = node_key(peer).and_then(|node| self.connections.get_mut(node)) {
-            change(peer);
+    fn note_subscription(&mut self, peer: &PeerId, node: NodeKey) {
+        let subscribed = self.swarm.behaviour().gossip.is_subscribed(peer);
+        if let Some(peer) = self.connections.get_mut(node) {
+            peer.subscribed = subscribed;
         }
     }
 
