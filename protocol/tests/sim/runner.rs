@@ -1,6 +1,11 @@
 //! Runs simulations, shows how far they are, and names the seed of one that fails.
 
-use std::{panic::AssertUnwindSafe, time::Instant};
+use std::{
+    num::NonZero,
+    panic::AssertUnwindSafe,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use super::{Plan, Sim, Violation, report::Counts};
 
@@ -46,7 +51,8 @@ pub(crate) fn check(plans: impl IntoIterator<Item = Plan>) -> Counts {
     counts
 }
 
-/// What `scripts/simulate` asks for, in variables of its own.
+/// What `scripts/simulate` asks for, in variables of its own: each seed is a simulation for itself, and as many run at
+/// once as there are processors.
 pub(crate) fn from_environment() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
     let members = number("REFPOINT_SIM_MEMBERS").unwrap_or(50) as usize;
@@ -57,30 +63,60 @@ pub(crate) fn from_environment() {
     let faults = number("REFPOINT_SIM_NO_FAULTS").is_none();
     let at_rest = number("REFPOINT_SIM_AT_REST").is_some();
     let until_found = number("REFPOINT_SIM_UNTIL_FOUND").is_some();
-    let (started, mut counts, mut failed) = (Instant::now(), Counts::default(), Vec::new());
-    for (done, seed) in (first..first + seeds).enumerate() {
-        let plan = Plan { seed, members, hours, hostile, faults, at_rest };
-        let (of_one, violation) = run(&plan);
-        counts.merge(&of_one);
-        if let Some(Violation { invariant, what }) = violation {
-            println!("seed {seed} FAILED: {invariant}: {what}\n    again: {}", again(&plan));
-            failed.push(seed);
+    let left = Mutex::new(first..first + seeds);
+    let progress = Mutex::new(Progress::default());
+    let started = Instant::now();
+    // A function, so that the lock is not held while a seed runs.
+    let next = || left.lock().unwrap().next();
+    let work = || {
+        while let Some(seed) = next() {
+            let plan = Plan { seed, members, hours, hostile, faults, at_rest };
+            let (of_one, violation) = run(&plan);
+            let mut progress = progress.lock().unwrap();
+            progress.note(&of_one, violation, &plan);
+            progress.show(seeds, started.elapsed());
+            if until_found && !progress.failed.is_empty() {
+                *left.lock().unwrap() = 0..0;
+            }
         }
-        let minutes = started.elapsed().as_secs_f64() / 60.0;
-        println!(
-            "{:>4} of {seeds} seeds, {:>9.0} node-hours, {:>7.0} a minute, {} failed",
-            done + 1,
-            counts.node_hours,
-            counts.node_hours / minutes,
-            failed.len()
-        );
-        if until_found && !failed.is_empty() {
-            break;
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    let Progress { counts, failed, .. } = progress.into_inner().unwrap();
+    println!("{}", counts.to_json(in_minutes(started.elapsed()), processor_minutes(), failed.len() as u64));
+    assert!(failed.is_empty(), "seeds that failed: {failed:?}");
+}
+
+/// What came of the seeds so far.
+#[derive(Default)]
+struct Progress {
+    done: u64,
+    counts: Counts,
+    failed: Vec<u64>,
+}
+
+impl Progress {
+    fn note(&mut self, of_one: &Counts, violation: Option<Violation>, plan: &Plan) {
+        self.done += 1;
+        self.counts.merge(of_one);
+        if let Some(Violation { invariant, what }) = violation {
+            println!("seed {} FAILED: {invariant}: {what}\n    again: {}", plan.seed, again(plan));
+            self.failed.push(plan.seed);
         }
     }
-    let minutes = started.elapsed().as_secs_f64() / 60.0;
-    println!("{}", counts.to_json(minutes, processor_minutes(), failed.len() as u64));
-    assert!(failed.is_empty(), "seeds that failed: {failed:?}");
+
+    fn show(&self, seeds: u64, elapsed: Duration) {
+        let Self { done, counts, failed } = self;
+        let a_minute = counts.node_hours / in_minutes(elapsed);
+        let (hours, failed) = (counts.node_hours, failed.len());
+        println!(
+            "{done:>4} of {seeds} seeds, {hours:>9.0} node-hours, {a_minute:>7.0} a minute, {failed} failed"
+        );
+    }
+}
+
+fn in_minutes(elapsed: Duration) -> f64 {
+    elapsed.as_secs_f64() / 60.0
 }
 
 /// Minutes of processor time that this process has had: what a busy machine does not change. Zero where the
