@@ -1,6 +1,6 @@
 //! The rules of charters and key sets, checked in every state that can be reached: three members, all of them
-//! stewards, two of whom must sign, three charter versions, and one thief who has a steward's root key and another
-//! member's node key.
+//! stewards, two of whom must sign, three charter versions, certificates that settle them, and one thief who has a
+//! steward's root key and another member's node key.
 //!
 //! A state is what one node holds, and so what it believes: the real [`Evidence`], given every choice of documents
 //! in every order that an adversary who carries them could pick. Honest owners sign what the pool says and at most
@@ -101,6 +101,11 @@ impl Federation {
         let at = self.pool.at(name);
         node.given.contains(&at) && self.pool.is_held(&node.evidence, at)
     }
+
+    fn is_settled(&self, node: &Node, version: &str) -> bool {
+        node.evidence.membership().settled()
+            == Some(self.pool.documents[self.pool.at(version)].document.id().into())
+    }
 }
 
 impl Model for Federation {
@@ -129,6 +134,7 @@ impl Model for Federation {
             Property::always("what must not be accepted is not", bad_is_refused),
             Property::always("the membership is what stewards together made it", nothing_alone),
             Property::always("no revoked key is accepted", no_revoked_key),
+            Property::always("what is settled stays so, and nothing beside it counts", settled_stays),
             Property::always("the view is a function of what is held", one_view),
             // The model would prove nothing if it reached none of these.
             Property::sometimes("the thief's own key counts for a while", |model: &Self, node: &Node| {
@@ -139,6 +145,12 @@ impl Model for Federation {
             }),
             Property::sometimes("a fork is merged", |model: &Self, node: &Node| {
                 model.holds(node, "merge") && node.evidence.membership().tips().len() == 1
+            }),
+            Property::sometimes("one side of a fork is settled", |model: &Self, node: &Node| {
+                model.is_settled(node, "with brazil") && model.holds(node, "suspend on the other side")
+            }),
+            Property::sometimes("a version after a settled one is settled", |model: &Self, node: &Node| {
+                model.is_settled(node, "suspend after")
             }),
             Property::sometimes("a third version replaces a root", |model: &Self, node: &Node| {
                 model.holds(node, "replace the root of the suspended")
@@ -194,6 +206,28 @@ fn nothing_alone(model: &Federation, node: &Node) -> bool {
     known && honest && codes.len() >= 3 && membership.threshold() == 2
 }
 
+/// Counted from what was given: a version and a certificate of all three members for it.
+fn settled_stays(model: &Federation, node: &Node) -> bool {
+    let given = |name| node.given.contains(&model.pool.at(name));
+    let first = given("with brazil") && (given("all settle") || given("all with the thief settle"));
+    let second = first && given("suspend after") && given("all settle after");
+    let settled = match (first, second) {
+        (_, true) => "suspend after",
+        (true, false) => "with brazil",
+        (false, false) => "founding",
+    };
+    let beside = ["with france", "suspend on the other side", "merge"];
+    let membership = node.evidence.membership();
+    let tips = membership.tips();
+    let counts = |name: &str| tips.contains(&model.pool.documents[model.pool.at(name)].document.id().into());
+    match settled {
+        "founding" => {
+            node.evidence.membership().settled() == Some(model.pool.federation.founding.id().into())
+        }
+        _ => model.is_settled(node, settled) && !beside.into_iter().any(counts),
+    }
+}
+
 fn no_revoked_key(model: &Federation, node: &Node) -> bool {
     let active = |name| model.pool.is_active(&node.evidence, name);
     let holds = |name| model.holds(node, name);
@@ -203,7 +237,8 @@ fn no_revoked_key(model: &Federation, node: &Node) -> bool {
     let replaced = holds("replace the root") || holds("replace the root of the suspended");
     let suspended = (holds("suspend") && !holds("reinstate") && !replaced)
         || holds("suspend after")
-        || holds("suspend on the other side");
+        // What stands beside a settled version takes nobody's seat, and gives none.
+        || (holds("suspend on the other side") && !model.is_settled(node, "with brazil"));
     let under_old_root = ["kenya 0", "kenya 1", "thief"].into_iter().any(active);
     let under_new_root = active("kenya 2");
     // What the thief lists beside the base that the owner's rotation names.
@@ -250,10 +285,12 @@ fn every_reachable_state_keeps_the_rules() {
 }
 
 /// The properties that are to be found rather than never to be.
-const SOMETIMES: [&str; 6] = [
+const SOMETIMES: [&str; 8] = [
     "the thief's own key counts for a while",
     "the charter forks",
     "a fork is merged",
+    "one side of a fork is settled",
+    "a version after a settled one is settled",
     "a third version replaces a root",
     "a rotation ends what the thief lists",
     "a revoked node key is given its old key set again",

@@ -2,6 +2,7 @@
 //!
 //! Everything is measured in this one run. A ratio is a figure over the same work without the program around it.
 
+mod audit;
 mod crowd;
 mod custody;
 mod federation;
@@ -42,6 +43,7 @@ enum Part {
     Process,
     Cold,
     Rest,
+    Audit,
     Mesh,
 }
 
@@ -71,6 +73,10 @@ fn main() -> anyhow::Result<()> {
     if wanted(Part::Cold) {
         say("a newcomer's first directory");
         figures.extend(runtime.block_on(crowd::cold_directory())?);
+    }
+    if wanted(Part::Audit) {
+        say("a bundle of 196 members and 10,000 signatures, checked by the program");
+        figures.extend(audit::measure(&arguments.program)?);
     }
     if wanted(Part::Rest) {
         say("a process with 195 connections (two minutes)");
@@ -108,6 +114,7 @@ fn arguments() -> anyhow::Result<Arguments> {
             "--custody" => arguments.parts.push(Part::Custody),
             "--process" => arguments.parts.push(Part::Process),
             "--cold" => arguments.parts.push(Part::Cold),
+            "--audit" => arguments.parts.push(Part::Audit),
             "--rest" => arguments.parts.push(Part::Rest),
             "--mesh-alone" => {
                 arguments.mesh = Some(value()?.parse()?);
@@ -117,7 +124,8 @@ fn arguments() -> anyhow::Result<Arguments> {
         }
     }
     if arguments.parts.is_empty() {
-        arguments.parts = vec![Part::Relay, Part::Custody, Part::Process, Part::Cold, Part::Rest];
+        arguments.parts =
+            vec![Part::Relay, Part::Custody, Part::Process, Part::Cold, Part::Audit, Part::Rest];
     }
     Ok(arguments)
 }

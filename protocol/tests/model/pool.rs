@@ -13,6 +13,7 @@ use refpoint_protocol::{
     membership::{
         charter::{Charter, MemberEntry, MemberStatus, WorkingGroup, root_hash},
         key_set::{KeySet, NodeState, Opening, Rotation},
+        settlement::{Certificate, Span, Voice},
     },
     testing::{FOUNDED, Federation, Unit, chains::IntoAny, entry, key, node_key, root_key, verified},
 };
@@ -43,6 +44,8 @@ pub(super) struct Signed {
     /// Of a charter version: its parents, and whose root keys signed it.
     pub(super) parents: Vec<&'static str>,
     pub(super) by: Vec<&'static str>,
+    /// Of a certificate: the version that it settles, with whose signers' nodes it agrees.
+    pub(super) settles: Option<&'static str>,
 }
 
 impl Pool {
@@ -128,7 +131,8 @@ impl Pool {
             let version = sign(&held, by, change);
             let parents = parents.iter().map(|(name, _)| *name).collect();
             let document = version.any();
-            pool.documents.push(Signed { name, document, good, parents, by: by.to_vec() });
+            let by = by.to_vec();
+            pool.documents.push(Signed { name, document, good, parents, by, settles: None });
             version
         };
         let (v, x) = (true, false);
@@ -153,7 +157,8 @@ impl Pool {
         add("with the new root", v, &after, &["BR", "fresh"], &group(0, WorkingGroup::Africa));
         add("with the old root", x, &after, &["FR", "KE"], &group(0, WorkingGroup::Mena));
         add("admitted with the old root", x, &after, &["KE", "thief"], &admit);
-        add("suspend after", v, &[("with brazil", &left)], &["BR", "FR", "JO"], &suspend);
+        let suspended_after =
+            add("suspend after", v, &[("with brazil", &left)], &["BR", "FR", "JO"], &suspend);
         add("suspend on the other side", v, &[("with france", &right)], &["BR", "FR", "JO"], &suspend);
         let both = [("with brazil", &left), ("with france", &right)];
         add("merge", v, &both, &["BR", "FR"], &|_| {});
@@ -197,19 +202,54 @@ impl Pool {
             verified(&set, federation.id, &[&thief_root])
         };
         for (name, good, set) in [
-            ("thief lists", v, lists),
+            ("thief lists", v, Arc::clone(&lists)),
             ("moves", v, moves),
             ("thief follows", v, follows),
             ("revokes", v, revokes),
             ("under the new root", v, anew),
             ("rotation", v, rotation),
             ("relisted by another's root", x, relists),
-            ("listed by the stolen node", x, by_node),
+            ("listed by the stolen node", x, Arc::clone(&by_node)),
             ("old root under the new incarnation", x, stale),
             ("rotation to another root", x, impostor),
         ] {
-            let (document, parents, by) = (set.any(), Vec::new(), Vec::new());
-            pool.documents.push(Signed { name, document, good, parents, by });
+            pool.documents.push(Signed::unlike_charters(name, good, set.any()));
+        }
+
+        // Certificates: all three members' heads, since two of three are not more than two thirds. Kenya's may be the
+        // thief's, by the root that he has; Brazil's head is worth nothing to him without France's.
+        let honest = |code: &str, tip: &Version| Voice {
+            head: federation.head(code, 0, &[tip]),
+            key_sets: vec![Arc::clone(&federation.unit(code).key_set)],
+        };
+        let thiefs = |code: &str, tip: &Version, lists: &Set| {
+            let mut head = federation.head(code, 0, &[tip]).payload().clone();
+            head.node = node_key(&thief_node);
+            let key_sets = vec![Arc::clone(lists)];
+            Voice { head: verified(&head, federation.id, &[&thief_node]), key_sets }
+        };
+        let others = |tip: &Version| vec![honest("BR", tip), honest("FR", tip)];
+        let all = |tip: &Version| [others(tip), vec![honest("KE", tip)]].concat();
+        for (name, good, settles, charter, base, voices) in [
+            ("all settle", v, "with brazil", &left, founding, all(&left)),
+            ("all with the thief settle", v, "with brazil", &left, founding, {
+                [others(&left), vec![thiefs("KE", &left, &lists)]].concat()
+            }),
+            ("all settle after", v, "suspend after", &suspended_after, &left, all(&suspended_after)),
+            ("two settle", x, "with brazil", &left, founding, others(&left)),
+            ("the thief settles", x, "with france", &right, founding, {
+                vec![honest("BR", &right), thiefs("KE", &right, &lists)]
+            }),
+            ("all of another version settle", x, "with france", &right, founding, all(&left)),
+            ("settled by what the stolen node lists", x, "with brazil", &left, founding, {
+                vec![thiefs("BR", &left, &by_node), honest("FR", &left), honest("KE", &left)]
+            }),
+        ] {
+            let span = Span { charter: charter.id().into(), base: base.id().into() };
+            let certificate = Certificate::assemble(span, voices, federation.id).expect("its form is good");
+            let document = Arc::new(certificate).any();
+            let settles = Some(settles);
+            pool.documents.push(Signed { settles, ..Signed::unlike_charters(name, good, document) });
         }
         pool
     }
@@ -242,10 +282,13 @@ impl Pool {
 
     /// Whether a document can exist beside others: an honest steward signs one successor of a version.
     pub(super) fn may_exist(&self, at: usize, beside: &BTreeSet<usize>) -> bool {
-        let candidate = &self.documents[at];
+        // A certificate can exist where the version can that it settles.
+        let stands_for = |at: usize| self.documents[at].settles.map_or(at, |version| self.at(version));
+        let candidate = &self.documents[stands_for(at)];
         let honest =
             |signed: &Signed, name: &&str| *name != "KE" && *name != "thief" && signed.by.contains(name);
-        !beside.iter().map(|other| &self.documents[*other]).any(|other| {
+        let others = beside.iter().map(|other| stands_for(*other)).filter(|other| *other != stands_for(at));
+        !others.map(|other| &self.documents[other]).any(|other| {
             let share_parent = candidate.parents.iter().any(|parent| other.parents.contains(parent));
             share_parent && candidate.by.iter().any(|name| honest(other, name))
         })
@@ -257,12 +300,20 @@ impl Pool {
         let id = document.id();
         match document {
             AnyDocument::Charter(_) => evidence.trust().charter(&id.into()).is_some(),
+            AnyDocument::Settlement(_) => evidence.trust().settlements().any(|held| held.id() == id),
             _ => evidence.trust().key_set(&id.into()).is_some(),
         }
     }
 
     pub(super) fn is_active(&self, evidence: &Evidence, node: &str) -> bool {
         evidence.membership().is_active_node(&self.nodes[node])
+    }
+}
+
+impl Signed {
+    /// A document whose signers the model need not count.
+    const fn unlike_charters(name: &'static str, good: bool, document: AnyDocument) -> Self {
+        Self { name, document, good, parents: Vec::new(), by: Vec::new(), settles: None }
     }
 }
 
