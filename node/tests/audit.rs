@@ -120,6 +120,7 @@ pub(crate) fn a_message_is_proven_to_whoever_has_no_node(federation: &Federation
     let proven = parsed(&auditor(&file));
     assert_eq!(proven, written["proof"], "the node says of it what an auditor does");
     assert_eq!((&proven["message"], &proven["header"]["sender"]), (&id.into(), &"FR".into()));
+    assert_eq!(proven["drill"], false);
     let of = |key: &str, word: &str| -> Vec<String> {
         let all = proven[key].as_array().unwrap().iter().filter(|it| word.is_empty() || it["word"] == word);
         all.map(|it| it["member"].as_str().unwrap().to_owned()).collect()

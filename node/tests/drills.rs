@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::processes::Federation;
+use crate::{founding::text, processes::Federation};
 
 /// France drills Singapore, which is away, and Brazil, whose alarm rings into `rang`.
 pub(crate) fn a_drill_names_who_is_away_and_times_who_answers(
@@ -46,6 +46,10 @@ pub(crate) fn a_drill_names_who_is_away_and_times_who_answers(
     let acknowledged = |brazil: &Value, _: &Value| brazil["acknowledged"]["in_time"] == true;
     let told = report(federation, "Brazil's answer", &acknowledged);
     assert!(!told.to_string().contains("ZEBRA"), "no role, no person: {told}");
+    let proof = federation.founding.desk.join("drill.proof");
+    let message = started["messages"][0].as_str().unwrap();
+    let proven = federation.unit(fr).run_ok(&["audit", "proof", message, text(&proof)]);
+    assert_eq!(proven["proof"]["drill"], true, "nobody takes it for a request: {proven}");
     let status = federation.unit(fr).run_ok(&["status"]);
     assert_eq!((&status["outbox_waiting"], &status["outbox_waiting_drills"]), (&0.into(), &1.into()));
     let checked = federation.unit(fr).run(&["drill", "report", "--check"]);

@@ -173,6 +173,24 @@ pub enum RelayEvent {
 }
 
 impl RelayEvent {
+    /// Whether it marks the message that it is about as a test.
+    #[must_use]
+    pub const fn is_of_drill(&self) -> bool {
+        match self {
+            Self::MessageQueued { drill, .. }
+            | Self::MessageStopped { drill, .. }
+            | Self::MessageExpired { drill, .. }
+            | Self::MessageArrived { drill, .. }
+            | Self::StatementArrived { drill, .. } => *drill,
+            Self::MessageDelivered { step, .. }
+            | Self::MessageInCustody { step, .. }
+            | Self::CustodyRefused { step, .. }
+            | Self::MessageRefused { step, .. } => step.drill,
+            // A custodian cannot look into what it keeps.
+            Self::CustodyTaken { .. } | Self::CustodyEnded { .. } | Self::SubmitRefused { .. } => false,
+        }
+    }
+
     /// The message that it is about; of a statement, the one that it answers. `None` if there is none.
     #[must_use]
     pub fn about(&self) -> Option<MessageId> {

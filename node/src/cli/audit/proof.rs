@@ -92,8 +92,13 @@ pub(super) fn verified(
 pub(super) fn report(proven: &ProvenMessage) -> String {
     let exporter = &proven.bundle.exporter;
     let mut text = format!(
-        "message     {}\nfederation  {}\ngathered    {} by {}'s node {}{}\n\nproven:\n",
+        "message     {}{}\nfederation  {}\ngathered    {} by {}'s node {}{}\n\nproven:\n",
         proven.message,
+        if proven.is_drill() {
+            "\nDRILL       a test of the network, by the journal: it asked for nothing"
+        } else {
+            ""
+        },
         spoken(exporter.federation.as_bytes()),
         at(proven.made),
         exporter.member,
@@ -144,6 +149,11 @@ pub(super) fn report(proven: &ProvenMessage) -> String {
     if proven.journalled.iter().any(|entry| entry.after.is_none()) || proven.journalled.is_empty() {
         line(
             "when it was journalled, where nobody cosigned the journal since: those times are the exporter's word",
+        );
+    }
+    if proven.journalled.is_empty() {
+        line(
+            "whether it was a drill: that is sealed with what it says, and no entry of the journal is in here",
         );
     }
     line("which person spoke: a node's key signs for its unit, and the role is what was typed there");
@@ -209,6 +219,7 @@ pub(super) fn report_json(proven: &ProvenMessage) -> Value {
     });
     json!({
         "message": proven.message,
+        "drill": proven.is_drill(),
         "exporter": { "member": proven.bundle.exporter.member, "node": proven.bundle.exporter.node },
         "made": at(proven.made),
         "header": header,

@@ -53,6 +53,14 @@ pub struct ProvenMessage {
     pub journalled: Vec<Journalled>,
 }
 
+impl ProvenMessage {
+    /// Whether the exporter journalled it as a test: its own word, since the mark itself is sealed.
+    #[must_use]
+    pub fn is_drill(&self) -> bool {
+        self.journalled.iter().any(|entry| entry.event.is_of_drill())
+    }
+}
+
 /// Who sent it to whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvenHeader {
