@@ -58,10 +58,13 @@ pub(crate) struct World {
     pub(crate) hostile: Option<NodeKey>,
 }
 
+/// What a node has stored.
+pub(crate) type Rows = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
+
 struct Node {
     machine: Machine,
     signing: SigningKey,
-    store: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    store: Rows,
     seeds: BTreeMap<SealingKeyId, OpenedSeed>,
     events: Vec<NumberedEvent>,
     run_began: usize,
@@ -222,12 +225,7 @@ impl World {
         );
     }
 
-    fn boot(
-        &self,
-        index: usize,
-        store: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
-        events: Vec<NumberedEvent>,
-    ) -> Node {
+    fn boot(&self, index: usize, store: Rows, events: Vec<NumberedEvent>) -> Node {
         let unit = &self.federation.units[index];
         let signing = unit.nodes[0].clone();
         let of = |table: Table| -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -9,9 +9,21 @@ use refpoint_protocol::{
     storage::{Change, Table},
 };
 
-use super::{Node, World};
+use super::{Node, Rows, World};
 
 impl World {
+    /// A copy of a node's folder.
+    pub(crate) fn copied(&self, node: usize) -> Rows {
+        self.nodes[node].store.clone()
+    }
+
+    /// Starts a node from a copy of its folder.
+    pub(crate) fn put_back(&mut self, node: usize, copy: Rows) {
+        self.restart(node);
+        self.nodes[node].store = copy;
+        self.restart(node);
+    }
+
     /// A node's certificates.
     pub(crate) fn settlements(&self, node: usize) -> Vec<DocumentId> {
         let rows = self.nodes[node].store.keys().filter(|(table, _)| *table == Table::Settlements);
