@@ -1,7 +1,7 @@
 //! Gossip of a federation's topic, in which each connection stands for itself.
 //!
 //! gossipsub thinks in peers: it tells of its topics on the first connection with a peer, and hands what it sends to
-//! one queue for all of them. Of two crossing dials one is closed a moment later ([`super::connections`]), and what
+//! one queue for all of them. Of two crossing dials one is closed a moment later (`network/connections`), and what
 //! stood on it is lost: the subscription, or every piece until something else wakes the connection that stays. So
 //! gossipsub is shown a second connection as another peer: each subscribes, and each sends what is its own.
 
