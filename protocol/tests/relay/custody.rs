@@ -185,6 +185,22 @@ fn a_custodian_that_dies_loses_nothing_and_another_takes_its_place() {
 }
 
 #[test]
+fn what_nobody_can_open_is_not_handed_over_without_end_by_a_clock_past_its_expiry() {
+    let (mut world, message) = in_custody(88, Precedence::Flash);
+    world.directory.clock_is_wrong = true;
+    world.kill("BR");
+    world.run(SECOND * 3_600 * 80);
+    world.nodes.get_mut("KE").unwrap().seeds.clear();
+    world.start("KE");
+    let before = world.nodes["JO"].parcels_sent;
+    world.connect("JO", "KE");
+    world.run(SECOND * 120);
+    let sent = world.nodes["JO"].parcels_sent - before;
+    assert!((1..=2).contains(&sent), "{sent} times in two minutes");
+    assert!(!world.has("KE", message));
+}
+
+#[test]
 fn a_rebuilt_recipient_gets_it_sealed_anew_through_the_custodian() {
     let (mut world, message) = in_custody(87, Precedence::Flash);
     world.nodes.get_mut("KE").unwrap().seeds.clear();

@@ -7,7 +7,7 @@ use super::{Custody, Progress, range_of};
 use crate::{
     document::{Envelope, Verified, encode},
     ids::{MemberCode, NodeKey},
-    limits::{ANSWER_ECHO_WAIT, ANSWERS_IN_FLIGHT_MAX},
+    limits::{ANSWER_ECHO_WAIT, ANSWERS_IN_FLIGHT_MAX, RETRY_MAX},
     relay::{
         event::CustodyEnd,
         exchange::{Outgoing, RelayFault},
@@ -132,8 +132,10 @@ impl Custody {
                 let changes: Vec<Change> =
                     self.kept.get(&key).and_then(|kept| kept.stored(key)).into_iter().collect();
                 turn.persist(changes);
-                // It is tried again when the node connects anew: the seed may have been put back.
-                let until = self.kept.get(&key).map(|kept| kept.row.expires);
+                // It is tried again when the node connects anew: the seed may have been put back. By a clock that is known
+                // to be wrong nothing expires, and its end may be past already.
+                let pause = turn.now.after(RETRY_MAX);
+                let until = self.kept.get(&key).map(|kept| kept.row.expires.max(pause));
                 self.rest(turn, key, until);
                 self.pass_back(turn, key, key.hander);
             }
