@@ -103,8 +103,7 @@ impl Federation {
     }
 
     fn is_settled(&self, node: &Node, version: &str) -> bool {
-        node.evidence.membership().settled()
-            == Some(self.pool.documents[self.pool.at(version)].document.id().into())
+        node.evidence.membership().settled() == Some(self.pool.version(version))
     }
 }
 
@@ -219,11 +218,9 @@ fn settled_stays(model: &Federation, node: &Node) -> bool {
     let beside = ["with france", "suspend on the other side", "merge"];
     let membership = node.evidence.membership();
     let tips = membership.tips();
-    let counts = |name: &str| tips.contains(&model.pool.documents[model.pool.at(name)].document.id().into());
+    let counts = |name: &str| tips.contains(&model.pool.version(name));
     match settled {
-        "founding" => {
-            node.evidence.membership().settled() == Some(model.pool.federation.founding.id().into())
-        }
+        "founding" => membership.settled() == Some(model.pool.federation.founding.id().into()),
         _ => model.is_settled(node, settled) && !beside.into_iter().any(counts),
     }
 }

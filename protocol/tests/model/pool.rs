@@ -9,7 +9,7 @@ use ed25519_dalek::SigningKey;
 use refpoint_protocol::{
     document::{Signature, Verified},
     evidence::{AnyDocument, Evidence},
-    ids::{Epoch, Generation, Incarnation, KeySetId, MemberCode, NodeKey, RootKey},
+    ids::{CharterId, Epoch, Generation, Incarnation, KeySetId, MemberCode, NodeKey, RootKey},
     membership::{
         charter::{Charter, MemberEntry, MemberStatus, WorkingGroup, root_hash},
         key_set::{KeySet, NodeState, Opening, Rotation},
@@ -262,6 +262,11 @@ impl Pool {
 
     pub(super) fn at(&self, name: &str) -> usize {
         self.documents.iter().position(|signed| signed.name == name).expect("the pool has it")
+    }
+
+    /// A charter version of the pool.
+    pub(super) fn version(&self, name: &str) -> CharterId {
+        self.documents[self.at(name)].document.id().into()
     }
 
     pub(super) fn good(&self) -> impl Iterator<Item = usize> + '_ {

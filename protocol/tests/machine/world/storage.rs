@@ -19,6 +19,7 @@ impl World {
 
     /// Starts a node from a copy of its folder.
     pub(crate) fn put_back(&mut self, node: usize, copy: Rows) {
+        // What is under way ends first, so that nothing of it is stored into the copy.
         self.restart(node);
         self.nodes[node].store = copy;
         self.restart(node);
