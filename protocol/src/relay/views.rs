@@ -138,6 +138,8 @@ pub struct NodeView {
     pub retry_at: Option<Timestamp>,
     /// Whether it waits because no sealing key of the node is known.
     pub keyless: bool,
+    /// Whether it could not open what was last sealed for it: it waits for the node's new sealing key.
+    pub unopened: bool,
     /// The nodes that keep a parcel for it, by the order of their word.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub custodians: Vec<CustodianView>,
@@ -392,6 +394,7 @@ fn node_views(entry: &Entry, member: &MemberCode) -> Vec<NodeView> {
                 refused,
                 retry_at: None,
                 keyless: false,
+                unopened: false,
                 custodians,
                 custodians_asked,
             }
@@ -422,6 +425,7 @@ fn node_views(entry: &Entry, member: &MemberCode) -> Vec<NodeView> {
             refused: target.refused,
             retry_at,
             keyless,
+            unopened: target.resealed,
             custodians,
             custodians_asked: entry.custody_of(node).1,
         });

@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use refpoint_protocol::{
     ids::CharterVersion,
-    limits::{CUSTODIAN_SILENT, CUSTODY_AFTER, CUSTODY_AFTER_URGENT, CUSTODY_ANSWER_KEPT, EXPIRY_DEFAULT},
+    limits::{
+        CUSTODIAN_REST, CUSTODIAN_SILENT, CUSTODIANS_MAX, CUSTODY_AFTER, CUSTODY_AFTER_URGENT, CUSTODY_AGAIN,
+        CUSTODY_ANSWER_KEPT, EXPIRY_DEFAULT,
+    },
     membership::charter::WorkingGroup,
     message::{body::Word, header::Precedence},
     relay::{
         book::MemberStatus,
         event::{CustodyEnd, RelayEvent},
+        exchange::RelayInput,
         views::{NodeView, RecipientState},
     },
     storage::Table,
@@ -198,6 +202,29 @@ fn what_nobody_can_open_is_not_handed_over_without_end_by_a_clock_past_its_expir
     let sent = world.nodes["JO"].parcels_sent - before;
     assert!((1..=2).contains(&sent), "{sent} times in two minutes");
     assert!(!world.has("KE", message));
+}
+
+#[test]
+fn what_the_recipient_cannot_open_is_not_carried_to_it_by_everybody() {
+    let mut world = World::new(94, &["BR", "KE"]);
+    world.nodes.get_mut("KE").unwrap().seeds.clear();
+    for name in ["AR", "CL", "DE", "FR", "IT", "JO", "MX", "NG", "PE", "SG", "UG", "US"] {
+        world.join(name);
+        world.connect("BR", name);
+        world.connect(name, "KE");
+    }
+    let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
+    world.run(CUSTODY_AFTER_URGENT + CUSTODIAN_REST);
+    // Three of them were told that it does not open, and two more had it by then.
+    let handed = world.nodes["BR"].parcels_sent;
+    assert!((CUSTODIANS_MAX..2 * CUSTODIANS_MAX).contains(&handed), "{handed} parcels in five minutes");
+    assert!(shown(&world, message).unopened);
+    // A new key is used at once, through whoever is there.
+    world.new_sealing_key("KE");
+    world.everyone(|| RelayInput::DirectoryChanged { member: Some(code("KE")) });
+    world.run(CUSTODY_AGAIN + SECOND);
+    assert_eq!(world.reached("BR", message), RecipientState::Delivered);
+    assert!(!shown(&world, message).unopened);
 }
 
 #[test]

@@ -245,6 +245,11 @@ fn reason(recipient: &RecipientView) -> Option<String> {
     if recipient.nodes.iter().all(|node| node.keyless) {
         return Some("no sealing key of this member is known yet".to_owned());
     }
+    if recipient.nodes.iter().all(|node| node.unopened || node.keyless) {
+        let why =
+            "its node could not open it: it goes again once that has a new key; phone if it cannot wait";
+        return Some(why.to_owned());
+    }
     (!recipient.connected).then(|| "not connected".to_owned())
 }
 

@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     Outbox,
-    entry::{Entry, Progress},
+    entry::{Asked, Entry, Progress},
 };
 use crate::{
     document::{Envelope, Verified, encode},
@@ -56,20 +56,6 @@ struct Round {
     message: MessageId,
     node: NodeKey,
     custodians: Vec<NodeKey>,
-}
-
-/// What became of asking one node to keep a parcel. A node that keeps it stands in the message's row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::relay) enum Asked {
-    /// Handed over, to be answered by then.
-    Handed(Timestamp),
-    /// It does not, or no longer; it may be asked again then, or with another sealing key than this one.
-    Declined {
-        /// When it may be asked again with the same key; never if absent.
-        until: Option<Timestamp>,
-        /// The key that the parcel was for.
-        key: Option<SealingKeyId>,
-    },
 }
 
 impl Outbox {

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::custodians::Asked;
 use crate::{
     ids::{MemberCode, MessageId, NodeKey, SealingKeyId},
     message::{drill::DrillId, header::MessageHeader},
@@ -56,7 +55,7 @@ pub(in crate::relay) struct Target {
     /// When it is looked at whether it needs custodians.
     pub(super) look_at: Option<Timestamp>,
     /// Whether the node could not open what was last sealed.
-    pub(super) resealed: bool,
+    pub(in crate::relay) resealed: bool,
 }
 
 /// Where a parcel is.
@@ -74,6 +73,28 @@ pub(in crate::relay) enum Progress {
     Sent(Timestamp),
     /// Nothing to be done: answered for good, stopped or expired.
     Done,
+}
+
+/// What became of asking one node to keep a parcel. A node that keeps it stands in the message's row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::relay) enum Asked {
+    /// Handed over, to be answered by then.
+    Handed(Timestamp),
+    /// It does not, or no longer; it may be asked again then, or with another sealing key than this one.
+    Declined {
+        /// When it may be asked again with the same key; never if absent.
+        until: Option<Timestamp>,
+        /// The key that the parcel was sealed to and did not open under, if that is why.
+        key: Option<SealingKeyId>,
+    },
+}
+
+impl Asked {
+    /// Whether it was lately told that a parcel sealed to this key does not open.
+    pub(super) fn is_unopened(self, under: SealingKeyId, now: Timestamp) -> bool {
+        let Self::Declined { until: Some(until), key } = self else { return false };
+        key == Some(under) && now < until
+    }
 }
 
 impl Target {

@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use refpoint_protocol::{
-    directory::own_chain::Standing, ids::MessageId, membership::KeyState, relay::views::MessageView,
+    directory::own_chain::Standing,
+    ids::{MessageId, SealingKeyId},
+    membership::KeyState,
+    relay::views::MessageView,
     storage::Table,
+    time::Timestamp,
 };
 
 use super::{NO_REVOKED_KEY, NOTHING_LOST, ONE_ENTRY};
@@ -124,15 +128,18 @@ fn lacking<'a>(
     })
 }
 
-/// Whether nobody can write to a node, and everybody is told so: it has no sealing key in the directory yet,
-/// and signs none while its clock is wrong.
+/// Whether nobody can write to a node, and everybody is told so: it holds no sealing key that is in the directory,
+/// as it is new or was put back from an old copy, and signs none while its clock is wrong.
 fn is_unreachable(sim: &Sim, node: usize) -> bool {
     let now = sim.nodes[node].clock.at(sim.now);
     let Some(machine) = sim.nodes[node].machine.as_ref() else { return true };
     let evidence = machine.evidence();
-    let keyless = evidence
-        .listing(&sim.nodes[node].member, sim.nodes[node].key)
-        .is_none_or(|listing| evidence.directory().sealing_key(listing, now).is_none());
+    let listing = evidence.listing(&sim.nodes[node].member, sim.nodes[node].key);
+    // Senders go by right clocks.
+    let right = Timestamp::from_millis(sim.now);
+    let key = listing.and_then(|listing| evidence.directory().sealing_key(listing, right));
+    let seed = |key: &SealingKeyId| sim.nodes[node].disk.value(Table::SealingSeeds, key.as_bytes());
+    let keyless = key.is_none_or(|key| seed(&key.id()).is_none());
     keyless && matches!(machine.standing(now), Standing::ClockWrong { .. })
 }
 

@@ -66,6 +66,7 @@ fn recipient(code: &str, state: State) -> RecipientView {
         refused: None,
         retry_at: None,
         keyless: false,
+        unopened: false,
         custodians: Vec::new(),
         custodians_asked: 0,
     };
@@ -149,6 +150,7 @@ fn what_is_not_delivered_says_why() {
     assert_eq!(because(|it| it.connected = false), "not connected");
     assert_eq!(because(|it| it.nodes.clear()), "no node of this member is known yet");
     assert!(because(|it| it.nodes[0].keyless = true).contains("sealing key"));
+    assert!(because(|it| it.nodes[0].unopened = true).contains("phone"));
     assert!(because(|it| it.nodes[0].refused = Some(RefusalReason::NoRoom)).contains("no room"));
     let stopped = because(|it| it.stopped = Some(StopReason::Suspended(CharterVersion(3))));
     assert!(stopped.contains("suspended by charter"), "{stopped}");

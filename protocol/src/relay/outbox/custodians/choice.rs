@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rand_core::Rng;
 
-use super::{Asked, Round};
+use super::Round;
 use crate::{
     ids::{MemberCode, MessageId, NodeKey, SealingKeyId},
     limits::{CUSTODIAN_SILENT, CUSTODIANS_EVER_MAX, CUSTODIANS_MAX, CUSTODY_AGAIN},
@@ -12,7 +12,10 @@ use crate::{
     relay::{
         book::MemberStatus,
         exchange::{ContentSource, Job, RelayEffect},
-        outbox::{Outbox, entry::Progress},
+        outbox::{
+            Outbox,
+            entry::{Asked, Progress},
+        },
         parcel::Label,
         retry::receipt_wait,
         rows::CustodianRow,
@@ -66,6 +69,9 @@ impl Outbox {
         let Some(entry) = self.entries.get(&message) else { return Vec::new() };
         let Some(target) = entry.targets.get(&node) else { return Vec::new() };
         let open = entry.is_open() && entry.answer(&node).is_none() && target.progress != Progress::Done;
+        // One custodian may have damaged what it bore; if several were told that it does not open, it does not, and
+        // more of them would carry it there in vain.
+        let unopened = target.asked.values().filter(|asked| asked.is_unopened(key, turn.now)).count();
         let handed = target.asked.iter().filter(|(_, asked)| matches!(asked, Asked::Handed(_)));
         let handed = handed.filter_map(|(custodian, _)| turn.member_of(custodian));
         let kept: Vec<&CustodianRow> = entry.row.custodians.iter().filter(|row| row.node == node).collect();
@@ -73,7 +79,7 @@ impl Outbox {
         let mut members: Vec<MemberCode> = counted.chain(handed).cloned().collect();
         let wanted =
             CUSTODIANS_MAX.saturating_sub(members.len()).min(CUSTODIANS_EVER_MAX.saturating_sub(kept.len()));
-        if !open || wanted == 0 {
+        if !open || wanted == 0 || unopened >= CUSTODIANS_MAX {
             return Vec::new();
         }
         let (precedence, size) =
