@@ -172,7 +172,10 @@ impl Machines {
             RelayInput::ParcelReceived { from, parcel } if parcel.label.node == turn.own.node => {
                 inbox.on_parcel(turn, from, parcel);
             }
-            RelayInput::ParcelReceived { from, parcel } => custody.on_parcel(turn, from, parcel),
+            RelayInput::ParcelReceived { from, parcel } => {
+                let is_own = outbox.entry(&parcel.label.message).is_some();
+                custody.on_parcel(turn, from, parcel, is_own);
+            }
             RelayInput::ReceiptReceived { from, receipt } => {
                 let kept = custody.on_receipt(turn, from, &receipt);
                 if !kept || outbox.entry(&receipt.payload().message).is_some() {

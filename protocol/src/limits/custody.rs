@@ -51,8 +51,9 @@ pub const CUSTODY_ROWS_MAX: usize = 65_536;
 /// Parcels that one member may hand over for custody at once: each is written to the disk.
 pub const CUSTODY_BURST: u32 = 1_024;
 
-/// The interval that earns a member one more parcel in custody: 50 a second.
-pub const CUSTODY_INTERVAL: Duration = Duration::from_millis(20);
+/// The interval that earns a member one more parcel in custody: one a second, a tenth of what a recipient lets its
+/// bearer have opened ([`super::INBOX_INTERVAL`]), so that a member's flood uses up no custodian's allowance there.
+pub const CUSTODY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long after a parcel's expiry its answer waits for a sender that is away.
 pub const CUSTODY_ANSWER_KEPT: Duration = Duration::from_secs(14 * 86_400);

@@ -76,6 +76,9 @@ struct Share {
 enum Progress {
     /// In its recipient's queue.
     Waiting,
+    /// Behind another node's parcel of the same message for the same node: an answer does not say to which of them it
+    /// is, so only one is on its way.
+    Behind,
     /// In back-off until then.
     Resting(Timestamp),
     /// Being read from the disk.

@@ -335,8 +335,13 @@ pub enum RelayFault {
     #[error("OF-01: an offer that is not as it should be")]
     Offer,
     /// A statement by a member that is no party to the message.
-    #[error("ST-01: a statement about {} by a member that is no party to it", .0.short())]
-    Statement(MessageId),
+    #[error("ST-01: a statement about {} by a member that is no party to it", .message.short())]
+    Statement {
+        /// The message.
+        message: MessageId,
+        /// Whether another member than its maker handed it over.
+        borne: bool,
+    },
 }
 
 impl RelayFault {
@@ -353,17 +358,20 @@ impl RelayFault {
             Self::TooLate(_) => "PA-11",
             Self::Signer(_) => "PA-12",
             Self::Offer => "OF-01",
-            Self::Statement(_) => "ST-01",
+            Self::Statement { .. } => "ST-01",
             Self::ReceiptDoubled(_) => "RELAY",
         }
     }
 
-    /// Whether it is wrong in every state of the receiver, so that it may count against the peer.
+    /// Whether it is wrong in every state of the receiver and the peer could have known, so that it may count against
+    /// the peer.
     #[must_use]
     pub fn is_penalised(&self) -> bool {
         match self {
-            Self::ReceiptSigner(_) | Self::CustodyForm(_) | Self::Offer | Self::Statement(_) => true,
-            Self::Parcel { error, .. } => matches!(error, OpenError::Invalid { .. } | OpenError::Elsewhere),
+            Self::ReceiptSigner(_) | Self::CustodyForm(_) | Self::Offer => true,
+            // Whoever bears a parcel for somebody else sees no more of it than that, and cannot know what is inside.
+            Self::Parcel { error, .. } => matches!(error, OpenError::Invalid { rule: "PA-02", .. }),
+            Self::Statement { borne, .. } => !borne,
             Self::ReceiptUnknown(_)
             // Who keeps a parcel is forgotten with a restart, while the custodian remembers.
             | Self::ReceiptBearer(_)

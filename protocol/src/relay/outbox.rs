@@ -153,8 +153,10 @@ impl Outbox {
             return;
         }
         entry.row.expired = true;
-        let lost =
-            entry.targets.iter().filter(|(node, target)| target.resealed && entry.answer(node).is_none());
+        let lost = entry
+            .targets
+            .iter()
+            .filter(|(node, target)| target.is_unopened() && entry.answer(node).is_none());
         let lost = lost.map(|(node, target)| KeyLostRow { node: *node, member: target.member.clone() });
         entry.row.key_lost = lost.collect();
         let missing = |member: &&MemberCode| {

@@ -425,7 +425,7 @@ fn node_views(entry: &Entry, member: &MemberCode) -> Vec<NodeView> {
             refused: target.refused,
             retry_at,
             keyless,
-            unopened: target.resealed,
+            unopened: target.is_unopened(),
             custodians,
             custodians_asked: entry.custody_of(node).1,
         });

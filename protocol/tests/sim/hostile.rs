@@ -2,6 +2,7 @@
 //!
 //! Each of them runs an honest machine beside its mischief, so that it is certified, connected and believed.
 
+mod copies;
 mod flooding;
 mod forks;
 mod heads;
@@ -48,6 +49,7 @@ enum Trick {
     KeySets,
     Heads,
     Siblings,
+    Copies,
 }
 
 /// Chooses who is hostile.
@@ -62,6 +64,7 @@ pub(crate) fn choose(sim: &mut Sim, draw: &mut Draw) {
         Trick::KeySets,
         Trick::Heads,
         Trick::Siblings,
+        Trick::Copies,
     ];
     // A member with two nodes is hostile with both or none, and it is none.
     let single = |node: &usize| sim.units[sim.nodes[*node].unit].nodes.len() == 1;
@@ -94,7 +97,7 @@ pub(crate) fn act(sim: &mut Sim, node: usize) {
         Trick::KeySets => key_sets::act(sim, node),
         Trick::Heads => heads::act(sim, node),
         Trick::Siblings => siblings::act(sim, node),
-        Trick::Withholds => {}
+        Trick::Withholds | Trick::Copies => {}
     }
 }
 
@@ -118,6 +121,9 @@ pub(crate) fn answers(sim: &mut Sim, node: usize, request: &RepairRequest) -> Op
 
 /// Whether a hostile node takes a frame and does nothing with it, or lies about it.
 pub(crate) fn swallows(sim: &mut Sim, node: usize, from: usize, frame: &RelayFrame) -> bool {
+    if has(sim, node, Trick::Copies) {
+        copies::spread(sim, node, frame);
+    }
     if has(sim, node, Trick::Receipts) && receipts::premature(sim, node, from, frame) {
         return true;
     }

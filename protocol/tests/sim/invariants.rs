@@ -112,8 +112,8 @@ pub(crate) fn on_event(sim: &mut Sim, at: usize, event: &NumberedEvent) {
             messages::signer_counted(sim, at, *message);
             sim.noticed(at, *message);
         }
-        Event::Relay(RelayEvent::CustodyEnded { message, node, why: CustodyEnd::KeyLost, .. }) => {
-            custody::on_key_lost(sim, at, *message, *node);
+        Event::Relay(RelayEvent::CustodyEnded { message, node, by, why: CustodyEnd::KeyLost, .. }) => {
+            custody::on_key_lost(sim, at, by, *message, *node);
         }
         Event::ForkSeen { .. } => sim.counts.add("fork-seen"),
         Event::CharterSettled { charter } => settlement::on_settled(sim, at, *charter),

@@ -103,6 +103,8 @@ impl Custody {
             return turn.fault(from, RelayFault::ReceiptUnknown(receipt.message));
         }
         let (holds, by_sender) = (kept.holds_parcel(), bearer == Some(&kept.row.by) && from != key.node);
+        // `delivered` is said of the message; anything else of the one parcel that is on its way.
+        let of_this = from == key.node && matches!(kept.progress, Progress::Sent(_));
         match (receipt.word, holds) {
             // Its sender has the answer: nothing more is to be kept.
             (ReceiptWord::Delivered, true) if by_sender => {
@@ -118,7 +120,7 @@ impl Custody {
                 self.drop_parcel(turn, key, CustodyEnd::Delivered);
                 self.pass_back(turn, key, key.hander);
             }
-            (ReceiptWord::Refused, true) if from == key.node => {
+            (ReceiptWord::Refused, true) if of_this => {
                 let reason = receipt.reason.unwrap_or(RefusalReason::Invalid);
                 if reason.is_passing() {
                     return self.rest(turn, key, None);
@@ -127,16 +129,13 @@ impl Custody {
                 self.drop_parcel(turn, key, CustodyEnd::Refused);
                 self.pass_back(turn, key, key.hander);
             }
-            (ReceiptWord::Reseal, true) if from == key.node => {
+            (ReceiptWord::Reseal, true) if of_this => {
                 self.answer(turn, key, ReceiptWord::Reseal, verified.envelope());
                 let changes: Vec<Change> =
                     self.kept.get(&key).and_then(|kept| kept.stored(key)).into_iter().collect();
                 turn.persist(changes);
-                // It is tried again when the node connects anew: the seed may have been put back. By a clock that is known
-                // to be wrong nothing expires, and its end may be past already.
-                let pause = turn.now.after(RETRY_MAX);
-                let until = self.kept.get(&key).map(|kept| kept.row.expires.max(pause));
-                self.rest(turn, key, until);
+                // It is tried again: the seed may have been put back, or a late answer to another's parcel come here.
+                self.rest(turn, key, Some(turn.now.after(RETRY_MAX)));
                 self.pass_back(turn, key, key.hander);
             }
             _ => {}

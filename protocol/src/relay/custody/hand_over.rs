@@ -1,6 +1,6 @@
 //! From the disk to the recipient: at once when it is connected, and again when nothing comes back.
 
-use super::{Custody, Progress, refuse};
+use super::{Custody, Kept, Progress, refuse};
 use crate::{
     ids::{MessageId, NodeKey},
     limits::RETRY_MAX,
@@ -30,11 +30,16 @@ impl Custody {
         let mut at_hand = at_hand;
         while let Some(place) = self.lanes.get_mut(&node).and_then(super::Lane::take_next) {
             let key = place.key;
-            let Some(kept) = self.kept.get_mut(&key) else {
+            if !self.kept.contains_key(&key) {
                 // A queue holds only what is kept; forgetting a place is right all the same.
                 self.land(key);
                 continue;
-            };
+            }
+            if self.is_one_on_its_way(key) {
+                self.wait_behind(key);
+                continue;
+            }
+            let Some(kept) = self.kept.get_mut(&key) else { continue };
             let stopped =
                 [&kept.row.by, &kept.row.member].into_iter().any(|it| turn.stop_reason(it).is_some());
             if stopped {
@@ -137,7 +142,8 @@ impl Custody {
         self.resting.entry(key.node).or_default().insert(key);
     }
 
-    /// Takes a parcel out of queue, window and rest, with its timer.
+    /// Takes a parcel out of queue, window and rest, with its timer. The next node's parcel of the same message takes
+    /// its place, if one waits behind it.
     pub(super) fn unqueue(&mut self, turn: &mut Turn<'_>, key: CustodyKey) {
         let Some(kept) = self.kept.get(&key) else { return };
         if let Progress::Resting(at) | Progress::Sent(at) = kept.progress {
@@ -156,6 +162,47 @@ impl Custody {
                 self.resting.remove(&key.node);
             }
         }
+        if let Some(kept) = self.kept.get_mut(&key) {
+            kept.progress = Progress::Done;
+        }
+        self.let_the_next_go(key);
+    }
+
+    /// Whether another node's parcel of the same message for the same node is on its way.
+    fn is_one_on_its_way(&self, key: CustodyKey) -> bool {
+        self.others_of(key).any(|(_, it)| matches!(it.progress, Progress::Loading(_) | Progress::Sent(_)))
+    }
+
+    fn wait_behind(&mut self, key: CustodyKey) {
+        self.land(key);
+        if let Some(kept) = self.kept.get_mut(&key) {
+            kept.progress = Progress::Behind;
+        }
+    }
+
+    /// Queues the next parcel that waits behind this one, by turns: whoever hands a parcel over again and again takes
+    /// nobody else's turn.
+    fn let_the_next_go(&mut self, key: CustodyKey) {
+        let is_one_going =
+            |progress| matches!(progress, Progress::Waiting | Progress::Loading(_) | Progress::Sent(_));
+        if self.others_of(key).any(|(_, it)| is_one_going(it.progress)) {
+            return;
+        }
+        let behind = || self.others_of(key).filter(|(_, it)| it.progress == Progress::Behind);
+        let next = behind().find(|(other, _)| other.hander > key.hander).or_else(|| behind().next());
+        let Some((next, place)) = next.map(|(next, it)| (next, it.place(next))) else { return };
+        if let Some(kept) = self.kept.get_mut(&next) {
+            kept.progress = Progress::Waiting;
+        }
+        self.lane(next.node).queue(place);
+    }
+
+    /// What other nodes handed over of the same message for the same node.
+    fn others_of(&self, key: CustodyKey) -> impl Iterator<Item = (CustodyKey, &Kept)> {
+        let handers = self.handers.get(&(key.message, key.node)).into_iter().flatten();
+        let others = handers.filter(move |hander| **hander != key.hander);
+        let keys = others.map(move |hander| CustodyKey { hander: *hander, ..key });
+        keys.filter_map(|key| Some((key, self.kept.get(&key)?)))
     }
 
     /// The keys under which a message's parcel for a node is kept, by whoever handed it over.

@@ -20,12 +20,22 @@ use crate::{
 };
 
 impl Custody {
-    /// A parcel for another node came: it is kept, or refused with the reason.
-    pub(in crate::relay) fn on_parcel(&mut self, turn: &mut Turn<'_>, from: NodeKey, parcel: Box<Parcel>) {
+    /// A parcel for another node came: it is kept, or refused with the reason. One of this node's own messages is not
+    /// kept: what its recipient says of a copy that somebody damaged would be taken for what it says of the message.
+    pub(in crate::relay) fn on_parcel(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: NodeKey,
+        parcel: Box<Parcel>,
+        is_own: bool,
+    ) {
         let Label { message, node, class, .. } = parcel.label;
         let key = CustodyKey { hander: from, message, node };
         let form =
             parcel.label.size == parcel.ciphertext.len() as u64 && parcel.sealed.len() <= SEALED_BYTES_MAX;
+        if is_own {
+            return refuse(turn, key, class, RefusalReason::Invalid);
+        }
         if !form {
             turn.fault(from, RelayFault::CustodyForm(message));
             return refuse(turn, key, class, RefusalReason::Invalid);
@@ -37,6 +47,10 @@ impl Custody {
             }
             if kept.row.sealing_key == parcel.sealing_key && kept.row.answer.is_none() {
                 return confirm(turn, key, class, kept.write);
+            }
+            if matches!(kept.progress, Progress::Loading(_) | Progress::Sent(_)) {
+                // Its answer would be taken for the new one's.
+                return refuse(turn, key, class, RefusalReason::TooFast);
             }
             // Sealed anew: it takes the place of the one that did not open.
             known = kept.row.size;

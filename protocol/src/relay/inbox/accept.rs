@@ -174,7 +174,8 @@ impl Inbox {
         let drill = about.or(self.rows.get(&answers).map(|row| row.drill)).unwrap_or(body.drill);
         let party = !known || member == turn.own.member || sent == Some(true) || received == Some(true);
         if !party {
-            turn.fault(from, RelayFault::Statement(answers));
+            let borne = turn.member_of(&from) != Some(&member);
+            turn.fault(from, RelayFault::Statement { message: answers, borne });
             return refuse(turn, from, class, id, RefusalReason::Invalid);
         }
         if statements.has(&answers, &id) {

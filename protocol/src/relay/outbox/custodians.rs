@@ -161,8 +161,7 @@ impl Outbox {
                     if let Some(target) =
                         self.entries.get_mut(&message).and_then(|it| it.targets.get_mut(&node))
                     {
-                        target.resealed &= target.custody_key == Some(parcel.sealing_key);
-                        target.custody_key = Some(parcel.sealing_key);
+                        target.sealed_for_custodians(parcel.sealing_key);
                     }
                     turn.send_after(custodian, parcel.label.class, Outgoing::Parcel(parcel.clone()), write);
                 }
@@ -320,8 +319,11 @@ impl Outbox {
         }
         let known = entry.row.custodians.iter().find(|row| row.node == node && row.custodian == custodian);
         let key = known.map(|row| row.key);
-        if let Some(target) = entry.targets.get_mut(&node) {
-            target.resealed = true;
+        let bearer = turn.member_of(&custodian).cloned();
+        if let (Some(target), Some(bearer)) = (entry.targets.get_mut(&node), bearer)
+            && key.is_some_and(|key| target.custody_key == Some(key))
+        {
+            target.borne_reseals.insert(bearer, turn.now);
         }
         self.end_custody(turn, message, node, custodian);
         self.decline(message, node, custodian, Some(turn.now.after(CUSTODIAN_REST)), key);

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     ids::{MemberCode, MessageId, NodeKey, SealingKeyId},
+    limits::{CUSTODIAN_REST, CUSTODIANS_MAX},
     message::{drill::DrillId, header::MessageHeader},
     relay::{
         event::{Step, StopReason},
@@ -54,8 +55,11 @@ pub(in crate::relay) struct Target {
     pub(super) custody_key: Option<SealingKeyId>,
     /// When it is looked at whether it needs custodians.
     pub(super) look_at: Option<Timestamp>,
-    /// Whether the node could not open what was last sealed.
-    pub(in crate::relay) resealed: bool,
+    /// Whether the node itself said that it could not open what was last sealed.
+    pub(super) resealed: bool,
+    /// Whose custodians bore that answer of the node's to what was last sealed for them, and when: each may have
+    /// damaged what it kept.
+    pub(super) borne_reseals: BTreeMap<MemberCode, Timestamp>,
 }
 
 /// Where a parcel is.
@@ -89,14 +93,6 @@ pub(in crate::relay) enum Asked {
     },
 }
 
-impl Asked {
-    /// Whether it was lately told that a parcel sealed to this key does not open.
-    pub(super) fn is_unopened(self, under: SealingKeyId, now: Timestamp) -> bool {
-        let Self::Declined { until: Some(until), key } = self else { return false };
-        key == Some(under) && now < until
-    }
-}
-
 impl Target {
     pub(super) const fn new(member: MemberCode, progress: Progress) -> Self {
         Self {
@@ -111,6 +107,27 @@ impl Target {
             custody_key: None,
             look_at: None,
             resealed: false,
+            borne_reseals: BTreeMap::new(),
+        }
+    }
+
+    /// Whether the node cannot open what is sealed for it: by its own word, or what so many members bore that it
+    /// is none's doing.
+    pub(in crate::relay) fn is_unopened(&self) -> bool {
+        self.resealed || self.borne_reseals.len() >= CUSTODIANS_MAX
+    }
+
+    /// Whether more custodians would only carry there what so many have lately carried in vain.
+    pub(super) fn is_borne_in_vain(&self, now: Timestamp) -> bool {
+        let lately = |at: &&Timestamp| now < at.after(CUSTODIAN_REST);
+        self.borne_reseals.values().filter(lately).count() >= CUSTODIANS_MAX
+    }
+
+    /// Parcels for custodians are sealed to this key from now on.
+    pub(super) fn sealed_for_custodians(&mut self, key: SealingKeyId) {
+        if self.custody_key.replace(key) != Some(key) {
+            self.borne_reseals.clear();
+            self.resealed &= self.key == Some(key);
         }
     }
 }

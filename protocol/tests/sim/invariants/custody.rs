@@ -1,7 +1,7 @@
 //! What must hold of parcels in custody.
 
 use refpoint_protocol::{
-    ids::{MessageId, NodeKey},
+    ids::{MemberCode, MessageId, NodeKey},
     relay::{receipt::Receipt, rows::decode_custody_parcel},
     storage::Table,
 };
@@ -31,9 +31,13 @@ pub(crate) fn on_dropped(sim: &mut Sim, at: usize, key: &[u8]) {
     }
 }
 
-/// `undeliverable: key lost` is never said while an active node can open the parcel.
-pub(super) fn on_key_lost(sim: &mut Sim, at: usize, message: MessageId, node: NodeKey) {
+/// `undeliverable: key lost` is never said while an active node can open the parcel, unless whoever handed that over
+/// had damaged it.
+pub(super) fn on_key_lost(sim: &mut Sim, at: usize, by: &MemberCode, message: MessageId, node: NodeKey) {
     sim.counts.add("key-lost");
+    if sim.nodes.iter().any(|node| node.member == *by && !node.is_honest()) {
+        return;
+    }
     let of = sim.index.get(&node).copied();
     let key = sim.nodes[at].dropped.get(&(message, node)).copied();
     let (Some(of), Some(key)) = (of, key) else { return };

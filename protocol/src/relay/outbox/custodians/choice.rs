@@ -69,9 +69,6 @@ impl Outbox {
         let Some(entry) = self.entries.get(&message) else { return Vec::new() };
         let Some(target) = entry.targets.get(&node) else { return Vec::new() };
         let open = entry.is_open() && entry.answer(&node).is_none() && target.progress != Progress::Done;
-        // One custodian may have damaged what it bore; if several were told that it does not open, it does not, and
-        // more of them would carry it there in vain.
-        let unopened = target.asked.values().filter(|asked| asked.is_unopened(key, turn.now)).count();
         let handed = target.asked.iter().filter(|(_, asked)| matches!(asked, Asked::Handed(_)));
         let handed = handed.filter_map(|(custodian, _)| turn.member_of(custodian));
         let kept: Vec<&CustodianRow> = entry.row.custodians.iter().filter(|row| row.node == node).collect();
@@ -79,7 +76,8 @@ impl Outbox {
         let mut members: Vec<MemberCode> = counted.chain(handed).cloned().collect();
         let wanted =
             CUSTODIANS_MAX.saturating_sub(members.len()).min(CUSTODIANS_EVER_MAX.saturating_sub(kept.len()));
-        if !open || wanted == 0 || unopened >= CUSTODIANS_MAX {
+        let in_vain = target.custody_key == Some(key) && target.is_borne_in_vain(turn.now);
+        if !open || wanted == 0 || in_vain {
             return Vec::new();
         }
         let (precedence, size) =
