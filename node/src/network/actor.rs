@@ -380,14 +380,7 @@ impl Actor {
         if self.twin.settle(now) && !std::mem::replace(&mut self.twin_told, true) {
             self.out.push(NetworkEvent::TwinMet);
         }
-        let deaf: Vec<NodeKey> = self
-            .connections
-            .iter()
-            .filter(|(_, peer)| peer.gossips && !peer.subscribed && peer.closing.is_none())
-            .filter(|(_, peer)| now.duration_since(peer.since) > self.subscription_grace)
-            .map(|(node, _)| *node)
-            .collect();
-        for node in deaf {
+        for node in self.connections.deaf(now, self.subscription_grace) {
             self.disconnect(node, "it did not subscribe to the directory's topic; dialling anew".to_owned());
         }
     }

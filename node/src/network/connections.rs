@@ -32,7 +32,6 @@ pub(super) struct Connection {
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) member: MemberCode,
-    pub(super) since: Instant,
     pub(super) subscribed: bool,
     /// Whether a missing subscription matters: not for programs without gossip, which repair serves.
     pub(super) gossips: bool,
@@ -85,7 +84,6 @@ impl Connections {
             None => {
                 let peer = Peer {
                     member: connection.facts.member.clone(),
-                    since: now,
                     subscribed: false,
                     gossips: true,
                     closing: None,
@@ -158,6 +156,14 @@ impl Connections {
         let connections = &self.peers.get(&node)?.connections;
         let by_lower = connections.iter().rev().find(|connection| connection.facts.direction == lower);
         by_lower.or_else(|| connections.last())
+    }
+
+    /// The nodes that have not subscribed on any connection, though the latest has been up for `grace`: one that stays
+    /// when the other ends may be younger than its node's subscription was.
+    pub(super) fn deaf(&self, now: Instant, grace: Duration) -> Vec<NodeKey> {
+        let deaf = |peer: &Peer| peer.gossips && !peer.subscribed && peer.closing.is_none();
+        let waited = |peer: &Peer| now.duration_since(peer.latest) > grace;
+        self.peers.iter().filter(|(_, peer)| deaf(peer) && waited(peer)).map(|(node, _)| *node).collect()
     }
 
     /// Whether a node has, or had a moment ago, more than one connection: then its streams may be those of several.
@@ -261,6 +267,23 @@ mod tests {
         table.on_closed(THEM, ids[0], Timestamp::from_millis(5));
         assert!(table.is_crowded(THEM, now + CROWDED));
         assert!(!table.is_crowded(THEM, now + CROWDED * 2));
+    }
+
+    #[test]
+    fn a_young_connection_has_its_own_time_to_subscribe() {
+        let (mut table, now, grace) = (table(1), Instant::now(), Duration::from_secs(30));
+        let ids = [ConnectionId::new_unchecked(0), ConnectionId::new_unchecked(1)];
+        table.on_established(ids[0], facts(Direction::Inbound), now);
+        assert_eq!(table.deaf(now + grace, grace), []);
+        assert_eq!(table.deaf(now + grace * 2, grace), [THEM]);
+        table.get_mut(THEM).unwrap().subscribed = true;
+        assert_eq!(table.deaf(now + grace * 2, grace), []);
+        // The older one, on which it had subscribed, ends just after the younger came up.
+        table.on_established(ids[1], facts(Direction::Inbound), now + grace * 2);
+        table.on_closed(THEM, ids[0], Timestamp::from_millis(5));
+        table.get_mut(THEM).unwrap().subscribed = false;
+        assert_eq!(table.deaf(now + grace * 3, grace), []);
+        assert_eq!(table.deaf(now + grace * 4, grace), [THEM]);
     }
 
     #[test]

@@ -111,13 +111,18 @@ impl Gossip {
                 };
                 let known = self.connections.values_mut().find(|known| known.alias == alias)?;
                 match &event {
-                    gossipsub::Event::Subscribed { topic, .. } if *topic == self.topic.hash() => {
-                        known.subscribed = true;
+                    // What a node thinks of topics that nobody has here is nobody's news.
+                    gossipsub::Event::Subscribed { topic, .. }
+                    | gossipsub::Event::Unsubscribed { topic, .. }
+                        if *topic != self.topic.hash() =>
+                    {
+                        return None;
                     }
-                    gossipsub::Event::Unsubscribed { topic, .. } if *topic == self.topic.hash() => {
-                        known.subscribed = false;
-                    }
-                    _ => {}
+                    gossipsub::Event::Subscribed { .. } => known.subscribed = true,
+                    gossipsub::Event::Unsubscribed { .. } => known.subscribed = false,
+                    gossipsub::Event::Message { .. }
+                    | gossipsub::Event::GossipsubNotSupported { .. }
+                    | gossipsub::Event::SlowPeer { .. } => {}
                 }
                 Some(ToSwarm::GenerateEvent(Heard { node: known.node, event }))
             }
@@ -402,6 +407,17 @@ mod tests {
                 self.until("the piece at the other", |seen| seen.pieces[1 - at].contains(&piece)).await;
             }
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_node_thinks_of_another_topic_is_no_news() {
+        let mut pair = Pair::connected_twice().await;
+        pair.until("both subscriptions", |seen| seen.subscriptions == [2, 2]).await;
+        let other = gossipsub::IdentTopic::new("another");
+        assert!(pair.nodes[0].behaviour_mut().inner.subscribe(&other).unwrap());
+        // What was sent before them has come when these have.
+        pair.each_reaches_the_other().await;
+        assert_eq!(pair.seen.subscriptions, [2, 2]);
     }
 
     #[tokio::test]
