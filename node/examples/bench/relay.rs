@@ -3,7 +3,10 @@
 
 use std::{
     collections::BTreeSet,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -45,7 +48,7 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
     for _ in 0..SLICES * ONE_BY_ONE / 5 {
         large.push(pair.one(LARGE).await?);
     }
-    let mut loaded = pair.one_by_one_under_load(SLICES * ONE_BY_ONE / 5).await?;
+    let (mut loaded, beside) = pair.one_by_one_under_load(SLICES * ONE_BY_ONE / 5).await?;
     let (mut floor_seconds, mut seconds) = (0.0, 0.0);
     for _ in 0..SLICES {
         floor_seconds += floor.seconds_of(MANY / IN_FLIGHT).await?;
@@ -67,6 +70,7 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
         ms("relay_64k_p50", large_p50, None, "no 40 ms step"),
         ms("relay_64k_p99", large_p99, None, ""),
         ms("flash_under_load_p50", percentile(&mut loaded, 50), None, "<= 2 x relay_p50"),
+        per_second("routine_beside_flash", beside, None, ""),
         per_second("relay_rate_64", rate, Some(rate / floor_rate), ">= 0.6 x floor, >= 2000"),
     ])
 }
@@ -74,13 +78,15 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
 struct Pair {
     sender: Handle,
     to: MemberCode,
+    /// Messages of [`Self::seconds_of`] that arrived.
+    arrived: Arc<AtomicU64>,
     _few: Few,
 }
 
 impl Pair {
     async fn start() -> anyhow::Result<Self> {
         let few = Few::start(&["FR", "SG"]).await?;
-        Ok(Self { sender: few.handle(0)?.clone(), to: few.code(1)?, _few: few })
+        Ok(Self { sender: few.handle(0)?.clone(), to: few.code(1)?, arrived: Arc::default(), _few: few })
     }
 
     /// One flash message. Returns the milliseconds from the command to the event.
@@ -97,8 +103,9 @@ impl Pair {
         }
     }
 
-    /// Flash messages, one after the other, while [`IN_FLIGHT`] routine ones are always under way.
-    async fn one_by_one_under_load(&self, count: usize) -> anyhow::Result<Vec<f64>> {
+    /// Flash messages, [`BETWEEN_FLASHES`] apart, while [`IN_FLIGHT`] routine ones are always under way. Returns their
+    /// milliseconds, and how many routine ones a second arrived beside them.
+    async fn one_by_one_under_load(&self, count: usize) -> anyhow::Result<(Vec<f64>, f64)> {
         let load = async {
             loop {
                 self.seconds_of(MANY, Precedence::Routine).await?;
@@ -107,22 +114,27 @@ impl Pair {
         let flashes = async {
             // The load is there before anything is timed.
             tokio::time::sleep(Duration::from_millis(300)).await;
+            let (begun, before) = (Instant::now(), self.arrived.load(Ordering::Relaxed));
             let mut times = Vec::new();
             for _ in 0..count {
                 times.push(self.one(SMALL).await?);
+                // So that each of them meets the whole load.
+                tokio::time::sleep(BETWEEN_FLASHES).await;
             }
-            anyhow::Ok(times)
+            let routine = self.arrived.load(Ordering::Relaxed) - before;
+            anyhow::Ok((times, routine as f64 / begun.elapsed().as_secs_f64()))
         };
         tokio::select! {
             ended = load => ended,
-            times = flashes => times,
+            measured = flashes => measured,
         }
     }
 
     /// The seconds that so many messages take with [`IN_FLIGHT`] of them under way.
     async fn seconds_of(&self, messages: usize, precedence: Precedence) -> anyhow::Result<f64> {
         let room = Arc::new(Semaphore::new(IN_FLIGHT));
-        let (events, done) = (self.sender.events().clone(), Arc::clone(&room));
+        let (events, done, arrived) =
+            (self.sender.events().clone(), Arc::clone(&room), Arc::clone(&self.arrived));
         let mut number = events.newest();
         let counting = tokio::spawn(async move {
             let mut seen = BTreeSet::new();
@@ -134,6 +146,7 @@ impl Pair {
                         && seen.insert(id)
                     {
                         done.add_permits(1);
+                        arrived.fetch_add(1, Ordering::Relaxed);
                     }
                     seen.len() >= messages
                 };
@@ -195,6 +208,8 @@ const SLICES: usize = 10;
 const ONE_BY_ONE: usize = 100;
 /// Messages of a slice, many in flight.
 const MANY: usize = 16 * IN_FLIGHT;
+/// Between two flash messages under load: several times what one takes.
+const BETWEEN_FLASHES: Duration = Duration::from_millis(20);
 /// Bytes of a message, as most are.
 const SMALL: usize = 1_024;
 /// Bytes of a message that takes several segments.

@@ -11,7 +11,10 @@ use refpoint_protocol::{
     },
     time::Timestamp,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -61,7 +64,32 @@ pub(super) struct Entrance {
     urgent: mpsc::Receiver<Order>,
     normal: mpsc::Receiver<Order>,
     urgent_in_a_row: u32,
+    patience: Patience,
     turns: Arc<Semaphore>,
+}
+
+/// For how long normal orders stand back after an urgent one. Its way leads through many hands, and behind other work
+/// it would wait for each; but who sends urgent messages without end holds nobody up for more than half of the time.
+struct Patience {
+    until: Instant,
+    left: Duration,
+    since: Instant,
+}
+
+impl Patience {
+    const fn new(now: Instant) -> Self {
+        Self { until: now, left: PATIENCE_MAX, since: now }
+    }
+
+    fn on_urgent(&mut self, now: Instant) {
+        let earned = now.duration_since(self.since) / 2;
+        self.left = (self.left + earned).min(PATIENCE_MAX);
+        self.since = now;
+        let from = self.until.max(now);
+        let longer = (now + STAND_BACK).duration_since(from).min(self.left);
+        self.left -= longer;
+        self.until = from + longer;
+    }
 }
 
 /// What an order that was not urgent holds until all that came of it is carried out.
@@ -80,6 +108,7 @@ impl Doors {
             urgent: urgent_end,
             normal: normal_end,
             urgent_in_a_row: 0,
+            patience: Patience::new(Instant::now()),
             turns: Arc::new(Semaphore::new(TURNS)),
         };
         (Self { inner, looks, urgent, normal }, entrance)
@@ -102,8 +131,9 @@ impl Doors {
 }
 
 impl Entrance {
-    /// The next order; normal ones have one turn in eight while urgent ones wait. What they lead to is stored in order
-    /// with everything else, so only a few of them may be on their way to the disk: an urgent one waits for those.
+    /// The next order; normal ones have one turn in eight while urgent ones wait, and stand back for a moment after each.
+    /// What they lead to is stored in order with everything else, so only a few of them may be on their way to the
+    /// disk: an urgent one waits for those.
     async fn next(&mut self) -> Option<(Order, Turn)> {
         if self.urgent_in_a_row >= URGENT_IN_A_ROW_MAX {
             self.urgent_in_a_row = 0;
@@ -111,8 +141,11 @@ impl Entrance {
                 return Some((order, None));
             }
         }
-        let (turns, normal) = (&self.turns, &mut self.normal);
+        let (turns, normal, stands_back_until) = (&self.turns, &mut self.normal, self.patience.until);
         let normal = async {
+            if stands_back_until > Instant::now() {
+                tokio::time::sleep_until(stands_back_until).await;
+            }
             // On a disk that stands still it goes on without a turn, as everything does until all places are taken.
             let turn = tokio::time::timeout(TURN_WAIT, Arc::clone(turns).acquire_owned()).await;
             Some((normal.recv().await?, turn.ok().and_then(Result::ok)))
@@ -123,6 +156,7 @@ impl Entrance {
             Some(look) = self.looks.recv() => Some((Order::Query(look), None)),
             Some(order) = self.urgent.recv() => {
                 self.urgent_in_a_row += 1;
+                self.patience.on_urgent(Instant::now());
                 Some((order, None))
             }
             Some(order) = normal => {
@@ -307,6 +341,13 @@ const URGENT_IN_A_ROW_MAX: u32 = 7;
 /// message does not wait behind a queue.
 const TURNS: usize = 8;
 
+/// How long normal orders stand back after an urgent one: the next step of an urgent message comes within it, and finds
+/// the processors free.
+const STAND_BACK: Duration = Duration::from_millis(3);
+
+/// How long normal orders stand back at most in a row: a few hundred urgent messages, one after the other.
+const PATIENCE_MAX: Duration = Duration::from_secs(1);
+
 /// How long a normal order waits for a turn.
 const TURN_WAIT: Duration = Duration::from_millis(250);
 
@@ -317,6 +358,28 @@ const IDLE: Duration = Duration::from_secs(3_600);
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
+
+    #[test]
+    fn normal_orders_stand_back_for_urgent_ones_and_never_for_more_than_half_of_the_time() {
+        let start = Instant::now();
+        let mut patience = Patience::new(start);
+        assert!(patience.until <= start, "nobody waits for nothing");
+        patience.on_urgent(start);
+        assert_eq!(patience.until, start + STAND_BACK);
+        // An urgent order each millisecond, for a minute.
+        let (mut waited, minute) = (Duration::ZERO, 60_000);
+        for millis in 1..=minute {
+            let now = start + Duration::from_millis(millis);
+            patience.on_urgent(now);
+            waited += patience.until.saturating_duration_since(now).min(Duration::from_millis(1));
+        }
+        let half = Duration::from_millis(minute) / 2;
+        assert!(waited > half && waited <= half + PATIENCE_MAX, "{waited:?}");
+        // A quiet second, and there is patience again.
+        let later = start + Duration::from_secs(70);
+        patience.on_urgent(later);
+        assert_eq!(patience.until, later + STAND_BACK);
+    }
 
     #[tokio::test]
     async fn few_normal_orders_are_on_their_way_at_once_and_an_urgent_one_passes_the_rest() {
