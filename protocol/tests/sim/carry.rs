@@ -35,11 +35,12 @@ use super::{
 impl Sim {
     /// Takes a batch of a machine's: work starts at once, the rest waits for what the batch stores.
     pub(crate) fn submit(&mut self, at: usize, effects: Vec<Effect>) {
-        let (mut durable, mut cached, mut said, mut ticket) = (Vec::new(), Vec::new(), Vec::new(), None);
+        let (mut durable, mut cached, mut said, mut tickets) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for effect in effects {
             match effect {
                 Effect::Persist { grade, changes, ticket: about } => {
-                    ticket = ticket.or(about);
+                    tickets.extend(about);
                     match grade {
                         Grade::Durable => durable.extend(changes),
                         Grade::Cached => cached.extend(changes),
@@ -60,7 +61,7 @@ impl Sim {
             }
         }
         let waits = !durable.is_empty();
-        let (outcome, write) = self.store(at, durable, cached, ticket);
+        let (outcome, write) = self.store(at, durable, cached, tickets);
         let node = &mut self.nodes[at];
         let begun = node.pipe.back().map_or(self.now, |staged| staged.ready);
         let ready = if waits { begun.max(self.now) + node.sync } else { begun.max(self.now) };
@@ -87,9 +88,11 @@ impl Sim {
             }
             match staged.outcome {
                 Outcome::Stored => {}
-                Outcome::NoRoom(ticket) => {
-                    self.nodes[at].refused.insert(ticket);
-                    self.hand(at, 0, Input::Relay(RelayInput::StorageRefused { ticket }));
+                Outcome::NoRoom(tickets) => {
+                    for ticket in tickets {
+                        self.nodes[at].refused.insert(ticket);
+                        self.hand(at, 0, Input::Relay(RelayInput::StorageRefused { ticket }));
+                    }
                     continue;
                 }
                 Outcome::Failed => return self.crash(at, "no room for what must be stored"),
@@ -125,7 +128,7 @@ impl Sim {
         at: usize,
         durable: Vec<Change>,
         cached: Vec<Change>,
-        ticket: Option<refpoint_protocol::relay::exchange::Ticket>,
+        tickets: Vec<refpoint_protocol::relay::exchange::Ticket>,
     ) -> (Outcome, Option<u64>) {
         for change in durable.iter().chain(&cached) {
             self.on_change(at, change);
@@ -140,7 +143,8 @@ impl Sim {
         };
         if !fits(&durable) {
             self.counts.add("disk-full-refusal");
-            return (ticket.map_or(Outcome::Failed, Outcome::NoRoom), None);
+            let outcome = if tickets.is_empty() { Outcome::Failed } else { Outcome::NoRoom(tickets) };
+            return (outcome, None);
         }
         let (spare, cached): (Vec<Change>, Vec<Change>) = cached.into_iter().partition(is_spare);
         let mut changes = durable;

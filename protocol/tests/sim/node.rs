@@ -71,10 +71,10 @@ pub(crate) struct Staged {
 }
 
 /// What came of storing a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Stored,
-    NoRoom(Ticket),
+    NoRoom(Vec<Ticket>),
     /// The node cannot go on.
     Failed,
 }
