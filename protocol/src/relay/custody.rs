@@ -89,6 +89,13 @@ enum Progress {
     Done,
 }
 
+impl Progress {
+    /// Whether its recipient has it, or is about to, and has not answered.
+    const fn is_on_its_way(self) -> bool {
+        matches!(self, Self::Loading(_) | Self::Sent(_))
+    }
+}
+
 impl Kept {
     const fn new(row: CustodyRow, write: Option<Ticket>) -> Self {
         Self { row, progress: Progress::Done, attempts: 0, unreadable: 0, write }

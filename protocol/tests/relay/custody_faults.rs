@@ -52,6 +52,22 @@ fn parcel(world: &World, number: u64, class: Class, bytes: usize) -> Box<Parcel>
     })
 }
 
+/// A parcel for KE that nobody can open, under a message's id.
+fn junk(world: &World, message: MessageId) -> Box<Parcel> {
+    let mut junk = parcel(world, 0, Class::Urgent, 512);
+    junk.label.message = message;
+    junk
+}
+
+/// What JO keeps reaches KE, though BR that sent it is gone.
+fn arrives_without_its_sender(world: &mut World, message: MessageId) {
+    world.kill("BR");
+    world.start("KE");
+    world.connect("JO", "KE");
+    world.run(SECOND * 10);
+    assert!(world.has("KE", message));
+}
+
 fn hand(world: &mut World, from: &str, parcel: Box<Parcel>) {
     let from = world.key(from);
     world.input("JO", RelayInput::ParcelReceived { from, parcel });
@@ -243,9 +259,8 @@ fn nobody_can_take_the_place_of_anothers_parcel() {
     let (mut world, message) = in_custody(107, Precedence::Flash);
     world.join("US");
     world.connect("US", "JO");
-    let mut garbage = parcel(&world, 0, Class::Urgent, 512);
-    garbage.label.message = message;
-    hand(&mut world, "US", garbage);
+    let junk = junk(&world, message);
+    hand(&mut world, "US", junk);
     assert_eq!(held(&world, "JO"), 2, "each under its own hander");
     world.start("KE");
     world.connect("JO", "KE");
@@ -341,18 +356,13 @@ fn a_member_that_hands_over_too_fast_is_held_back_and_nobody_else() {
 #[test]
 fn junk_under_a_messages_id_is_answered_for_itself_alone() {
     let (mut world, message) = in_custody(113, Precedence::Routine);
-    let mut junk = parcel(&world, 0, Class::Urgent, 512);
-    junk.label.message = message;
+    let junk = junk(&world, message);
     for hander in ["SG", "UG", "US"] {
         world.join(hander);
         world.connect(hander, "JO");
         hand(&mut world, hander, junk.clone());
     }
-    world.kill("BR");
-    world.start("KE");
-    world.connect("JO", "KE");
-    world.run(SECOND * 10);
-    assert!(world.has("KE", message));
+    arrives_without_its_sender(&mut world, message);
 }
 
 #[test]
@@ -363,8 +373,7 @@ fn junk_that_is_handed_over_again_and_again_takes_nobodys_turn() {
     world.kill("BR");
     world.start("KE");
     for number in 0..60 {
-        let mut junk = parcel(&world, 0, Class::Urgent, 512);
-        junk.label.message = message;
+        let mut junk = junk(&world, message);
         junk.sealing_key = SealingKeyId::from_bytes([number; 32]);
         hand(&mut world, "US", junk);
         if number == 0 {
@@ -389,11 +398,7 @@ fn a_damaged_copy_that_was_kept_first_ends_for_its_hander_alone() {
     world.connect("BR", "JO");
     world.run(SECOND * 60);
     assert_eq!(held(&world, "JO"), 2);
-    world.kill("BR");
-    world.start("KE");
-    world.connect("JO", "KE");
-    world.run(SECOND * 10);
-    assert!(world.has("KE", message));
+    arrives_without_its_sender(&mut world, message);
 }
 
 #[test]

@@ -30,16 +30,15 @@ impl Custody {
         let mut at_hand = at_hand;
         while let Some(place) = self.lanes.get_mut(&node).and_then(super::Lane::take_next) {
             let key = place.key;
-            if !self.kept.contains_key(&key) {
-                // A queue holds only what is kept; forgetting a place is right all the same.
-                self.land(key);
-                continue;
-            }
             if self.is_one_on_its_way(key) {
                 self.wait_behind(key);
                 continue;
             }
-            let Some(kept) = self.kept.get_mut(&key) else { continue };
+            let Some(kept) = self.kept.get_mut(&key) else {
+                // A queue holds only what is kept; forgetting a place is right all the same.
+                self.land(key);
+                continue;
+            };
             let stopped =
                 [&kept.row.by, &kept.row.member].into_iter().any(|it| turn.stop_reason(it).is_some());
             if stopped {
@@ -170,7 +169,7 @@ impl Custody {
 
     /// Whether another node's parcel of the same message for the same node is on its way.
     fn is_one_on_its_way(&self, key: CustodyKey) -> bool {
-        self.others_of(key).any(|(_, it)| matches!(it.progress, Progress::Loading(_) | Progress::Sent(_)))
+        self.others_of(key).any(|(_, it)| it.progress.is_on_its_way())
     }
 
     fn wait_behind(&mut self, key: CustodyKey) {
@@ -183,9 +182,8 @@ impl Custody {
     /// Queues the next parcel that waits behind this one, by turns: whoever hands a parcel over again and again takes
     /// nobody else's turn.
     fn let_the_next_go(&mut self, key: CustodyKey) {
-        let is_one_going =
-            |progress| matches!(progress, Progress::Waiting | Progress::Loading(_) | Progress::Sent(_));
-        if self.others_of(key).any(|(_, it)| is_one_going(it.progress)) {
+        let is_going = |it: &Kept| it.progress == Progress::Waiting || it.progress.is_on_its_way();
+        if self.others_of(key).any(|(_, it)| is_going(it)) {
             return;
         }
         let behind = || self.others_of(key).filter(|(_, it)| it.progress == Progress::Behind);

@@ -48,7 +48,7 @@ impl Custody {
             if kept.row.sealing_key == parcel.sealing_key && kept.row.answer.is_none() {
                 return confirm(turn, key, class, kept.write);
             }
-            if matches!(kept.progress, Progress::Loading(_) | Progress::Sent(_)) {
+            if kept.progress.is_on_its_way() {
                 // Its answer would be taken for the new one's.
                 return refuse(turn, key, class, RefusalReason::TooFast);
             }
