@@ -83,19 +83,33 @@ pub(super) fn what_was_left_arrived(sim: &mut Sim) {
 pub(crate) fn sender_gone(sim: &mut Sim, gone: usize) {
     let hander = sim.nodes[gone].key;
     let mut left = Vec::new();
+    let mut lost_keys = 0;
     for (message, promised) in sim.ledger.messages.iter().filter(|(_, promised)| promised.node == gone) {
         let nodes = promised.recipients.iter().flat_map(|unit| sim.units[*unit].nodes.clone());
         for recipient in nodes.collect::<Vec<_>>() {
-            let place =
-                [hander.as_bytes().as_slice(), message.as_bytes(), sim.nodes[recipient].key.as_bytes()];
+            let of = &sim.nodes[recipient];
+            let place = [hander.as_bytes().as_slice(), message.as_bytes(), of.key.as_bytes()].concat();
             let keeps = |node: &usize| {
                 let of = &sim.nodes[*node];
-                of.is_honest() && !of.retired && of.disk.has_durably(Table::CustodyParcels, &place.concat())
+                of.is_honest() && !of.retired && of.disk.has_durably(Table::CustodyParcels, &place)
             };
-            let known = sim.ledger.answered.contains(&(*message, sim.nodes[recipient].key));
-            let Some(custodian) = (0..sim.nodes.len()).find(keeps).filter(|_| !known) else { continue };
+            // Sealed to a key that the recipient's earlier folder took with it, only the sender could seal it anew.
+            let opens = |node: &usize| {
+                let row = sim.nodes[*node].disk.value(Table::CustodyParcels, &place);
+                let key = row.map(|row| decode_custody_parcel(&row).unwrap().sealing_key);
+                of.folder == 0
+                    || key.is_none_or(|key| of.disk.has_durably(Table::SealingSeeds, key.as_bytes()))
+            };
+            if sim.ledger.answered.contains(&(*message, of.key)) {
+                continue;
+            }
+            let keepers: Vec<usize> = (0..sim.nodes.len()).filter(keeps).collect();
+            let Some(custodian) = keepers.iter().copied().find(opens) else {
+                lost_keys += u64::from(!keepers.is_empty());
+                continue;
+            };
             // Made after its key ended, by its own clock, it would be refused: others have no better.
-            if sim.nodes[gone].clock.0 > 0 || !sim.nodes[recipient].is_honest() {
+            if sim.nodes[gone].clock.0 > 0 || !of.is_honest() {
                 continue;
             }
             left.push(Left {
@@ -104,7 +118,7 @@ pub(crate) fn sender_gone(sim: &mut Sim, gone: usize) {
                 custodian,
                 recipient,
                 custodian_folder: sim.nodes[custodian].folder,
-                recipient_folder: sim.nodes[recipient].folder,
+                recipient_folder: of.folder,
                 since: sim.now,
                 expires: promised.expires,
             });
@@ -112,6 +126,9 @@ pub(crate) fn sender_gone(sim: &mut Sim, gone: usize) {
     }
     for _ in &left {
         sim.counts.add("left-in-custody");
+    }
+    for _ in 0..lost_keys {
+        sim.counts.add("left-to-a-lost-key");
     }
     sim.ledger.left.extend(left);
 }
