@@ -3,6 +3,7 @@
 //! Everything is measured in this one run. A ratio is a figure over the same work without the program around it.
 
 mod audit;
+mod backup;
 mod crowd;
 mod custody;
 mod federation;
@@ -44,6 +45,7 @@ enum Part {
     Cold,
     Rest,
     Audit,
+    Backup,
     Mesh,
 }
 
@@ -77,6 +79,10 @@ fn main() -> anyhow::Result<()> {
     if wanted(Part::Audit) {
         say("a bundle of 196 members and 10,000 signatures, checked by the program");
         figures.extend(audit::measure(&arguments.program)?);
+    }
+    if wanted(Part::Backup) {
+        say("a backup of 100,000 messages while others come in");
+        figures.extend(backup::measure()?);
     }
     if wanted(Part::Rest) {
         say("a process with 195 connections (two minutes)");
@@ -115,6 +121,7 @@ fn arguments() -> anyhow::Result<Arguments> {
             "--process" => arguments.parts.push(Part::Process),
             "--cold" => arguments.parts.push(Part::Cold),
             "--audit" => arguments.parts.push(Part::Audit),
+            "--backup" => arguments.parts.push(Part::Backup),
             "--rest" => arguments.parts.push(Part::Rest),
             "--mesh-alone" => {
                 arguments.mesh = Some(value()?.parse()?);
@@ -124,8 +131,15 @@ fn arguments() -> anyhow::Result<Arguments> {
         }
     }
     if arguments.parts.is_empty() {
-        arguments.parts =
-            vec![Part::Relay, Part::Custody, Part::Process, Part::Cold, Part::Audit, Part::Rest];
+        arguments.parts = vec![
+            Part::Relay,
+            Part::Custody,
+            Part::Process,
+            Part::Cold,
+            Part::Audit,
+            Part::Backup,
+            Part::Rest,
+        ];
     }
     Ok(arguments)
 }

@@ -6,6 +6,7 @@
 //! for good.
 
 mod batch;
+mod copying;
 mod durable;
 mod keys;
 mod recent;
@@ -24,10 +25,12 @@ use std::{
 
 use refpoint_protocol::storage::{Change, Table};
 
+pub(super) use self::copying::RowCopy;
 pub(super) use self::durable::Gap;
 pub(super) use self::keys::{FOUNDING, SET_ASIDE, row_key};
 use self::{
     batch::last_of_each,
+    copying::Copying,
     durable::{Log, Unsynced},
     keys::aside_key,
     recent::Recent,
@@ -98,6 +101,8 @@ pub(super) struct Writing {
     unsynced: Unsynced,
     /// The number of the last batch.
     sequence: u64,
+    /// The copy for a snapshot that is under way.
+    copying: Option<Copying>,
 }
 
 impl SledStore {
@@ -145,7 +150,7 @@ impl SledStore {
             layout: layout.clone(),
             storage_key,
             options: options.clone(),
-            writing: Mutex::new(Writing { unsynced: Unsynced::default(), sequence: last }),
+            writing: Mutex::new(Writing { sequence: last, ..Writing::default() }),
             set_aside: AtomicUsize::new(set_aside),
             snapshots: Mutex::new(()),
             stopped: OnceLock::new(),
@@ -198,7 +203,7 @@ impl SledStore {
         let aside = aside_key(table, key);
         let place = Place { prefix: SET_ASIDE, key: aside.get(1..).unwrap_or_default(), secret: false };
         let remains = record::encode(place, Shape::Inline, row, &self.storage_key)?;
-        self.apply_rows(&mut writing, vec![(row_key, None), (aside, Some(remains))]);
+        self.apply_rows(&mut writing, vec![(row_key, None), (aside, Some(remains))])?;
         self.set_aside.fetch_add(1, Ordering::SeqCst);
         drop(writing);
         Ok(Moved::Aside)
@@ -268,7 +273,7 @@ impl Store for SledStore {
         }
         self.check_space(&last, reserve)?;
         let prepared = self.prepare(&last)?;
-        self.apply_rows(&mut writing, prepared.rows);
+        self.apply_rows(&mut writing, prepared.rows)?;
         self.set_aside.fetch_sub(prepared.replaced, Ordering::SeqCst);
         writing.unsynced.dropped.extend(prepared.dropped);
         let must_sync = writing.unsynced.is_beyond(self.options.log_bytes);

@@ -2,7 +2,7 @@
 //!
 //! A snapshot is a folder beside the database, its owner's alone: `rows`, a file of raw rows, and `content/`, hard
 //! links to the files. Secret rows stay encrypted under the storage key, so a snapshot tells no more than the
-//! database does. Batches wait only while rows are copied; reading, checking and encrypting them come later and
+//! database does. Batches go on meanwhile, and wait for a thousand rows at most; checking and encrypting come later and
 //! elsewhere. Here is also the way back: [`Rebuild`] makes a data folder of such rows. What a backup is made of
 //! besides is unknown here.
 
@@ -14,11 +14,10 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, BufReader, BufWriter, Write as _},
-    ops::Bound,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::TryLockError as MutexBusy,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use refpoint_protocol::storage::Table;
@@ -34,7 +33,7 @@ use super::{
     folder::{OWNER_FILE, OWNER_FOLDER},
     record::{self, Place, Shape},
     schema,
-    sled::{FOUNDING, Moved, SET_ASIDE},
+    sled::{FOUNDING, Moved, RowCopy, SET_ASIDE},
 };
 
 /// A snapshot that was made. Whoever reads it calls [`Snapshot::claim`] first and removes the folder at the end.
@@ -52,7 +51,7 @@ pub struct Snapshot {
     pub files: u64,
     /// Bytes of the rows and the content files.
     pub bytes: u64,
-    /// How long batches had to wait.
+    /// The longest that batches had to wait at one time.
     pub paused: Duration,
 }
 
@@ -154,8 +153,8 @@ impl SledStore {
         Err(StoreError::Unreadable { what: "the database for a snapshot", cause }.into())
     }
 
-    /// Copies raw rows and links content files while no batch is applied. Returns how long that took, and a row
-    /// whose content file is missing, if there is one.
+    /// Copies raw rows as they are now and links content files, while batches go on. Returns the longest that those
+    /// had to wait, and a row whose content file is missing, if there is one.
     fn copy_rows(&self, folder: &Path) -> Result<(Duration, Option<Broken>), SnapshotError> {
         let failed = |path: &Path| {
             let path = path.to_path_buf();
@@ -170,28 +169,26 @@ impl SledStore {
         let file = file.map_err(failed(&path))?;
         self.room_for_copy()?;
         let mut output = BufWriter::with_capacity(COPY_BUFFER_BYTES, file);
-        let writing = self.writing();
-        self.running()?;
-        let began = Instant::now();
-        let mut rows = self.raw_rows((Bound::Unbounded, Bound::Unbounded));
-        while let Some((row_key, row)) = self.call("copying rows", || rows.next().transpose())? {
-            write_row(&mut output, &row_key, &row).map_err(failed(&path))?;
-            let Some((table, key)) = table_of(&row_key) else { continue };
-            let reference = record::file_reference(Place::of(table, key), &row, &self.storage_key);
-            let Some(reference) = reference else { continue };
-            let link = content.join(super::content::name_of(&reference.hash));
-            match self.content.link(&reference.hash, &link) {
-                Ok(()) => {}
-                Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
-                    let broken = Broken { table, key: key.to_vec(), row: row.to_vec() };
-                    return Ok((began.elapsed(), Some(broken)));
+        let mut copy = RowCopy::begin(self)?;
+        while let Some(rows) = copy.stretch()? {
+            for (row_key, row) in rows {
+                write_row(&mut output, &row_key, &row).map_err(failed(&path))?;
+                let Some((table, key)) = table_of(&row_key) else { continue };
+                let reference = record::file_reference(Place::of(table, key), &row, &self.storage_key);
+                let Some(reference) = reference else { continue };
+                let link = content.join(super::content::name_of(&reference.hash));
+                match self.content.link(&reference.hash, &link) {
+                    Ok(()) => {}
+                    Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                        let broken = Broken { table, key: key.to_vec(), row: row.to_vec() };
+                        return Ok((copy.longest, Some(broken)));
+                    }
+                    Err(cause) => return Err(SnapshotError::Io { doing: "link", path: link, cause }),
                 }
-                Err(cause) => return Err(SnapshotError::Io { doing: "link", path: link, cause }),
             }
         }
         output.flush().map_err(failed(&path))?;
-        drop(writing);
-        Ok((began.elapsed(), None))
+        Ok((copy.longest, None))
     }
 
     /// Reads the copy back and checks every row, as every read does; content files are looked at.

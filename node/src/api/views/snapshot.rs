@@ -29,7 +29,7 @@ pub struct SnapshotReply {
     pub outbox: u64,
     /// Damaged records that were set aside, now or earlier.
     pub set_aside: u64,
-    /// Milliseconds for which the node stored nothing.
+    /// The most milliseconds for which the node stored nothing at one time.
     pub paused_ms: u64,
 }
 

@@ -112,13 +112,19 @@ fn put_rows(database: &::sled::Db, sequence: &::sled::Tree, entry: &Entry) -> ::
 impl SledStore {
     /// Applies rows as one batch under the next number: they can be read from here on, and the next sync makes them
     /// durable.
-    pub(super) fn apply_rows(&self, writing: &mut Writing, changes: Vec<RowChange>) {
+    pub(super) fn apply_rows(
+        &self,
+        writing: &mut Writing,
+        changes: Vec<RowChange>,
+    ) -> Result<(), StoreError> {
+        self.leave_to_copy(writing, &changes)?;
         let number = writing.sequence.saturating_add(1);
         let entry = Entry { number, changes };
         self.recent.add(&entry);
         writing.sequence = number;
         writing.unsynced.bytes = writing.unsynced.bytes.saturating_add(entry.size());
         writing.unsynced.entries.push(entry);
+        Ok(())
     }
 
     /// Brings what was applied to the device: by the log if it has room, else by sled.
@@ -196,6 +202,21 @@ impl SledStore {
     /// What follows once everything up to a number is on the device.
     fn note(&self, number: u64, dropped: &[[u8; 32]]) -> Result<(), StoreError> {
         self.progress.note(number).map_err(|cause| self.stop("noting the progress", cause))?;
+        if dropped.is_empty() {
+            return Ok(());
+        }
+        let mut writing = self.writing();
+        if let Some(copying) = &mut writing.copying {
+            copying.dropped.extend(dropped);
+            return Ok(());
+        }
+        drop(writing);
+        self.remove_content(dropped);
+        Ok(())
+    }
+
+    /// Removes content files that no row names any more.
+    pub(super) fn remove_content(&self, dropped: &[[u8; 32]]) {
         for hash in dropped {
             if let Err(cause) = self.content.remove(hash) {
                 // It takes space and does no harm: without the mark the next start sweeps it.
@@ -203,7 +224,6 @@ impl SledStore {
                 tracing::warn!("cannot remove a content file that no row names: {cause}");
             }
         }
-        Ok(())
     }
 
     /// The row under a key, wherever it is.

@@ -89,6 +89,9 @@ fn a_folder_made_of_a_snapshot_has_every_record_and_the_mark() {
 fn a_snapshot_lies_between_two_batches_while_others_write() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
+    // So that a copy is one of several stretches, with what changes at both ends.
+    let filling: Vec<_> = (1_000..4_000).map(|number| put(Table::NodeRecords, number, 20)).collect();
+    store.apply(&filling).unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -120,6 +123,44 @@ fn a_snapshot_lies_between_two_batches_while_others_write() {
         }
         assert!(seen.len() > 1, "snapshots were made while the other thread wrote: {seen:?}");
     });
+}
+
+#[test]
+fn a_large_store_is_copied_in_stretches_and_the_copy_is_of_the_moment_it_began() {
+    let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(folder.path());
+    let filling: Vec<_> = (0..3_000).map(|number| put(Table::Inbox, number, 40)).collect();
+    store.apply(&filling).unwrap();
+    let [kept, ended, replaced] = [1, 2, 3];
+    store.apply(&[kept, ended, replaced].map(|number| put(Table::InboxContent, number, LARGE))).unwrap();
+    store.sync().unwrap();
+    let mut rows = RowCopy::begin(&store).unwrap();
+    let mut copied = rows.stretch().unwrap().unwrap();
+    assert!(copied.len() < 3_000, "there is more than one stretch");
+    // Behind it, before it, and none of what comes anew; some of it twice, and put back as it was.
+    for number in [0, 2_999] {
+        store.apply(&[put(Table::Inbox, number, 50)]).unwrap();
+        store.apply(&[Change::delete(Table::Inbox, number.to_be_bytes())]).unwrap();
+    }
+    store.apply(&[put(Table::Inbox, 3_000, 40), put(Table::MessageIds, 1, 8)]).unwrap();
+    store.apply(&[Change::delete(Table::InboxContent, ended.to_be_bytes())]).unwrap();
+    store.apply(&[put(Table::InboxContent, replaced, LARGE + 1)]).unwrap();
+    store.sync().unwrap();
+    while let Some(more) = rows.stretch().unwrap() {
+        copied.extend(more);
+    }
+    let of = |table: Table| copied.keys().filter(move |key| key.first() == Some(&table.id())).count();
+    assert_eq!((of(Table::Inbox), of(Table::MessageIds), of(Table::InboxContent)), (3_000, 0, 3));
+    let files = || fs::read_dir(folder.path().join("content")).unwrap().count();
+    assert_eq!(files(), 4, "the files that rows of the copy name are there until it ends");
+    drop(rows);
+    assert_eq!(files(), 2);
+    // And the store itself has what was done meanwhile.
+    let snapshot = store.snapshot().unwrap();
+    rebuilt(&snapshot.folder, &copy.path().join("data"));
+    let (again, _) = SledStore::open(&copy.path().join("data"), &key(), &Options::default()).unwrap();
+    let inbox = again.scan(Table::Inbox, Keys::All).map(|row| row.unwrap().0);
+    assert!(inbox.eq((1..=3_000_u32).filter(|number| *number != 2_999).map(|n| n.to_be_bytes().to_vec())));
 }
 
 #[test]
