@@ -5,6 +5,7 @@
 //! write-ahead log instead. Every call into sled is guarded against its panics; any failure of it stops the store
 //! for good.
 
+mod aside;
 mod batch;
 mod copying;
 mod durable;
@@ -25,9 +26,9 @@ use std::{
 
 use refpoint_protocol::storage::{Change, Table};
 
-pub(super) use self::copying::RowCopy;
 pub(super) use self::durable::Gap;
 pub(super) use self::keys::{FOUNDING, SET_ASIDE, row_key};
+pub(super) use self::{aside::Moved, copying::RowCopy};
 use self::{
     batch::last_of_each,
     copying::Copying,
@@ -193,45 +194,6 @@ impl SledStore {
         }
     }
 
-    /// Moves a damaged row out of its table, unless it has been replaced meanwhile.
-    pub(super) fn put_aside(&self, table: Table, key: &[u8], row: &[u8]) -> Result<Moved, StoreError> {
-        let mut writing = self.writing();
-        let row_key = row_key(table.id(), key);
-        if self.raw_row("reading a damaged row", &row_key)?.as_deref() != Some(row) {
-            return Ok(Moved::Replaced);
-        }
-        let aside = aside_key(table, key);
-        let place = Place { prefix: SET_ASIDE, key: aside.get(1..).unwrap_or_default(), secret: false };
-        let remains = record::encode(place, Shape::Inline, row, &self.storage_key)?;
-        self.apply_rows(&mut writing, vec![(row_key, None), (aside, Some(remains))])?;
-        self.set_aside.fetch_add(1, Ordering::SeqCst);
-        drop(writing);
-        Ok(Moved::Aside)
-    }
-
-    /// Turns what could not be read into what the caller gets: an error, or nothing if the row was replaced.
-    fn unread(
-        &self,
-        table: Table,
-        key: &[u8],
-        row: &[u8],
-        unread: Unread,
-    ) -> Result<Option<StoreError>, StoreError> {
-        match unread {
-            Unread::Unreadable(cause) => {
-                Ok(Some(StoreError::Unreadable { what: "a content file", cause: cause.to_string() }))
-            }
-            Unread::Damaged(damage) => match self.put_aside(table, key, row)? {
-                Moved::Replaced => Ok(None),
-                Moved::Aside => {
-                    let error = StoreError::Damaged { table, key: key.to_vec(), damage };
-                    tracing::error!(table = table.name(), "{error}");
-                    Ok(Some(error))
-                }
-            },
-        }
-    }
-
     /// Runs a call into sled; its failure stops the store.
     pub(super) fn call<T>(
         &self,
@@ -380,14 +342,6 @@ impl Drop for SledStore {
             Err(error) => tracing::error!("the last sync before the end failed: {error}"),
         }
     }
-}
-
-/// What became of a damaged row.
-pub(super) enum Moved {
-    /// It was set aside.
-    Aside,
-    /// It was replaced before that, so it is no longer of interest.
-    Replaced,
 }
 
 /// Runs a call into sled, whose errors and panics become words.
