@@ -86,9 +86,12 @@ impl Patience {
         self.left = (self.left + earned).min(PATIENCE_MAX);
         self.since = now;
         let from = self.until.max(now);
-        let longer = (now + STAND_BACK).duration_since(from).min(self.left);
-        self.left -= longer;
-        self.until = from + longer;
+        let longer = (now + STAND_BACK).duration_since(from);
+        // Of less than was asked for, timers that ring late would make all of it: between two, normal orders have theirs.
+        if let Some(left) = self.left.checked_sub(longer) {
+            self.left = left;
+            self.until = from + longer;
+        }
     }
 }
 
@@ -379,6 +382,21 @@ mod tests {
         let later = start + Duration::from_secs(70);
         patience.on_urgent(later);
         assert_eq!(patience.until, later + STAND_BACK);
+    }
+
+    #[test]
+    fn with_urgent_orders_without_end_normal_ones_have_whole_moments() {
+        // A timer rings up to a millisecond late, and then at the next whole one.
+        let (start, late, every) = (Instant::now(), Duration::from_millis(2), Duration::from_millis(2));
+        let (mut patience, mut free, count) = (Patience::new(start), Duration::ZERO, 30_000);
+        for number in 0..count {
+            let now = start + every * number;
+            patience.on_urgent(now);
+            let waits = patience.until > now;
+            let until = if waits { patience.until + late } else { now };
+            free += (now + every).saturating_duration_since(until);
+        }
+        assert!(free > every * count / 4, "{free:?} of {:?}", every * count);
     }
 
     #[tokio::test]
