@@ -164,6 +164,8 @@ fn key_sets_out_of_form_are_refused() {
     (rotated.epoch, rotated.ancestors) = (Epoch(1), ids(1));
     rotated.rotation = Some(Rotation::Follows(ids(1)[0]));
     assert_eq!(rotated.check_form(), Ok(()));
+    broken(&rotated, "KS-07", |s| s.generation = Generation(0));
+    broken(&rotated, "KS-05", |s| s.epoch = Epoch(0));
     rotated.rotation = Some(Rotation::Follows(KeySetId::from_bytes([9; 32])));
     assert_eq!(rotated.check_form().unwrap_err().rule, "KS-07", "a rotation is a named ancestor");
     let mut later = first;

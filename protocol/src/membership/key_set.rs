@@ -169,9 +169,8 @@ impl KeySet {
                     && epoch == Epoch(0)
                     && opening.after.is_some() == (generation > Generation(1))
             }
-            Some(Rotation::Follows(opening)) => {
-                generation > Generation(0) && epoch > Epoch(0) && self.names(opening)
-            }
+            // What names another has an epoch above 0 (KS-05).
+            Some(Rotation::Follows(opening)) => generation > Generation(0) && self.names(opening),
         };
         require(fits, "KS-07", || {
             format!("its rotation does not fit generation {generation}, epoch {epoch}")
