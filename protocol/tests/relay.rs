@@ -2,6 +2,7 @@
 //! disks that keep exactly what was persisted.
 
 mod bounds;
+mod copies;
 mod custody;
 mod custody_faults;
 mod delivery;

@@ -48,12 +48,16 @@ pub const CUSTODY_ROWS_PER_MEMBER_MAX: usize = 4_096;
 /// Parcels in custody here, with the answers that wait: a kilobyte of memory each.
 pub const CUSTODY_ROWS_MAX: usize = 65_536;
 
-/// Parcels that one member may hand over for custody at once: each is written to the disk.
+/// Parcels of a class that one member may hand over for custody at once: each is written to the disk.
 pub const CUSTODY_BURST: u32 = 1_024;
 
-/// The interval that earns a member one more parcel in custody: one a second, a tenth of what a recipient lets its
+/// The interval that earns a member one more parcel of a class in custody: one a second, a tenth of what a recipient lets its
 /// bearer have opened ([`super::INBOX_INTERVAL`]), so that a member's flood uses up no custodian's allowance there.
 pub const CUSTODY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The longest that a parcel rests which its recipient could not open: junk of a hostile member is handed over some
+/// four times a day then, and what a restored seed opens goes when its node connects.
+pub const UNOPENED_PAUSE_MAX: Duration = Duration::from_secs(6 * 3_600);
 
 /// How long after a parcel's expiry its answer waits for a sender that is away.
 pub const CUSTODY_ANSWER_KEPT: Duration = Duration::from_secs(14 * 86_400);

@@ -10,7 +10,10 @@ mod answers;
 mod hand_over;
 mod intake;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     book::{Book, MemberStatus},
@@ -26,7 +29,10 @@ use super::{
 };
 use crate::{
     ids::{MemberCode, MessageId, NodeKey},
-    limits::{CUSTODY_ANSWER_KEPT, HAND_OVER_IN_FLIGHT_BYTES_MAX, HAND_OVER_IN_FLIGHT_MAX},
+    limits::{
+        CUSTODY_ANSWER_KEPT, HAND_OVER_IN_FLIGHT_BYTES_MAX, HAND_OVER_IN_FLIGHT_MAX, RETRY_MAX,
+        UNOPENED_PAUSE_MAX,
+    },
     message::header::Precedence,
     storage::{Change, Table},
     time::Timestamp,
@@ -51,7 +57,10 @@ pub(super) struct Custody {
     connected: BTreeSet<NodeKey>,
     shares: BTreeMap<MemberCode, Share>,
     bytes: u64,
-    rates: Rates,
+    /// Of normal and of urgent parcels: who floods with the one has the other still.
+    rates: [Rates; 2],
+    /// Parcels that are gone and were handed over without an answer: until when that may still come.
+    strays: BTreeMap<(MessageId, NodeKey), Timestamp>,
 }
 
 /// One parcel in custody, or the answer that it got.
@@ -59,6 +68,10 @@ pub(super) struct Kept {
     pub(super) row: CustodyRow,
     progress: Progress,
     attempts: u32,
+    /// Times that it was handed over, less the answers to it.
+    unanswered: u32,
+    /// Times that its recipient could not open it.
+    unopened: u32,
     unreadable: u32,
     /// The write that made it durable, in this run: a receipt rests on it.
     write: Option<Ticket>,
@@ -98,7 +111,7 @@ impl Progress {
 
 impl Kept {
     const fn new(row: CustodyRow, write: Option<Ticket>) -> Self {
-        Self { row, progress: Progress::Done, attempts: 0, unreadable: 0, write }
+        Self { row, progress: Progress::Done, attempts: 0, unanswered: 0, unopened: 0, unreadable: 0, write }
     }
 
     /// Whether the parcel itself is still here.
@@ -114,6 +127,13 @@ impl Kept {
                 && !book.active_nodes(&self.row.member).contains(&key.node)
         };
         self.holds_parcel() && (self.row.answer.is_some() || replaced())
+    }
+
+    /// How long it rests when its recipient could not open it once more.
+    fn unopened_pause(&mut self) -> Duration {
+        let pause = RETRY_MAX.saturating_mul(1 << self.unopened.min(16)).min(UNOPENED_PAUSE_MAX);
+        self.unopened = self.unopened.saturating_add(1);
+        pause
     }
 
     fn place(&self, key: CustodyKey) -> Place<CustodyKey> {
@@ -199,6 +219,7 @@ impl Custody {
         let class = kept.row.class;
         self.remove(turn, key);
         refuse(turn, key, class, RefusalReason::NoRoom);
+        self.pump(turn, key.node, None);
     }
 
     fn on_expiry(&mut self, turn: &mut Turn<'_>, key: CustodyKey) {
@@ -213,11 +234,13 @@ impl Custody {
         if !resealed {
             self.forget(turn, key);
         }
+        self.pump(turn, key.node, None);
     }
 
     /// The parcel itself is kept no longer; an answer that waits for its sender stays.
     fn drop_parcel(&mut self, turn: &mut Turn<'_>, key: CustodyKey, why: CustodyEnd) {
         self.unqueue(turn, key);
+        self.note_stray(turn, key);
         let Some(kept) = self.kept.get_mut(&key) else { return };
         kept.progress = Progress::Done;
         let size = std::mem::take(&mut kept.row.size);
@@ -253,6 +276,7 @@ impl Custody {
     /// Takes it out of memory, with its timers.
     fn remove(&mut self, turn: &mut Turn<'_>, key: CustodyKey) -> Option<Kept> {
         self.unqueue(turn, key);
+        self.note_stray(turn, key);
         let kept = self.kept.remove(&key)?;
         let Kept { row, .. } = &kept;
         turn.timers.clear(row.expires, Timer::CustodyExpires(key));
@@ -321,4 +345,4 @@ const fn range_of(hander: NodeKey) -> (CustodyKey, CustodyKey) {
 }
 
 /// How long an expiry waits while the clock is not to be trusted.
-const EXPIRY_POSTPONED: std::time::Duration = std::time::Duration::from_secs(60);
+const EXPIRY_POSTPONED: Duration = Duration::from_secs(60);

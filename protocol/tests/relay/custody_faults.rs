@@ -27,14 +27,14 @@ use super::{
     world::{FEDERATION, World, code, draft},
 };
 
-fn said(world: &World, message: MessageId, by: &str, word: ReceiptWord) -> Receipt {
+pub(super) fn said(world: &World, message: MessageId, by: &str, word: ReceiptWord) -> Receipt {
     let reason = (word == ReceiptWord::Refused).then_some(RefusalReason::Invalid);
     let (member, node) = (world.nodes[by].member.clone(), world.key("KE"));
     Receipt { message, member, node, word, at: world.now, reason, sealing_key: None }
 }
 
 /// A parcel for KE that nobody can open; custodians cannot tell.
-fn parcel(world: &World, number: u64, class: Class, bytes: usize) -> Box<Parcel> {
+pub(super) fn parcel(world: &World, number: u64, class: Class, bytes: usize) -> Box<Parcel> {
     let mut id = [0; 32];
     id[..8].copy_from_slice(&number.to_be_bytes());
     Box::new(Parcel {
@@ -52,38 +52,13 @@ fn parcel(world: &World, number: u64, class: Class, bytes: usize) -> Box<Parcel>
     })
 }
 
-/// A parcel for KE that nobody can open, under a message's id.
-fn junk(world: &World, message: MessageId) -> Box<Parcel> {
-    let mut junk = parcel(world, 0, Class::Urgent, 512);
-    junk.label.message = message;
-    junk
-}
-
-/// What JO keeps reaches KE, though BR that sent it is gone.
-fn arrives_without_its_sender(world: &mut World, message: MessageId) {
-    world.kill("BR");
-    world.start("KE");
-    world.connect("JO", "KE");
-    world.run(SECOND * 10);
-    assert!(world.has("KE", message));
-}
-
-fn hand(world: &mut World, from: &str, parcel: Box<Parcel>) {
+pub(super) fn hand(world: &mut World, from: &str, parcel: Box<Parcel>) {
     let from = world.key(from);
     world.input("JO", RelayInput::ParcelReceived { from, parcel });
 }
 
-/// What a custodian keeps, one bit of it turned.
-fn damaged_copy(world: &World, custodian: &str) -> Box<Parcel> {
-    let rows = &world.nodes[custodian].disk;
-    let row = rows.iter().find(|((table, _), _)| *table == Table::CustodyParcels).unwrap().1;
-    let mut parcel = decode_custody_parcel(row).unwrap();
-    parcel.ciphertext[0] ^= 1;
-    Box::new(parcel)
-}
-
 /// The last thing that a custodian told the sender.
-fn refusals(world: &World) -> Vec<RefusalReason> {
+pub(super) fn refusals(world: &World) -> Vec<RefusalReason> {
     let refused = |event: &RelayEvent| match event {
         RelayEvent::CustodyRefused { reason, .. } => Some(*reason),
         _ => None,
@@ -255,22 +230,6 @@ fn what_is_out_of_form_or_date_or_for_nobody_is_not_kept() {
 }
 
 #[test]
-fn nobody_can_take_the_place_of_anothers_parcel() {
-    let (mut world, message) = in_custody(107, Precedence::Flash);
-    world.join("US");
-    world.connect("US", "JO");
-    let junk = junk(&world, message);
-    hand(&mut world, "US", junk);
-    assert_eq!(held(&world, "JO"), 2, "each under its own hander");
-    world.start("KE");
-    world.connect("JO", "KE");
-    world.settle();
-    assert!(world.has("KE", message));
-    world.settle();
-    assert_eq!(world.reached("BR", message), RecipientState::Delivered);
-}
-
-#[test]
 fn an_answer_that_is_lost_on_its_way_back_is_passed_again() {
     let (mut world, message) = in_custody(108, Precedence::Flash);
     world.start("KE");
@@ -354,69 +313,6 @@ fn a_member_that_hands_over_too_fast_is_held_back_and_nobody_else() {
 }
 
 #[test]
-fn junk_under_a_messages_id_is_answered_for_itself_alone() {
-    let (mut world, message) = in_custody(113, Precedence::Routine);
-    let junk = junk(&world, message);
-    for hander in ["SG", "UG", "US"] {
-        world.join(hander);
-        world.connect(hander, "JO");
-        hand(&mut world, hander, junk.clone());
-    }
-    arrives_without_its_sender(&mut world, message);
-}
-
-#[test]
-fn junk_that_is_handed_over_again_and_again_takes_nobodys_turn() {
-    let (mut world, message) = in_custody(114, Precedence::Routine);
-    world.join("US");
-    world.connect("US", "JO");
-    world.kill("BR");
-    world.start("KE");
-    for number in 0..60 {
-        let mut junk = junk(&world, message);
-        junk.sealing_key = SealingKeyId::from_bytes([number; 32]);
-        hand(&mut world, "US", junk);
-        if number == 0 {
-            world.connect("JO", "KE");
-        }
-        world.run(Duration::from_millis(5));
-    }
-    assert!(world.has("KE", message));
-}
-
-#[test]
-fn a_damaged_copy_that_was_kept_first_ends_for_its_hander_alone() {
-    let mut world = World::new(115, &["BR", "JO", "KE", "US"]);
-    world.kill("KE");
-    world.connect("BR", "US");
-    let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
-    world.run(CUSTODY_AFTER_URGENT + SECOND);
-    let damaged = damaged_copy(&world, "US");
-    world.connect("US", "JO");
-    hand(&mut world, "US", damaged);
-    world.run(SECOND);
-    world.connect("BR", "JO");
-    world.run(SECOND * 60);
-    assert_eq!(held(&world, "JO"), 2);
-    arrives_without_its_sender(&mut world, message);
-}
-
-#[test]
-fn a_sender_keeps_no_copy_of_its_own_message_for_another() {
-    let (mut world, message) = in_custody(116, Precedence::Flash);
-    let damaged = damaged_copy(&world, "JO");
-    world.loss_percent = 100;
-    world.start("KE");
-    world.connect("BR", "KE");
-    let from = world.key("JO");
-    world.input("BR", RelayInput::ParcelReceived { from, parcel: damaged });
-    assert_eq!(held(&world, "BR"), 0);
-    world.loss_percent = 0;
-    world.run(SECOND * 600);
-    assert_eq!(world.reached("BR", message), RecipientState::Delivered);
-}
-
-#[test]
 fn a_custodian_is_not_blamed_for_what_it_cannot_see() {
     let mut world = World::new(117, &["JO", "KE", "US"]);
     world.connect("US", "JO");
@@ -480,4 +376,43 @@ fn one_members_nodes_hold_off_no_other_custodian() {
     world.connect("BR", "FR");
     world.run(SECOND * 40);
     assert_eq!(world.reached("BR", message), RecipientState::Delivered);
+}
+
+#[test]
+fn what_nobody_can_open_is_handed_over_ever_more_rarely() {
+    let mut world = World::new(120, &["JO", "KE", "US"]);
+    world.connect("US", "JO");
+    world.connect("JO", "KE");
+    let junk = u64::from(CUSTODY_BURST);
+    for number in 1..=junk {
+        let parcel = parcel(&world, number, Class::Urgent, 512);
+        hand(&mut world, "US", parcel);
+    }
+    world.run(SECOND * 12 * 3_600);
+    let before = world.nodes["JO"].parcels_sent;
+    world.run(SECOND * 12 * 3_600);
+    let again = (world.nodes["JO"].parcels_sent - before) as u64;
+    assert!((junk..=2 * junk).contains(&again), "{again} of {junk}");
+    // What it has refused to open before, a node that comes back may open: it is offered at once.
+    let before = world.nodes["JO"].parcels_sent;
+    world.disconnect("JO", "KE");
+    world.connect("JO", "KE");
+    world.run(SECOND * 60);
+    assert_eq!((world.nodes["JO"].parcels_sent - before) as u64, junk);
+}
+
+#[test]
+fn routine_parcels_use_up_nothing_that_is_for_urgent_ones() {
+    let mut world = World::new(121, &["BR", "JO", "KE"]);
+    world.kill("KE");
+    world.connect("BR", "JO");
+    let burst = u64::from(CUSTODY_BURST);
+    for number in 0..burst + 100 {
+        let parcel = parcel(&world, number, Class::Normal, 64);
+        hand(&mut world, "BR", parcel);
+    }
+    assert_eq!(held(&world, "JO") as u64, burst);
+    let urgent = parcel(&world, 9_000, Class::Urgent, 64);
+    hand(&mut world, "BR", urgent);
+    assert_eq!(held(&world, "JO") as u64, burst + 1);
 }

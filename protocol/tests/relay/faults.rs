@@ -159,6 +159,32 @@ fn a_message_by_a_signer_of_no_key_set_waits_for_one() {
 }
 
 #[test]
+fn a_copy_that_another_recipient_signed_anew_holds_off_nothing() {
+    use refpoint_protocol::{relay::rows::decode_outbox_content, relay::sealing, storage::Table};
+    let mut world = World::new(26, &["BR", "KE", "US"]);
+    world.connect("US", "KE");
+    let message = world.submit("BR", &["KE", "US"], Precedence::Flash).unwrap();
+    let row = &world.nodes["BR"].disk[&(Table::OutboxContent, message.as_bytes().to_vec())];
+    let nobody = ed25519_dalek::SigningKey::from_bytes(&[8; 32]);
+    let copy = decode_outbox_content(row).unwrap().signed_anew(super::world::FEDERATION, &nobody).unwrap();
+    let key = world.directory.nodes[&world.key("KE")].2.clone().unwrap();
+    let label = sealing::label(&copy, code("KE"), world.key("KE"));
+    let parcel = Box::new(sealing::seal(&copy, label, &key, &[3; 64]).unwrap());
+    let from = world.key("US");
+    world.input("KE", RelayInput::ParcelReceived { from, parcel });
+    world.run(Duration::from_millis(5));
+    assert!(!world.has("KE", message) && world.nodes["KE"].fetches == 1, "its signer is of no key set");
+    world.connect("BR", "KE");
+    world.run(Duration::from_millis(200));
+    assert!(world.has("KE", message));
+    let of_kenya = world.sent("BR", message).recipients[0].state;
+    assert_eq!(of_kenya, RecipientState::Delivered);
+    // And what was held is gone with it: nothing comes of it later.
+    world.run(Duration::from_secs(600));
+    assert_eq!(world.arrivals("KE", message), 1);
+}
+
+#[test]
 fn a_held_message_is_let_go_and_comes_again() {
     let mut world = World::new(25, &["BR", "KE"]);
     let mut behind = world.directory.clone();

@@ -3,11 +3,11 @@
 //! An answer is believed by the recipient node's own signature, whoever bears it, and passed back until the sender
 //! hands the same receipt here: that says that it has it.
 
-use super::{Custody, Progress, range_of};
+use super::{Custody, Kept, Progress, range_of};
 use crate::{
     document::{Envelope, Verified, encode},
     ids::{MemberCode, NodeKey},
-    limits::{ANSWER_ECHO_WAIT, ANSWERS_IN_FLIGHT_MAX, RETRY_MAX},
+    limits::{ANSWER_ECHO_WAIT, ANSWERS_IN_FLIGHT_MAX},
     relay::{
         event::CustodyEnd,
         exchange::{Outgoing, RelayFault},
@@ -16,7 +16,6 @@ use crate::{
         rows::{CustodyAnswerRow, CustodyKey},
         turn::Turn,
     },
-    storage::Change,
 };
 use serde_bytes::ByteBuf;
 
@@ -97,21 +96,31 @@ impl Custody {
         bearer: Option<&MemberCode>,
         verified: &Verified<Receipt>,
     ) {
-        let Some(kept) = self.kept.get(&key) else { return };
+        let Some(kept) = self.kept.get_mut(&key) else { return };
         let receipt = verified.payload();
         if receipt.member != kept.row.member {
-            return turn.fault(from, RelayFault::ReceiptUnknown(receipt.message));
+            // The node speaks for another member than the label says, so it will never take what is in it.
+            if kept.holds_parcel() {
+                self.drop_parcel(turn, key, CustodyEnd::Refused);
+            }
+            return self.forget(turn, key);
         }
         let (holds, by_sender) = (kept.holds_parcel(), bearer == Some(&kept.row.by) && from != key.node);
         // `delivered` is said of the message; anything else of the one parcel that is on its way.
         let of_this = from == key.node && matches!(kept.progress, Progress::Sent(_));
+        if of_this {
+            kept.unanswered = kept.unanswered.saturating_sub(1);
+        }
+        let refused = kept.row.answer.as_ref().is_some_and(|answer| answer.word == ReceiptWord::Refused);
         match (receipt.word, holds) {
             // Its sender has the answer: nothing more is to be kept.
             (ReceiptWord::Delivered, true) if by_sender => {
                 self.drop_parcel(turn, key, CustodyEnd::Delivered);
                 self.forget(turn, key);
             }
-            (ReceiptWord::Delivered | ReceiptWord::Refused, false) if by_sender => {
+            (ReceiptWord::Delivered | ReceiptWord::Refused, false)
+                if by_sender && (refused || receipt.word == ReceiptWord::Delivered) =>
+            {
                 self.forget(turn, key);
                 self.pass_back_more(turn, key.hander);
             }
@@ -120,9 +129,15 @@ impl Custody {
                 self.drop_parcel(turn, key, CustodyEnd::Delivered);
                 self.pass_back(turn, key, key.hander);
             }
+            // It was said of another copy: the word of the node itself, and the last that there can be.
+            (ReceiptWord::Delivered, false) if refused => {
+                self.answer(turn, key, ReceiptWord::Delivered, verified.envelope());
+                self.store(turn, key);
+                self.pass_back(turn, key, key.hander);
+            }
             (ReceiptWord::Refused, true) if of_this => {
                 let reason = receipt.reason.unwrap_or(RefusalReason::Invalid);
-                if reason.is_passing() {
+                if reason.is_passing() || !self.is_alone(turn, key) {
                     return self.rest(turn, key, None);
                 }
                 self.answer(turn, key, ReceiptWord::Refused, verified.envelope());
@@ -131,15 +146,19 @@ impl Custody {
             }
             (ReceiptWord::Reseal, true) if of_this => {
                 self.answer(turn, key, ReceiptWord::Reseal, verified.envelope());
-                let changes: Vec<Change> =
-                    self.kept.get(&key).and_then(|kept| kept.stored(key)).into_iter().collect();
-                turn.persist(changes);
-                // It is tried again: the seed may have been put back, or a late answer to another's parcel come here.
-                self.rest(turn, key, Some(turn.now.after(RETRY_MAX)));
+                self.store(turn, key);
+                // It is tried again, ever more rarely: the seed may be put back, or this be a late answer to another copy.
+                let pause = self.kept.get_mut(&key).map(Kept::unopened_pause).unwrap_or_default();
+                self.rest(turn, key, Some(turn.now.after(pause)));
                 self.pass_back(turn, key, key.hander);
             }
             _ => {}
         }
+    }
+
+    /// Stores the row as it is.
+    fn store(&self, turn: &mut Turn<'_>, key: CustodyKey) {
+        turn.persist(self.kept.get(&key).and_then(|kept| kept.stored(key)).into_iter().collect());
     }
 
     /// Keeps an answer in the row, to be stored with the next change of it.

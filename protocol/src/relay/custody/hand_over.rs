@@ -67,7 +67,8 @@ impl Custody {
     ) {
         let Some(key) = self.loading.remove(&ticket) else { return };
         let Some(kept) = self.kept.get_mut(&key).filter(|it| it.progress == Progress::Loading(ticket)) else {
-            return;
+            // What stood behind it may go.
+            return self.pump(turn, key.node, None);
         };
         // What the key names must be what is inside: a mixed-up disk hands nobody another's parcel.
         let parcel = parcel.filter(|it| {
@@ -213,10 +214,27 @@ impl Custody {
         let Some(kept) = self.kept.get_mut(&key) else { return };
         let until = turn.now.after(receipt_wait(parcel.ciphertext.len()));
         kept.progress = Progress::Sent(until);
+        kept.unanswered = kept.unanswered.saturating_add(1);
         turn.timers.set(until, Timer::HandOver(key));
         let (to, class, after) = (key.node, kept.row.class, kept.write);
         let frame = Outgoing::Parcel(parcel);
         turn.effects.push(RelayEffect::Send { to, frame, class, after });
+    }
+
+    /// Remembers that an answer to a parcel that goes may still come.
+    pub(super) fn note_stray(&mut self, turn: &Turn<'_>, key: CustodyKey) {
+        let Some(kept) = self.kept.get_mut(&key) else { return };
+        if std::mem::take(&mut kept.unanswered) > 0 {
+            let now = turn.now;
+            self.strays.retain(|_, until| *until > now);
+            self.strays.insert((key.message, key.node), now.after(STRAY_ANSWER));
+        }
+    }
+
+    /// Whether an answer can be to no other parcel than this one.
+    pub(super) fn is_alone(&self, turn: &Turn<'_>, key: CustodyKey) -> bool {
+        let stray = self.strays.get(&(key.message, key.node)).is_some_and(|until| *until > turn.now);
+        !stray && self.others_of(key).next().is_none()
     }
 
     fn land(&mut self, key: CustodyKey) {
@@ -225,6 +243,9 @@ impl Custody {
         }
     }
 }
+
+/// How late the answer to a parcel may come, over a slow line and through a full queue.
+const STRAY_ANSWER: std::time::Duration = RETRY_MAX;
 
 /// Times that a stored parcel is looked for.
 const UNREADABLE_MAX: u32 = 3;

@@ -221,6 +221,9 @@ impl Inbox {
         until: Timestamp,
         mut changes: Vec<Change>,
     ) {
+        if let Some(held) = self.take_held(message) {
+            turn.timers.clear(held.until, Timer::DropHeld(message));
+        }
         let id = encode_row(&IdRow { until });
         changes.extend(change(id.map(|row| Change::put(Table::MessageIds, *message.as_bytes(), row))));
         let write = turn.persist_refusable(changes, Write::Received { message, from, class });
@@ -235,7 +238,8 @@ impl Inbox {
         let member = opened.header.payload().sender.clone();
         let held = Held { from, class, opened, until: turn.now.after(HELD_WAIT) };
         if self.held.contains_key(&message) {
-            return;
+            // Whoever handed the other over may have no key set to give.
+            return turn.effects.push(RelayEffect::FetchKeySet { from, member });
         }
         let room = self.held_shares.has_room(HELD, &from, 1)
             && self.held_bytes.has_room(HELD_BYTES, &from, held.bytes());
