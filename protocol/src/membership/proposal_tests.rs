@@ -44,6 +44,15 @@ fn a_proposal_signed_by_those_it_names_becomes_the_next_version() {
         let wanted = trust.signatures_wanted(&draft, &BTreeSet::new()).unwrap();
         assert!(!wanted.is_complete());
         let enough = world.enough(&trust, &draft);
+        // Each of them serves, under its member's code; a key of nobody's does not.
+        for root in enough.iter().map(root_key) {
+            let signatory = wanted.signatories().find(|it| it.root == root).unwrap();
+            assert_eq!(wanted.member_of(&root), Some(&signatory.member));
+        }
+        let all: BTreeSet<_> = wanted.signatories().map(|it| &it.member).collect();
+        let stewards = wanted.before.stewards.iter().chain(wanted.own.iter().flat_map(|own| &own.stewards));
+        assert!(stewards.chain(&wanted.new_roots).all(|it| all.contains(&it.member)));
+        assert_eq!(wanted.member_of(&root_key(&world.federation.root(&code("KE"), 19))), None);
         // One fewer is too few, whoever it is.
         for left_out in 0..enough.len() {
             let fewer: Vec<_> = enough.iter().enumerate().filter(|(at, _)| *at != left_out).collect();
