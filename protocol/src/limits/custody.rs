@@ -55,6 +55,13 @@ pub const CUSTODY_BURST: u32 = 1_024;
 /// bearer have opened ([`super::INBOX_INTERVAL`]), so that a member's flood uses up no custodian's allowance there.
 pub const CUSTODY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Hand-overs beyond a parcel's first that a member's parcels may have at once, whatever is answered: a few messages of
+/// honest units wait for room or a key set, a hostile member's thousands would use up what a recipient opens for us.
+pub const REPEAT_BURST: u32 = 256;
+
+/// The interval that earns a member's parcels one more repetition: a twentieth of [`super::INBOX_INTERVAL`]'s rate.
+pub const REPEAT_INTERVAL: Duration = Duration::from_secs(2);
+
 /// The longest that a parcel rests which its recipient could not open: junk of a hostile member is handed over some
 /// four times a day then, and what a restored seed opens goes when its node connects.
 pub const UNOPENED_PAUSE_MAX: Duration = Duration::from_secs(6 * 3_600);

@@ -59,6 +59,8 @@ pub(super) struct Custody {
     bytes: u64,
     /// Of normal and of urgent parcels: who floods with the one has the other still.
     rates: [Rates; 2],
+    /// Of hand-overs after the first: what a member handed here uses up no recipient's time for others.
+    repeats: Rates,
     /// Parcels that are gone and were handed over without an answer: until when that may still come.
     strays: BTreeMap<(MessageId, NodeKey), Timestamp>,
 }

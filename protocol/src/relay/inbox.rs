@@ -78,9 +78,9 @@ impl Inbox {
         self.rows.iter()
     }
 
-    /// Whether a message or statement is here, or about to be.
+    /// Whether a message or statement is here. One that is held may be a copy that nobody's signature makes good.
     pub(super) fn has(&self, message: &MessageId) -> bool {
-        self.ids.contains_key(message) || self.held.contains_key(message)
+        self.ids.contains_key(message)
     }
 
     pub(super) fn restore_id(&mut self, turn: &mut Turn<'_>, message: MessageId, row: IdRow) {

@@ -6,7 +6,7 @@ use refpoint_protocol::{
     ids::{MessageId, SealingKeyId},
     limits::{
         CUSTODY_AFTER_URGENT, CUSTODY_AGAIN, CUSTODY_BURST, CUSTODY_BYTES_PER_MEMBER_MAX, EXPIRY_DEFAULT,
-        EXPIRY_MAX,
+        EXPIRY_MAX, REPEAT_BURST, REPEAT_INTERVAL,
     },
     message::header::Precedence,
     relay::{
@@ -399,6 +399,26 @@ fn what_nobody_can_open_is_handed_over_ever_more_rarely() {
     world.connect("JO", "KE");
     world.run(SECOND * 60);
     assert_eq!((world.nodes["JO"].parcels_sent - before) as u64, junk);
+}
+
+#[test]
+fn a_members_parcels_are_repeated_within_bounds_whatever_is_answered() {
+    let mut world = World::new(127, &["JO", "KE", "US"]);
+    for name in ["KE", "US"] {
+        world.connect(name, "JO");
+    }
+    // Nothing is: KE is connected and silent.
+    world.loss_percent = 100;
+    let junk = u64::from(CUSTODY_BURST);
+    for number in 1..=junk {
+        let parcel = parcel(&world, number, Class::Urgent, 512);
+        hand(&mut world, "US", parcel);
+    }
+    let span = SECOND * 6 * 3_600;
+    world.run(span);
+    let sent = world.nodes["JO"].parcels_sent as u64;
+    let repeats = u64::from(REPEAT_BURST) + (span.as_millis() / REPEAT_INTERVAL.as_millis()) as u64;
+    assert!((2 * junk..=junk + repeats + 1).contains(&sent), "{sent}");
 }
 
 #[test]

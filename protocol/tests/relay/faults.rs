@@ -9,12 +9,16 @@ use refpoint_protocol::{
         book::{MemberStatus, SignerStanding},
         exchange::{Outgoing, RelayFault, RelayInput},
         frame::{Lacking, Offer, OfferIds},
+        parcel::Parcel,
         receipt::{Receipt, ReceiptWord, RefusalReason},
+        rows::decode_outbox_content,
+        sealing::{self, Sealable},
         views::RecipientState,
     },
+    storage::Table,
 };
 
-use super::world::{START, World, code};
+use super::world::{FEDERATION, START, World, code};
 
 fn receipt(world: &World, message: MessageId, name: &str, word: ReceiptWord) -> Receipt {
     let reason = (word == ReceiptWord::Refused).then_some(RefusalReason::NoRoom);
@@ -126,14 +130,22 @@ fn a_parcel_with_a_flipped_bit_leaves_no_trace_and_the_true_one_still_arrives() 
     assert!(world.has("KE", message));
 }
 
-/// A parcel for KE made from the sender's disk, as the shell would.
-fn sealed_parcel(world: &World, message: MessageId) -> Box<refpoint_protocol::relay::parcel::Parcel> {
-    use refpoint_protocol::{relay::rows::decode_outbox_content, relay::sealing, storage::Table};
+/// What BR has stored of a message.
+fn content(world: &World, message: MessageId) -> Sealable {
     let row = &world.nodes["BR"].disk[&(Table::OutboxContent, message.as_bytes().to_vec())];
-    let content = decode_outbox_content(row).unwrap();
+    decode_outbox_content(row).unwrap()
+}
+
+/// A parcel for KE, as the shell would make it.
+fn sealed(world: &World, content: &Sealable) -> Box<Parcel> {
     let key = world.directory.nodes[&world.key("KE")].2.clone().unwrap();
-    let label = sealing::label(&content, code("KE"), world.key("KE"));
-    Box::new(sealing::seal(&content, label, &key, &[3; 64]).unwrap())
+    let label = sealing::label(content, code("KE"), world.key("KE"));
+    Box::new(sealing::seal(content, label, &key, &[3; 64]).unwrap())
+}
+
+/// A parcel for KE made from the sender's disk.
+fn sealed_parcel(world: &World, message: MessageId) -> Box<Parcel> {
+    sealed(world, &content(world, message))
 }
 
 #[test]
@@ -158,30 +170,64 @@ fn a_message_by_a_signer_of_no_key_set_waits_for_one() {
     assert_eq!(world.reached("BR", message), RecipientState::Delivered);
 }
 
-#[test]
-fn a_copy_that_another_recipient_signed_anew_holds_off_nothing() {
-    use refpoint_protocol::{relay::rows::decode_outbox_content, relay::sealing, storage::Table};
-    let mut world = World::new(26, &["BR", "KE", "US"]);
+/// A parcel for KE whose header a key of no key set has signed.
+fn signed_by_nobody(world: &World, message: MessageId) -> Box<Parcel> {
+    let nobody = ed25519_dalek::SigningKey::from_bytes(&[8; 32]);
+    sealed(world, &content(world, message).signed_anew(FEDERATION, &nobody).unwrap())
+}
+
+/// US, another recipient, hands KE a copy of BR's message that a key of no key set has signed.
+fn held_copy(seed: u64) -> (World, MessageId) {
+    let mut world = World::new(seed, &["BR", "KE", "US"]);
     world.connect("US", "KE");
     let message = world.submit("BR", &["KE", "US"], Precedence::Flash).unwrap();
-    let row = &world.nodes["BR"].disk[&(Table::OutboxContent, message.as_bytes().to_vec())];
-    let nobody = ed25519_dalek::SigningKey::from_bytes(&[8; 32]);
-    let copy = decode_outbox_content(row).unwrap().signed_anew(super::world::FEDERATION, &nobody).unwrap();
-    let key = world.directory.nodes[&world.key("KE")].2.clone().unwrap();
-    let label = sealing::label(&copy, code("KE"), world.key("KE"));
-    let parcel = Box::new(sealing::seal(&copy, label, &key, &[3; 64]).unwrap());
-    let from = world.key("US");
+    let (from, parcel) = (world.key("US"), signed_by_nobody(&world, message));
     world.input("KE", RelayInput::ParcelReceived { from, parcel });
     world.run(Duration::from_millis(5));
     assert!(!world.has("KE", message) && world.nodes["KE"].fetches == 1, "its signer is of no key set");
+    (world, message)
+}
+
+#[test]
+fn a_copy_that_another_recipient_signed_anew_holds_off_nothing() {
+    let (mut world, message) = held_copy(26);
     world.connect("BR", "KE");
     world.run(Duration::from_millis(200));
     assert!(world.has("KE", message));
-    let of_kenya = world.sent("BR", message).recipients[0].state;
-    assert_eq!(of_kenya, RecipientState::Delivered);
+    assert_eq!(world.sent("BR", message).recipients[0].state, RecipientState::Delivered);
     // And what was held is gone with it: nothing comes of it later.
     world.run(Duration::from_secs(600));
     assert_eq!(world.arrivals("KE", message), 1);
+}
+
+#[test]
+fn a_copy_that_the_same_node_brings_holds_off_nothing() {
+    let (mut world, message) = held_copy(27);
+    // US is a custodian of the true one too.
+    let (from, parcel) = (world.key("US"), sealed_parcel(&world, message));
+    world.input("KE", RelayInput::ParcelReceived { from, parcel });
+    world.run(Duration::from_millis(5));
+    assert!(world.has("KE", message));
+}
+
+#[test]
+fn a_held_copy_is_no_reason_to_lack_nothing() {
+    let (mut world, message) = held_copy(28);
+    let received = |world: &World| world.has("KE", message);
+    // KE's disk is put back, as if BR held its `delivered` already: all that brings the message is BR's offer.
+    world.connect("BR", "KE");
+    world.run(Duration::from_millis(200));
+    assert!(received(&world));
+    world.kill("KE");
+    world.nodes.get_mut("KE").unwrap().disk.clear();
+    world.start("KE");
+    world.connect("US", "KE");
+    let (from, parcel) = (world.key("US"), signed_by_nobody(&world, message));
+    world.input("KE", RelayInput::ParcelReceived { from, parcel });
+    world.run(Duration::from_millis(5));
+    world.connect("BR", "KE");
+    world.run(Duration::from_secs(30));
+    assert!(received(&world));
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use super::{Custody, Kept, Progress, refuse};
 use crate::{
     ids::{MessageId, NodeKey},
-    limits::RETRY_MAX,
+    limits::{REPEAT_BURST, REPEAT_INTERVAL, RETRY_MAX},
     relay::{
         event::CustodyEnd,
         exchange::{Job, Outgoing, RelayEffect, Ticket},
         parcel::Parcel,
+        rate::Rates,
         receipt::RefusalReason,
         retry::{Timer, pause, receipt_wait},
         rows::CustodyKey,
@@ -41,7 +42,10 @@ impl Custody {
             };
             let stopped =
                 [&kept.row.by, &kept.row.member].into_iter().any(|it| turn.stop_reason(it).is_some());
-            if stopped {
+            let by = kept.row.by.clone();
+            let is_repeat = kept.attempts > 0;
+            let allow = |repeats: &mut Rates| repeats.allow(&by, REPEAT_BURST, REPEAT_INTERVAL, turn.now);
+            if stopped || (is_repeat && !allow(&mut self.repeats)) {
                 self.rest(turn, key, Some(turn.now.after(RETRY_MAX)));
                 continue;
             }
@@ -234,7 +238,7 @@ impl Custody {
     /// Whether an answer can be to no other parcel than this one.
     pub(super) fn is_alone(&self, turn: &Turn<'_>, key: CustodyKey) -> bool {
         let stray = self.strays.get(&(key.message, key.node)).is_some_and(|until| *until > turn.now);
-        !stray && self.others_of(key).next().is_none()
+        !stray && self.others_of(key).all(|(_, it)| it.unanswered == 0)
     }
 
     fn land(&mut self, key: CustodyKey) {

@@ -50,8 +50,8 @@ impl Inbox {
         if let Some(seen) = self.ids.get(&message) {
             return confirm(turn, from, class, message, seen.write);
         }
-        if self.held.get(&message).is_some_and(|held| held.from == from) || self.is_opening(from, message) {
-            // The first one's answer serves both. Another bearer's may be signed by somebody who counts.
+        // The first one's answer serves both. A copy of one that is held may be signed by somebody who counts.
+        if self.is_opening(from, message) {
             return;
         }
         if is_too_late(turn, expires) {
