@@ -125,6 +125,15 @@ impl SledStore {
             // What a panic left behind is removed like any other leftover.
             Err(MutexBusy::Poisoned(poisoned)) => poisoned.into_inner(),
         };
+        let made = self.make_snapshot();
+        if made.is_err() {
+            // The first error is the one to tell; the next backup or start removes what this leaves.
+            let _left = remove_leftover(&self.layout.snapshot());
+        }
+        made
+    }
+
+    fn make_snapshot(&self) -> Result<Snapshot, SnapshotError> {
         let folder = self.layout.snapshot();
         for _ in 0..ATTEMPTS {
             remove_leftover(&folder)?;
@@ -148,7 +157,6 @@ impl SledStore {
                 }
             }
         }
-        remove_leftover(&folder)?;
         let cause = "too many records are damaged".to_owned();
         Err(StoreError::Unreadable { what: "the database for a snapshot", cause }.into())
     }

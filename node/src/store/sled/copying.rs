@@ -30,6 +30,8 @@ pub(in crate::store) struct RowCopy<'a> {
     store: &'a SledStore,
     /// The longest that batches had to wait at one time.
     pub(in crate::store) longest: Duration,
+    /// How long the last stretch took.
+    last: Duration,
     complete: bool,
 }
 
@@ -43,7 +45,7 @@ impl<'a> RowCopy<'a> {
         store.running()?;
         writing.copying = Some(Copying::default());
         drop(writing);
-        Ok(Self { store, longest: Duration::ZERO, complete: false })
+        Ok(Self { store, longest: Duration::ZERO, last: Duration::ZERO, complete: false })
     }
 
     /// The next rows in the order of their keys; nothing after the last.
@@ -54,19 +56,24 @@ impl<'a> RowCopy<'a> {
         if self.complete {
             return Ok(None);
         }
+        // Whoever waits for the lock is not always woken before this comes back to it: batches have half of the time.
+        std::thread::sleep(self.last);
         let mut writing = self.store.writing();
         let began = Instant::now();
         let copying = writing.copying.get_or_insert_default();
         let next = std::mem::take(&mut copying.next);
         let mut found = self.store.raw_rows((Bound::Included(next), Bound::Unbounded));
         let mut rows = BTreeMap::new();
-        while rows.len() < ROWS_IN_A_STRETCH
-            && let Some((key, row)) = self.store.call("copying rows", || found.next().transpose())?
-        {
+        let mut is_last = false;
+        while rows.len() < ROWS_IN_A_STRETCH && (rows.is_empty() || began.elapsed() < STRETCH_MAX) {
+            let Some((key, row)) = self.store.call("copying rows", || found.next().transpose())? else {
+                is_last = true;
+                break;
+            };
             rows.insert(key, row);
         }
         let changed = match rows.last_key_value() {
-            Some((last, _)) if rows.len() == ROWS_IN_A_STRETCH => {
+            Some((last, _)) if !is_last => {
                 // The first key after it.
                 copying.next = [last, [0].as_slice()].concat();
                 let later = copying.before.split_off(copying.next.as_slice());
@@ -83,7 +90,8 @@ impl<'a> RowCopy<'a> {
                 None => rows.remove(&key),
             };
         }
-        self.longest = self.longest.max(began.elapsed());
+        self.last = began.elapsed();
+        self.longest = self.longest.max(self.last);
         drop(writing);
         Ok(Some(rows))
     }
@@ -114,5 +122,8 @@ impl SledStore {
     }
 }
 
-/// A few milliseconds' worth: what an urgent message may have to wait.
+/// What an urgent message may have to wait, on a slow disk too.
+const STRETCH_MAX: Duration = Duration::from_millis(5);
+
+/// As many as one has in memory at a time.
 const ROWS_IN_A_STRETCH: usize = 1_024;
