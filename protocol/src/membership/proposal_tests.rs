@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     document::{Signature, Verified},
-    ids::{Incarnation, MemberCode},
+    ids::{CharterId, Incarnation, MemberCode},
     testing::{FOUNDED, Federation, node_key, root_key, verified},
 };
 
@@ -158,6 +158,35 @@ fn of_several_tips_a_proposal_is_the_merge() {
         trust.accept_charter(world.sign(&merge, &world.enough(&trust.clone(), &merge))),
         Ok(Acceptance::New)
     );
+}
+
+#[test]
+fn a_merge_keeps_the_root_that_one_of_the_tips_replaced() {
+    let world = World::new();
+    let mut trust = world.federation.trust();
+    let request = world.request("KE", 7);
+    let root = request.root;
+    let drafts = [CharterChange::ReplaceRoot(request), CharterChange::Admit(world.request("SG", 0))]
+        .map(|change| trust.propose(&[change]).unwrap());
+    for draft in &drafts {
+        trust.accept_charter(world.sign(draft, &world.enough(&trust.clone(), draft))).unwrap();
+    }
+    let merge = trust.propose(&[]).unwrap();
+    let kenya = merge.member(&code("KE")).unwrap();
+    assert_eq!((merge.parents.len(), kenya.root, kenya.incarnation), (2, root, Incarnation(1)));
+}
+
+#[test]
+fn a_proposal_follows_versions_that_are_held() {
+    let world = World::new();
+    let trust = world.federation.trust();
+    let draft = trust.propose(&[CharterChange::Admit(world.request("SG", 0))]).unwrap();
+    assert_eq!(trust.check_proposal(&draft), Ok(()));
+    let unknown = CharterId::from_bytes([7; 32]);
+    for parents in [vec![], vec![unknown]] {
+        let orphan = Charter { parents, ..draft.clone() };
+        assert_eq!(trust.check_proposal(&orphan), Err(ProposalError::NoParent));
+    }
 }
 
 struct World {
