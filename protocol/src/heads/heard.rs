@@ -106,6 +106,11 @@ impl Heard {
         self.0.retain(|node, of| counts(&of.member, node));
     }
 
+    /// Forgets a node's heads, unless they contradict each other.
+    pub fn let_go(&mut self, node: &NodeKey) {
+        self.0.retain(|key, of| key != node || of.contradiction.is_some());
+    }
+
     /// What is known of a node's contradicting itself.
     #[must_use]
     pub fn contradiction(&self, node: &NodeKey) -> Option<&Contradiction> {

@@ -20,6 +20,9 @@ pub const HEAD_REST_INTERVAL: Duration = Duration::from_secs(3_600);
 /// How long after a start the first head waits: the first repairs are done by then.
 pub const HEAD_SETTLE: Duration = Duration::from_secs(20);
 
+/// How far ahead of this node's clock a head's time may be: two clocks that are both right may be as far apart.
+pub const HEAD_AHEAD_MAX: Duration = Duration::from_secs(2 * super::CLOCK_SKEW_MAX.as_secs());
+
 /// After this without a head a node is silent: one hourly head may be lost, with a quarter of an hour to spare.
 pub const HEAD_SILENCE: Duration = Duration::from_secs(2 * 3_600 + 900);
 

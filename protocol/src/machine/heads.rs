@@ -8,6 +8,7 @@ use crate::{
     document::{Envelope, Verified, VerifyError},
     heads::{Contradiction, Head, HeadsView, HeldHead, Said, Taken, judge, verify_head},
     ids::{ContentHash, NodeKey},
+    limits::HEAD_AHEAD_MAX,
     membership::NodeStanding,
     time::Timestamp,
 };
@@ -113,6 +114,18 @@ impl Machine {
         }
         if !self.pushes.allow_key(crate::peers::PushKey::Head(*payload.node.as_bytes()), now) {
             return Verdict::Ignore;
+        }
+        let asked = membership.witnesses_asked(&self.config.member);
+        if self.clocks.confirm(now, asked) {
+            // It would keep its node unheard until that time has come, long after the clock was set right.
+            let latest = now.after(HEAD_AHEAD_MAX);
+            if payload.time > latest {
+                return Verdict::Ignore;
+            }
+            // Taken when this node's own clock was not known to be right.
+            if self.heard.newest(&payload.node).is_some_and(|newest| newest.head.time > latest) {
+                self.heard.let_go(&payload.node);
+            }
         }
         self.note_digest(now);
         let held = HeldHead { id: head.id().into(), head: payload.clone() };

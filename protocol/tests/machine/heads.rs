@@ -6,7 +6,7 @@ use refpoint_protocol::{
     document::sign,
     heads::{Head, Standing, verify_head},
     ids::{ContentHash, HeadId, Sequence},
-    limits::{HEAD_INTERVAL, HEAD_SILENCE},
+    limits::{CLOCK_WITNESS_AGE, HEAD_INTERVAL, HEAD_SILENCE},
     machine::{Command, Effect, Event, Input, NumberedEvent, PushToken, Verdict},
     testing::{chains, node_key},
 };
@@ -84,6 +84,46 @@ fn a_node_that_came_back_before_it_was_missed_hears_of_everybody() {
     world.hear(0, 1, world.now);
     world.run_for(HEAD_INTERVAL * 2);
     assert_eq!(number(&world), before.next().unwrap());
+}
+
+#[test]
+fn a_head_from_the_future_keeps_its_node_unheard_no_longer_than_the_clock_is_wrong() {
+    let mut world = World::new(134, &["BR", "FR", "KE"]);
+    let federation = world.machine(0).evidence().federation();
+    let (member, node, key) = (world.member(1), world.key(1), world.signing(1).clone());
+    let ahead = |world: &World, run: u64| Head {
+        member: member.clone(),
+        node,
+        run: world.now.after(Duration::from_secs(36_000 + run)),
+        number: Sequence(0),
+        previous: None,
+        time: world.now.after(Duration::from_secs(36_000 + run)),
+        charter: world.machine(0).evidence().trust().charter_tips().to_vec(),
+        digest: ContentHash::from_bytes([9; 32]),
+        journal: None,
+    };
+    let judged = |world: &mut World, head: Head| {
+        let head = verify_head(sign(&head, Some(federation), &[&key]).unwrap(), federation);
+        let (now, input) = (world.now, Input::head(node, PushToken(1 << 40), head));
+        let effects = world.machine_mut(0).handle(now, input);
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Judge { verdict, .. } => Some(verdict),
+            _ => None,
+        })
+    };
+    world.connect_all();
+    world.run_for(HEAD_INTERVAL);
+    world.cut(0);
+    world.run_for(CLOCK_WITNESS_AGE + Duration::from_secs(1));
+    // Nobody has told node 0 lately that its own clock is right.
+    let first = ahead(&world, 0);
+    assert_eq!(judged(&mut world, first), Some(Verdict::Accept));
+    world.connect_all();
+    world.run_for(HEAD_INTERVAL * 3);
+    assert_eq!(standing(&world, 0, 1), Standing::Same);
+    let second = ahead(&world, 1);
+    assert_eq!(judged(&mut world, second), Some(Verdict::Ignore));
+    assert_eq!(standing(&world, 0, 1), Standing::Same);
 }
 
 #[test]
