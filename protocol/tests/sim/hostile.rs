@@ -121,7 +121,8 @@ pub(crate) fn answers(sim: &mut Sim, node: usize, request: &RepairRequest) -> Op
 
 /// Whether a hostile node takes a frame and does nothing with it, or lies about it.
 pub(crate) fn swallows(sim: &mut Sim, node: usize, from: usize, frame: &RelayFrame) -> bool {
-    if has(sim, node, Trick::Copies) {
+    // Copies of copies of several such members would be a flood without end, and another trick.
+    if has(sim, node, Trick::Copies) && sim.nodes[from].is_honest() {
         copies::spread(sim, node, frame);
     }
     if has(sim, node, Trick::Receipts) && receipts::premature(sim, node, from, frame) {
