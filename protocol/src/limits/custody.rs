@@ -55,7 +55,8 @@ pub const CUSTODY_BURST: u32 = 1_024;
 /// bearer have opened ([`super::INBOX_INTERVAL`]), so that a member's flood uses up no custodian's allowance there.
 pub const CUSTODY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Hand-overs beyond a parcel's first that a member's parcels may have at once, whatever is answered: a few messages of
+/// Hand-overs to one recipient beyond a parcel's first on a connection that a member's parcels of a class may have at
+/// once, whatever is answered: a few messages of
 /// honest units wait for room or a key set, a hostile member's thousands would use up what a recipient opens for us.
 pub const REPEAT_BURST: u32 = 256;
 

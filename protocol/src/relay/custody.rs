@@ -59,8 +59,9 @@ pub(super) struct Custody {
     bytes: u64,
     /// Of normal and of urgent parcels: who floods with the one has the other still.
     rates: [Rates; 2],
-    /// Of hand-overs after the first: what a member handed here uses up no recipient's time for others.
-    repeats: Rates,
+    /// Of hand-overs after the first on a connection, by recipient, of normal and of urgent parcels: what a member
+    /// handed here uses up no recipient's time for others.
+    repeats: BTreeMap<NodeKey, [Rates; 2]>,
     /// Parcels that are gone and were handed over without an answer: until when that may still come.
     strays: BTreeMap<(MessageId, NodeKey), Timestamp>,
 }
@@ -70,6 +71,8 @@ pub(super) struct Kept {
     pub(super) row: CustodyRow,
     progress: Progress,
     attempts: u32,
+    /// Whether it was handed over since its recipient connected.
+    handed: bool,
     /// Times that it was handed over, less the answers to it.
     unanswered: u32,
     /// Times that its recipient could not open it.
@@ -113,7 +116,16 @@ impl Progress {
 
 impl Kept {
     const fn new(row: CustodyRow, write: Option<Ticket>) -> Self {
-        Self { row, progress: Progress::Done, attempts: 0, unanswered: 0, unopened: 0, unreadable: 0, write }
+        Self {
+            row,
+            progress: Progress::Done,
+            attempts: 0,
+            handed: false,
+            unanswered: 0,
+            unopened: 0,
+            unreadable: 0,
+            write,
+        }
     }
 
     /// Whether the parcel itself is still here.
@@ -174,6 +186,9 @@ impl Custody {
 
     pub(super) fn on_connected(&mut self, turn: &mut Turn<'_>, node: NodeKey) {
         self.connected.insert(node);
+        for (_, kept) in self.kept.iter_mut().filter(|(key, _)| key.node == node) {
+            kept.handed = false;
+        }
         for key in self.resting.remove(&node).unwrap_or_default() {
             if let Some(kept) = self.kept.get_mut(&key) {
                 kept.attempts = 0;
@@ -186,6 +201,7 @@ impl Custody {
 
     pub(super) fn on_disconnected(&mut self, turn: &mut Turn<'_>, node: NodeKey) {
         self.connected.remove(&node);
+        self.repeats.remove(&node);
         let (first, last) = range_of(node);
         self.passed.retain(|key| *key < first || *key > last);
         let in_flight = self.lanes.get(&node).map(Lane::in_flight).unwrap_or_default();

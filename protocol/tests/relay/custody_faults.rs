@@ -419,6 +419,14 @@ fn a_members_parcels_are_repeated_within_bounds_whatever_is_answered() {
     let sent = world.nodes["JO"].parcels_sent as u64;
     let repeats = u64::from(REPEAT_BURST) + (span.as_millis() / REPEAT_INTERVAL.as_millis()) as u64;
     assert!((2 * junk..=junk + repeats + 1).contains(&sent), "{sent}");
+    // On a new connection each is handed over at once, whenever that comes.
+    world.disconnect("JO", "KE");
+    world.run(SECOND * 3_600);
+    world.loss_percent = 0;
+    world.connect("JO", "KE");
+    let before = world.nodes["JO"].parcels_sent as u64;
+    world.run(SECOND * 60);
+    assert_eq!(world.nodes["JO"].parcels_sent as u64 - before, junk);
 }
 
 #[test]

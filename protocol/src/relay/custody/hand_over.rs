@@ -7,8 +7,7 @@ use crate::{
     relay::{
         event::CustodyEnd,
         exchange::{Job, Outgoing, RelayEffect, Ticket},
-        parcel::Parcel,
-        rate::Rates,
+        parcel::{Class, Parcel},
         receipt::RefusalReason,
         retry::{Timer, pause, receipt_wait},
         rows::CustodyKey,
@@ -42,10 +41,12 @@ impl Custody {
             };
             let stopped =
                 [&kept.row.by, &kept.row.member].into_iter().any(|it| turn.stop_reason(it).is_some());
-            let by = kept.row.by.clone();
-            let is_repeat = kept.attempts > 0;
-            let allow = |repeats: &mut Rates| repeats.allow(&by, REPEAT_BURST, REPEAT_INTERVAL, turn.now);
-            if stopped || (is_repeat && !allow(&mut self.repeats)) {
+            let mut is_allowed = || {
+                let [normal, urgent] = self.repeats.entry(node).or_default();
+                let rates = if kept.row.class == Class::Urgent { urgent } else { normal };
+                rates.allow(&kept.row.by, REPEAT_BURST, REPEAT_INTERVAL, turn.now)
+            };
+            if stopped || (kept.handed && !is_allowed()) {
                 self.rest(turn, key, Some(turn.now.after(RETRY_MAX)));
                 continue;
             }
@@ -218,6 +219,7 @@ impl Custody {
         let Some(kept) = self.kept.get_mut(&key) else { return };
         let until = turn.now.after(receipt_wait(parcel.ciphertext.len()));
         kept.progress = Progress::Sent(until);
+        kept.handed = true;
         kept.unanswered = kept.unanswered.saturating_add(1);
         turn.timers.set(until, Timer::HandOver(key));
         let (to, class, after) = (key.node, kept.row.class, kept.write);
@@ -238,7 +240,10 @@ impl Custody {
     /// Whether an answer can be to no other parcel than this one.
     pub(super) fn is_alone(&self, turn: &Turn<'_>, key: CustodyKey) -> bool {
         let stray = self.strays.get(&(key.message, key.node)).is_some_and(|until| *until > turn.now);
-        !stray && self.others_of(key).all(|(_, it)| it.unanswered == 0)
+        // Beside another copy an answer may be to an earlier hand-over of either.
+        let is_only = self.others_of(key).next().is_none();
+        let mut copies = self.others_of(key).map(|(_, it)| it).chain(self.kept.get(&key));
+        !stray && (is_only || copies.all(|it| it.unanswered == 0))
     }
 
     fn land(&mut self, key: CustodyKey) {
