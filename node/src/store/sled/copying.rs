@@ -57,7 +57,7 @@ impl<'a> RowCopy<'a> {
             return Ok(None);
         }
         // Whoever waits for the lock is not always woken before this comes back to it: batches have half of the time.
-        std::thread::sleep(self.last);
+        std::thread::sleep(self.last.min(STRETCH_MAX));
         let mut writing = self.store.writing();
         let began = Instant::now();
         let copying = writing.copying.get_or_insert_default();
