@@ -70,6 +70,8 @@ pub(super) struct OfNode {
     /// Since when its digest is what it is now, by this node's clock.
     pub(super) digest_since: Timestamp,
     pub(super) contradiction: Option<Contradiction>,
+    /// Whether the newest is known to be of a time that has not come.
+    is_ahead: bool,
 }
 
 impl OfNode {
@@ -94,6 +96,7 @@ impl Heard {
                 received: now,
                 digest_since: now,
                 contradiction: None,
+                is_ahead: false,
             };
             self.0.insert(node, of);
             return Taken::New;
@@ -106,9 +109,12 @@ impl Heard {
         self.0.retain(|node, of| counts(&of.member, node));
     }
 
-    /// Forgets a node's heads, unless they contradict each other.
-    pub fn let_go(&mut self, node: &NodeKey) {
-        self.0.retain(|key, of| key != node || of.contradiction.is_some());
+    /// Lets a head of another run follow a node's newest although that is of a later time, if it is of one after
+    /// `latest`. Within one run the numbers say which is the later.
+    pub fn date_back(&mut self, node: &NodeKey, run: Timestamp, latest: Timestamp) {
+        if let Some(of) = self.0.get_mut(node) {
+            of.is_ahead = of.newest().is_some_and(|it| it.head.run != run && it.head.time > latest);
+        }
     }
 
     /// What is known of a node's contradicting itself.
@@ -134,11 +140,14 @@ impl OfNode {
         // Of two runs the later heads say which is the later: a clock that was set back before a start must not keep a
         // node unheard for the whole of its run.
         let is_other_run = held.head.run != newest.head.run;
-        let is_earlier = is_other_run && held.head.time <= newest.head.time;
+        // Nothing follows from a time that has not come: neither which is the later nor that they contradict.
+        let is_timeless = is_other_run && self.is_ahead;
+        let is_earlier = is_other_run && !is_timeless && held.head.time <= newest.head.time;
         if is_earlier || self.recent.iter().any(|known| known.id == held.id) {
             return Taken::Old;
         }
-        let contradiction = self.recent.iter().find_map(|known| contradiction(known, &held));
+        let mut known = self.recent.iter().filter(|_| !is_timeless);
+        let contradiction = known.find_map(|known| contradiction(known, &held));
         if is_other_run {
             self.recent.clear();
             let taken = self.advance(now, held, None);
@@ -167,6 +176,7 @@ impl OfNode {
             self.digest_since = now;
         }
         self.received = now;
+        self.is_ahead = false;
         self.recent.push_back(held);
         while self.recent.len() > HEADS_KEPT_PER_NODE {
             self.recent.pop_front();

@@ -218,6 +218,25 @@ fn a_node_whose_clock_was_set_back_before_a_start_is_heard_once_its_time_has_com
 }
 
 #[test]
+fn a_run_of_a_time_that_has_not_come_gives_way_and_proves_nothing() {
+    let latest = START.after(Duration::from_secs(600));
+    let ahead = run_of(node(1), START.after(Duration::from_secs(36_000)), &[1]).remove(0);
+    let ahead = with_journal(ahead, 0, 4, 1);
+    let now = with_journal(run_of(node(1), START, &[3]).remove(0), 0, 9, 2);
+    let mut heard = Heard::default();
+    assert_eq!(heard.take(START, ahead.clone()), Taken::New);
+    assert_eq!(heard.take(START, now.clone()), Taken::Old);
+    // In its own run the numbers count, whatever the time: a second head at one place is found.
+    heard.date_back(&node(1), ahead.head.run, latest);
+    let second = held(Head { digest: said(9).digest, ..ahead.head.clone() });
+    assert_eq!(heard.clone().take(START, second), Taken::Contradicts);
+    // Its journal is shorter than that of a head before it by time: no proof, since that time is false.
+    heard.date_back(&node(1), now.head.run, latest);
+    assert_eq!(heard.take(START, now.clone()), Taken::New);
+    assert_eq!((heard.newest(&node(1)), heard.contradiction(&node(1))), (Some(&now), None));
+}
+
+#[test]
 fn no_second_head_is_made_while_one_waits_for_its_signature() {
     let mut own = OwnHeads::new("KE".parse().unwrap(), node(1), START);
     let first = own.due(own.look_at(), true, &said(0)).unwrap();

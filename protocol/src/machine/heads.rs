@@ -116,18 +116,17 @@ impl Machine {
             return Verdict::Ignore;
         }
         let asked = membership.witnesses_asked(&self.config.member);
-        if self.clocks.confirm(now, asked) {
-            // It would keep its node unheard until that time has come, long after the clock was set right.
-            let latest = now.after(HEAD_AHEAD_MAX);
-            if payload.time > latest {
-                return Verdict::Ignore;
-            }
-            // Taken when this node's own clock was not known to be right.
-            if self.heard.newest(&payload.node).is_some_and(|newest| newest.head.time > latest) {
-                self.heard.let_go(&payload.node);
-            }
+        let latest = now.after(HEAD_AHEAD_MAX);
+        let is_confirmed = asked > 0 && self.clocks.confirm(now, asked);
+        // It would keep its node unheard until that time has come, long after the clock was set right.
+        if is_confirmed && payload.time > latest {
+            return Verdict::Ignore;
         }
         self.note_digest(now);
+        if is_confirmed {
+            // Taken when this node's own clock was not known to be right.
+            self.heard.date_back(&payload.node, payload.run, latest);
+        }
         let held = HeldHead { id: head.id().into(), head: payload.clone() };
         match self.heard.take(now, held) {
             Taken::New => {
