@@ -21,7 +21,7 @@ use super::{
     exchange::{Outgoing, Ticket},
     lane::{Bounds, Lane, Place},
     parcel::Class,
-    rate::Rates,
+    rate::ClassRates,
     receipt::{Receipt, ReceiptWord, RefusalReason},
     retry::Timer,
     rows::{CustodyKey, CustodyRow, encode_row},
@@ -57,11 +57,10 @@ pub(super) struct Custody {
     connected: BTreeSet<NodeKey>,
     shares: BTreeMap<MemberCode, Share>,
     bytes: u64,
-    /// Of normal and of urgent parcels: who floods with the one has the other still.
-    rates: [Rates; 2],
-    /// Of hand-overs after the first on a connection, by recipient, of normal and of urgent parcels: what a member
-    /// handed here uses up no recipient's time for others.
-    repeats: BTreeMap<NodeKey, [Rates; 2]>,
+    rates: ClassRates,
+    /// Of hand-overs after the first on a connection, by recipient: what a member handed here uses up no recipient's
+    /// time for others.
+    repeats: BTreeMap<NodeKey, ClassRates>,
     /// Parcels that are gone and were handed over without an answer: until when that may still come.
     strays: BTreeMap<(MessageId, NodeKey), Timestamp>,
 }

@@ -15,7 +15,7 @@ use opening::{Held, Opening};
 use super::{
     exchange::{Outgoing, Ticket},
     parcel::Class,
-    rate::Rates,
+    rate::ClassRates,
     receipt::{Receipt, ReceiptWord, RefusalReason},
     retry::Timer,
     rows::{IdRow, InboxRow, statement_key},
@@ -50,7 +50,7 @@ pub(super) struct Inbox {
     opening_bytes: usize,
     /// Parcels that each member may have opened, normal and urgent ones apart: no flood takes a flash message's
     /// turn.
-    rates: [Rates; 2],
+    rates: ClassRates,
     held: BTreeMap<MessageId, Held>,
     held_shares: Shares<NodeKey>,
     held_bytes: Shares<NodeKey>,

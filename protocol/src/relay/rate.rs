@@ -2,7 +2,25 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use super::parcel::Class;
 use crate::{ids::MemberCode, limits::MEMBERS_MAX, time::Timestamp};
+
+/// The allowance of every member, of normal and of urgent parcels: who floods with the one has the other still.
+#[derive(Default)]
+pub(super) struct ClassRates {
+    normal: Rates,
+    urgent: Rates,
+}
+
+impl ClassRates {
+    /// The allowance of a class.
+    pub(super) const fn of(&mut self, class: Class) -> &mut Rates {
+        match class {
+            Class::Normal => &mut self.normal,
+            Class::Urgent => &mut self.urgent,
+        }
+    }
+}
 
 /// The allowance of every member.
 #[derive(Default)]

@@ -97,18 +97,7 @@ fn junk_that_is_handed_over_again_and_again_takes_nobodys_turn() {
 
 #[test]
 fn a_damaged_copy_that_was_kept_first_ends_for_its_hander_alone() {
-    let mut world = World::new(115, &["BR", "JO", "KE", "US"]);
-    world.kill("KE");
-    world.connect("BR", "US");
-    let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
-    world.run(CUSTODY_AFTER_URGENT + SECOND);
-    let damaged = damaged_copy(&world, "US");
-    world.connect("US", "JO");
-    hand(&mut world, "US", damaged);
-    world.run(SECOND);
-    world.connect("BR", "JO");
-    world.run(SECOND * 60);
-    assert_eq!(held(&world, "JO"), 2);
+    let (mut world, message) = another_copy_first(115, |_, _| ());
     arrives_without_its_sender(&mut world, message);
 }
 

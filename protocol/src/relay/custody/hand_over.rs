@@ -7,7 +7,7 @@ use crate::{
     relay::{
         event::CustodyEnd,
         exchange::{Job, Outgoing, RelayEffect, Ticket},
-        parcel::{Class, Parcel},
+        parcel::Parcel,
         receipt::RefusalReason,
         retry::{Timer, pause, receipt_wait},
         rows::CustodyKey,
@@ -42,9 +42,8 @@ impl Custody {
             let stopped =
                 [&kept.row.by, &kept.row.member].into_iter().any(|it| turn.stop_reason(it).is_some());
             let mut is_allowed = || {
-                let [normal, urgent] = self.repeats.entry(node).or_default();
-                let rates = if kept.row.class == Class::Urgent { urgent } else { normal };
-                rates.allow(&kept.row.by, REPEAT_BURST, REPEAT_INTERVAL, turn.now)
+                let rates = self.repeats.entry(node).or_default();
+                rates.of(kept.row.class).allow(&kept.row.by, REPEAT_BURST, REPEAT_INTERVAL, turn.now)
             };
             if stopped || (kept.handed && !is_allowed()) {
                 self.rest(turn, key, Some(turn.now.after(RETRY_MAX)));

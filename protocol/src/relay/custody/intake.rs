@@ -57,17 +57,12 @@ impl Custody {
         }
         let size = (parcel.ciphertext.len() + parcel.sealed.len()) as u64;
         match self.judge(turn, from, &parcel.label, size, known) {
-            Ok(by) if !self.is_in_time(turn, &by, class) => refuse(turn, key, class, RefusalReason::TooFast),
+            Ok(by) if !self.rates.of(class).allow(&by, CUSTODY_BURST, CUSTODY_INTERVAL, turn.now) => {
+                refuse(turn, key, class, RefusalReason::TooFast);
+            }
             Ok(by) => self.keep(turn, key, by, size, parcel),
             Err(reason) => refuse(turn, key, class, reason),
         }
-    }
-
-    /// Whether one more parcel is within the handing member's allowance, which it uses up.
-    fn is_in_time(&mut self, turn: &Turn<'_>, by: &MemberCode, class: Class) -> bool {
-        let [normal, urgent] = &mut self.rates;
-        let rates = if class == Class::Urgent { urgent } else { normal };
-        rates.allow(by, CUSTODY_BURST, CUSTODY_INTERVAL, turn.now)
     }
 
     fn judge(
