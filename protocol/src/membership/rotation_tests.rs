@@ -144,6 +144,41 @@ fn two_rotations_of_one_generation_leave_no_key_until_the_charter_replaces_the_r
     assert_eq!(trust.membership().active_nodes(&world.code), [world.key(5)]);
 }
 
+#[test]
+fn on_the_way_to_a_generation_is_each_rotation_once_and_it_is_lost_with_any_of_them() {
+    let world = World::new();
+    let (first, root) = (world.first(), world.root(0));
+    let lists = |node| {
+        let entry = entry(0, &world.node(node));
+        move |set: &mut KeySet| set.nodes = vec![entry]
+    };
+    let rotation = |node| world.opens(1, Some(&first), None, lists(node));
+    let one = rotation(1);
+    let second = |node| world.opens(2, None, Some(&one), lists(node));
+    let two = second(1);
+    let mut trust = world.federation.trust();
+    let mut accept = |sets: &[Held]| {
+        sets.iter().for_each(|set| drop(trust.accept_key_set(Arc::clone(set)).unwrap()));
+        let lost = [&first, &one, &two].map(|set| trust.is_lost(set.payload()));
+        (trust.clone(), lost, trust.broken_generations().map(|of| of.generation.0).collect::<Vec<_>>())
+    };
+    let (trust, lost, broken) = accept(&[Arc::clone(&one), Arc::clone(&two)]);
+    let generation = trust.generation_of(two.payload()).unwrap();
+    let openings: Vec<_> = trust.openings(&generation).iter().map(|set| set.id()).collect();
+    assert_eq!((openings, lost, broken), (vec![one.id(), two.id()], [false, false, false], vec![]));
+
+    // Nine leave none that counts, and what became of a later rotation depends on what came first.
+    let others = |of: &dyn Fn(u64) -> Held| (2..=9).map(of).collect::<Vec<_>>();
+    let (_, lost, broken) = accept(&others(&second));
+    assert_eq!((lost, broken), ([false, false, true], vec![2]));
+    let (_, lost, broken) = accept(&others(&rotation));
+    assert_eq!((lost, broken), ([false, true, true], vec![1]));
+    // Generation 0 was over before.
+    let beside = |node| world.next(&[&first], &root, lists(node));
+    let (_, lost, broken) = accept(&(1..=9).map(beside).collect::<Vec<_>>());
+    assert_eq!((lost, broken), ([true, true, true], vec![0, 1]));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

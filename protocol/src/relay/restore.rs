@@ -56,8 +56,7 @@ impl Relay {
                     .map(|(message, row)| machines.inbox.restore_id(&mut turn, message, row)),
                 Table::Statements => ids_from_statement_key(&key)
                     .and_then(|(_, id)| Ok((id, decode_row::<StatementRow>(&value)?)))
-                    // Its text stays on the disk.
-                    .map(|(id, row)| statements.push((id, StatementRow { text: None, signed: None, ..row }))),
+                    .map(|(id, row)| statements.push((id, row.in_memory()))),
                 Table::Custody => CustodyKey::from_bytes(&key)
                     .and_then(|key| Ok((key, decode_row::<CustodyRow>(&value)?)))
                     .map(|(key, row)| machines.custody.restore(&mut turn, key, row)),

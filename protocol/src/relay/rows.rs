@@ -235,6 +235,14 @@ pub struct StatementRow {
     pub signed: Option<SignedStatement>,
 }
 
+impl StatementRow {
+    /// The row as memory keeps it: the text and the proof stay on the disk.
+    #[must_use]
+    pub(super) fn in_memory(self) -> Self {
+        Self { text: None, signed: None, ..self }
+    }
+}
+
 /// A statement as it was signed: its header, and its content with the key that binds the one to the other.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedStatement {

@@ -18,7 +18,7 @@ use crate::{
     message::body::Word,
 };
 
-/// One statement in memory; its text stays on the disk.
+/// One statement in memory; its text and its proof stay on the disk.
 #[derive(Clone, Debug)]
 pub(super) struct Said {
     pub(super) id: MessageId,
@@ -50,8 +50,8 @@ impl Statements {
     }
 
     /// Keeps a statement, in the order of its making.
-    pub(super) fn insert(&mut self, id: MessageId, mut row: StatementRow, known: bool) {
-        row.text = None;
+    pub(super) fn insert(&mut self, id: MessageId, row: StatementRow, known: bool) {
+        let row = row.in_memory();
         let message = row.statement.answers;
         self.shares.add(&row.member, 1);
         if !known {
@@ -139,8 +139,15 @@ const ORPHANS: ShareBounds = ShareBounds {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use serde_bytes::ByteBuf;
+
     use super::*;
-    use crate::{message::body::Statement, redact::Redacted, relay::event::Marks, time::Timestamp};
+    use crate::{
+        message::body::Statement,
+        redact::Redacted,
+        relay::{event::Marks, rows::SignedStatement},
+        time::Timestamp,
+    };
 
     fn id(number: u16) -> MessageId {
         let mut bytes = [0; 32];
@@ -163,7 +170,11 @@ mod tests {
             created: Timestamp::from_millis(created),
             received: Timestamp::from_millis(created),
             marks: Marks::default(),
-            signed: None,
+            signed: Some(SignedStatement {
+                header: ByteBuf::from(vec![1]),
+                key: [2; 32],
+                body: ByteBuf::from(vec![3]),
+            }),
         }
     }
 
@@ -191,14 +202,16 @@ mod tests {
     }
 
     #[test]
-    fn statements_stand_in_the_order_of_their_making_without_their_text() {
+    fn statements_stand_in_the_order_of_their_making_without_text_and_proof() {
         let mut statements = Statements::default();
         for (number, created) in [(1, 30), (2, 10), (3, 20)] {
             statements.insert(id(number), row(id(9), "KE", created), false);
         }
         let order: Vec<_> = statements.of(&id(9)).iter().map(|said| said.id).collect();
         assert_eq!(order, [id(2), id(3), id(1)]);
-        assert!(statements.of(&id(9)).iter().all(|said| said.row.text.is_none()));
+        assert!(
+            statements.of(&id(9)).iter().all(|said| said.row.text.is_none() && said.row.signed.is_none())
+        );
         assert_eq!(statements.acknowledged(&id(9)).len(), 1);
         statements.remove(id(2));
         assert_eq!(statements.forget(id(9)), [id(3), id(1)]);

@@ -8,6 +8,7 @@ use refpoint_protocol::{
     relay::{
         event::{RelayEvent, StopReason, SubmitRefusal},
         exchange::{CommandId, RelayInput},
+        rows::{StatementRow, decode_row},
         views::{Drill, MessageView, ReceivedState, RecipientState},
     },
     storage::Table,
@@ -39,6 +40,23 @@ fn an_acknowledgement_comes_back_with_role_and_promise_and_is_not_merged_with_de
     let Some(MessageView::Received(view)) = world.relay("KE").message(&message) else { panic!("received") };
     assert!(view.acknowledged.is_some(), "its own word is shown too");
     assert_eq!(world.relay("KE").counts().unacknowledged, 0);
+}
+
+#[test]
+fn an_acknowledgement_is_kept_with_what_proves_it_where_it_was_said_and_where_it_came() {
+    let mut world = World::new(65, &["BR", "KE"]);
+    world.connect_all();
+    let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
+    world.settle();
+    world.state("KE", message, Word::Acknowledged);
+    let proofs = ["BR", "KE"].map(|name| {
+        let disk = world.nodes[name].disk.iter();
+        let rows = disk.filter(|((table, _), _)| *table == Table::Statements);
+        let signed = rows.map(|(_, row)| decode_row::<StatementRow>(row).unwrap().signed);
+        signed.collect::<Option<Vec<_>>>().unwrap()
+    });
+    assert_eq!(proofs[0].len(), 1);
+    assert!(proofs[0] == proofs[1], "both hold the same");
 }
 
 #[test]

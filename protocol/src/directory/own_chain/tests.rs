@@ -215,6 +215,19 @@ fn a_change_is_published_at_once_and_the_same_again_is_not() {
     assert_eq!(node.handle(FOUNDED, OwnInput::Configure(moved)), [(RECORD, Sequence(1), true)]);
 }
 
+/// So that nobody can guess at a content that was erased: a body begins with bytes drawn for it alone.
+#[test]
+fn each_content_begins_with_the_salt_drawn_for_it() {
+    let mut node = Node::new(History::First);
+    node.handle(FOUNDED, OwnInput::Woke);
+    let draft = ReferencePoint { salt: [9; 16], ..reference_point(7) };
+    node.handle(FOUNDED, OwnInput::Publish(Box::new(draft)));
+    let listing = node.evidence.listings().iter().find(|it| it.node == key_of(&node.federation)).unwrap();
+    assert_eq!(node.evidence.directory().record(listing).unwrap().salt, [1; 16]);
+    let shown = node.evidence.directory().member(&member("KE"), FOUNDED).unwrap();
+    assert_eq!(shown.reference_point.unwrap().entry.unwrap().salt, [2; 16]);
+}
+
 #[test]
 fn what_breaks_a_rule_is_not_published_and_changes_nothing() {
     let mut node = Node::new(History::First);

@@ -197,7 +197,7 @@ impl Inbox {
         };
         let key = statement_key(answers, id);
         let stored = change(encode_row(&row).map(|row| Change::put(Table::Statements, key, row)));
-        statements.insert(id, StatementRow { signed: None, ..row }, known);
+        statements.insert(id, row, known);
         // A statement stays with its message: the id alone is kept until a parcel would be too late.
         let until = turn.now.max(header.expires).after(EXPIRY_GRACE).after(CLOCK_SKEW_MAX);
         self.store(turn, (from, class, id), &member, until, stored.into_iter().collect());
