@@ -5,6 +5,7 @@ mod bounds;
 mod copies;
 mod custody;
 mod custody_faults;
+mod custody_shares;
 mod delivery;
 mod drills;
 mod faults;

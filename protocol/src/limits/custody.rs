@@ -39,13 +39,21 @@ pub const HAND_OVER_IN_FLIGHT_BYTES_MAX: usize = 6 * 1024 * 1024;
 /// Bytes of parcels that one member may have in custody here: thousands of messages, or sixty large ones.
 pub const CUSTODY_BYTES_PER_MEMBER_MAX: u64 = 64 * 1024 * 1024;
 
-/// Bytes of all parcels in custody here: what any disk of these years has to spare.
+/// Bytes of parcels that every member may have in custody here, however full it is: its most urgent few.
+pub const CUSTODY_BYTES_PER_MEMBER_MIN: u64 = 4 * 1024 * 1024;
+
+/// Bytes of all parcels in custody here, beside what each member may have always: what any disk of these years has to
+/// spare.
 pub const CUSTODY_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Parcels that one member may have in custody here, with the answers that wait for it.
 pub const CUSTODY_ROWS_PER_MEMBER_MAX: usize = 4_096;
 
-/// Parcels in custody here, with the answers that wait: a kilobyte of memory each.
+/// Parcels and answers that every member may have in custody here, however full it is.
+pub const CUSTODY_ROWS_PER_MEMBER_MIN: usize = 64;
+
+/// Parcels in custody here, with the answers that wait, beside what each member may have always: a kilobyte of
+/// memory each.
 pub const CUSTODY_ROWS_MAX: usize = 65_536;
 
 /// Parcels of a class that one member may hand over for custody at once: each is written to the disk.
@@ -59,6 +67,9 @@ pub const CUSTODY_INTERVAL: Duration = Duration::from_secs(1);
 /// once, whatever is answered: a few messages of
 /// honest units wait for room or a key set, a hostile member's thousands would use up what a recipient opens for us.
 pub const REPEAT_BURST: u32 = 256;
+
+/// Bytes of a parcel that count as one repetition, begun ones too: an upload of large parcels is not days of traffic.
+pub const REPEAT_UNIT_BYTES: usize = 16 * 1024;
 
 /// The interval that earns a member's parcels one more repetition: a twentieth of [`super::INBOX_INTERVAL`]'s rate.
 pub const REPEAT_INTERVAL: Duration = Duration::from_secs(2);

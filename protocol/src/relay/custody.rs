@@ -77,6 +77,9 @@ pub(super) struct Kept {
     /// Times that its recipient could not open it.
     unopened: u32,
     unreadable: u32,
+    /// When its expiry and its forgetting are due: later than its row says, while the clock is not to be trusted.
+    expiry_due: Timestamp,
+    forget_due: Timestamp,
     /// The write that made it durable, in this run: a receipt rests on it.
     write: Option<Ticket>,
 }
@@ -114,8 +117,10 @@ impl Progress {
 }
 
 impl Kept {
-    const fn new(row: CustodyRow, write: Option<Ticket>) -> Self {
+    fn new(row: CustodyRow, write: Option<Ticket>) -> Self {
         Self {
+            expiry_due: row.expires,
+            forget_due: row.expires.after(CUSTODY_ANSWER_KEPT),
             row,
             progress: Progress::Done,
             attempts: 0,
@@ -127,9 +132,9 @@ impl Kept {
         }
     }
 
-    /// Whether the parcel itself is still here.
+    /// Whether the parcel itself is still here: one that could not be opened is, until it expires.
     pub(super) fn holds_parcel(&self) -> bool {
-        self.row.answer.as_ref().is_none_or(|answer| answer.word == ReceiptWord::Reseal)
+        self.row.answer.as_ref().is_none_or(|it| it.word == ReceiptWord::Reseal && self.row.size > 0)
     }
 
     /// Whether nobody can open it as it is: the recipient said so, or its member has put another node in its
@@ -149,6 +154,7 @@ impl Kept {
         pause
     }
 
+    /// Its place in its recipient's queue, without its turn.
     fn place(&self, key: CustodyKey) -> Place<CustodyKey> {
         // A custodian learns the class alone.
         let precedence = match self.row.class {
@@ -156,7 +162,7 @@ impl Kept {
             Class::Normal => Precedence::Routine,
         };
         let size = usize::try_from(self.row.size).unwrap_or(usize::MAX);
-        Place { key, precedence, since: self.row.since, size }
+        Place { key, precedence, turn: 0, since: self.row.since, size }
     }
 
     fn stored(&self, key: CustodyKey) -> Option<Change> {
@@ -217,7 +223,7 @@ impl Custody {
         match timer {
             Timer::HandOver(key) => self.on_hand_over_timer(turn, at, key),
             Timer::CustodyExpires(key) => self.on_expiry(turn, key),
-            Timer::ForgetAnswer(key) => self.forget(turn, key),
+            Timer::ForgetAnswer(key) => self.on_forgetting(turn, key),
             Timer::PassBack(node) => self.on_pass_back_timer(turn, node),
             Timer::Retry(..)
             | Timer::Offer(_)
@@ -240,9 +246,10 @@ impl Custody {
     }
 
     fn on_expiry(&mut self, turn: &mut Turn<'_>, key: CustodyKey) {
-        let Some(kept) = self.kept.get(&key).filter(|kept| kept.holds_parcel()) else { return };
+        let Some(kept) = self.kept.get_mut(&key).filter(|kept| kept.holds_parcel()) else { return };
         if !turn.book.applies_expiry() {
-            return turn.timers.set(turn.now.after(EXPIRY_POSTPONED), Timer::CustodyExpires(key));
+            kept.expiry_due = turn.now.after(EXPIRY_POSTPONED);
+            return turn.timers.set(kept.expiry_due, Timer::CustodyExpires(key));
         }
         let lost = kept.is_key_lost(&key, turn.book);
         let why = if lost { CustodyEnd::KeyLost } else { CustodyEnd::Expired };
@@ -252,6 +259,18 @@ impl Custody {
             self.forget(turn, key);
         }
         self.pump(turn, key.node, None);
+    }
+
+    /// Its sender has not come for the answer in time. A clock that is not to be trusted ends nothing.
+    fn on_forgetting(&mut self, turn: &mut Turn<'_>, key: CustodyKey) {
+        let Some(kept) = self.kept.get_mut(&key) else { return };
+        if !turn.book.applies_expiry() {
+            kept.forget_due = turn.now.after(EXPIRY_POSTPONED);
+            return turn.timers.set(kept.forget_due, Timer::ForgetAnswer(key));
+        }
+        // What was postponed may be due later than this, and says what became of the parcel.
+        self.on_expiry(turn, key);
+        self.forget(turn, key);
     }
 
     /// The parcel itself is kept no longer; an answer that waits for its sender stays.
@@ -296,8 +315,8 @@ impl Custody {
         self.note_stray(turn, key);
         let kept = self.kept.remove(&key)?;
         let Kept { row, .. } = &kept;
-        turn.timers.clear(row.expires, Timer::CustodyExpires(key));
-        turn.timers.clear(row.expires.after(CUSTODY_ANSWER_KEPT), Timer::ForgetAnswer(key));
+        turn.timers.clear(kept.expiry_due, Timer::CustodyExpires(key));
+        turn.timers.clear(kept.forget_due, Timer::ForgetAnswer(key));
         self.bytes = self.bytes.saturating_sub(row.size);
         if let Some(share) = self.shares.get_mut(&row.by) {
             share.rows = share.rows.saturating_sub(1);
@@ -320,9 +339,19 @@ impl Custody {
 
     fn set_timers(&self, turn: &mut Turn<'_>, key: CustodyKey, kept: &Kept) {
         if kept.holds_parcel() {
-            turn.timers.set(kept.row.expires, Timer::CustodyExpires(key));
+            turn.timers.set(kept.expiry_due, Timer::CustodyExpires(key));
         }
-        turn.timers.set(kept.row.expires.after(CUSTODY_ANSWER_KEPT), Timer::ForgetAnswer(key));
+        turn.timers.set(kept.forget_due, Timer::ForgetAnswer(key));
+    }
+
+    /// Puts a parcel into its recipient's queue, where the members that handed something over go by turns.
+    fn enqueue(&mut self, key: CustodyKey) {
+        let Some(kept) = self.kept.get_mut(&key) else { return };
+        kept.progress = Progress::Waiting;
+        let (mut place, by) = (kept.place(key), kept.row.by.clone());
+        let lane = self.lane(key.node);
+        place.turn = lane.turn_of(place.precedence, by, place.size);
+        lane.queue(place);
     }
 
     fn lane(&mut self, node: NodeKey) -> &mut Lane<CustodyKey> {

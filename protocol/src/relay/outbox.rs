@@ -97,7 +97,7 @@ impl Outbox {
                     turn.persist(changes);
                 }
             }
-            Timer::ForgetSent(message) => self.forget(turn, message),
+            Timer::ForgetSent(message) => self.on_forgetting(turn, message),
             Timer::Offer(_)
             | Timer::HandOver(_)
             | Timer::PassBack(_)
@@ -170,6 +170,18 @@ impl Outbox {
         if !members.is_empty() {
             turn.emit(RelayEvent::MessageExpired { message, command, members, drill });
         }
+    }
+
+    /// A message is old enough for nobody to ask. A clock that is not to be trusted ends nothing.
+    fn on_forgetting(&mut self, turn: &mut Turn<'_>, message: MessageId) {
+        if !turn.book.applies_expiry() {
+            return turn.timers.set(turn.now.after(EXPIRY_POSTPONED), Timer::ForgetSent(message));
+        }
+        // Its expiry may be postponed to a later time than this, and says what became of it.
+        if self.entries.get(&message).is_some_and(Entry::is_open) {
+            self.on_expiry(turn, message);
+        }
+        self.forget(turn, message);
     }
 
     /// Gives up the content: nothing is sealed from it any more. What is on its way may still be answered.

@@ -35,12 +35,13 @@ struct Allowance {
 }
 
 impl Rates {
-    /// Whether one more is within the member's allowance, which it uses up.
+    /// Whether so much is within the member's allowance, which it uses up: at most a burst, one more earned in each
+    /// interval. What costs more than the burst is allowed once the whole burst is there.
     pub(super) fn allow(
         &mut self,
         member: &MemberCode,
-        burst: u32,
-        interval: Duration,
+        cost: u32,
+        (burst, interval): (u32, Duration),
         now: Timestamp,
     ) -> bool {
         if !self.members.contains_key(member) && self.members.len() >= MEMBERS_MAX {
@@ -57,7 +58,7 @@ impl Rates {
             allowance.left += earned;
             allowance.since = allowance.since.after(interval.saturating_mul(earned));
         }
-        allowance.left.checked_sub(1).map(|left| allowance.left = left).is_some()
+        allowance.left.checked_sub(cost.min(burst)).map(|left| allowance.left = left).is_some()
     }
 }
 
@@ -72,7 +73,7 @@ mod tests {
         let (br, fr) = ("BR".parse().unwrap(), "FR".parse().unwrap());
         let mut taken = |member: &MemberCode, millis: u64, asked: usize| {
             let now = Timestamp::from_millis(1_000 + millis);
-            (0..asked).filter(|_| rates.allow(member, 10, Duration::from_millis(20), now)).count()
+            (0..asked).filter(|_| rates.allow(member, 1, (10, Duration::from_millis(20)), now)).count()
         };
         assert_eq!(taken(&br, 0, 50), 10);
         assert_eq!(taken(&br, 19, 50), 0);

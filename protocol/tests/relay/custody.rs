@@ -256,6 +256,15 @@ fn a_lost_key_with_the_sender_gone_is_undeliverable_and_never_delivered() {
     assert!(!world.has("KE", message));
     assert_eq!(endings(&world, "JO"), [CustodyEnd::KeyLost]);
     assert_eq!(CustodyEnd::KeyLost.to_string(), "undeliverable: key lost");
+    // The custodian starts again, with a clock that nobody confirms yet: the answer alone is there, and stays.
+    world.kill("JO");
+    world.directory.clock_is_wrong = true;
+    world.start("JO");
+    world.connect("JO", "KE");
+    world.run(SECOND * 30);
+    world.directory.clock_is_wrong = false;
+    world.run(SECOND * 60);
+    assert_eq!(endings(&world, "JO"), [CustodyEnd::KeyLost]);
     // The sender comes back too late, and is told.
     world.start("BR");
     world.settle();
@@ -298,8 +307,8 @@ fn a_suspended_member_has_lost_no_key() {
 fn what_expires_is_kept_no_longer() {
     let (mut world, message) = in_custody(90, Precedence::Routine);
     world.directory.clock_is_wrong = true;
-    world.run(EXPIRY_DEFAULT + SECOND);
-    assert_eq!(held(&world, "JO"), 1, "a wrong clock expires nothing");
+    world.run(EXPIRY_DEFAULT + CUSTODY_ANSWER_KEPT + SECOND);
+    assert_eq!(held(&world, "JO"), 1, "a wrong clock expires nothing, and forgets nothing either");
     world.directory.clock_is_wrong = false;
     world.run(SECOND * 61);
     assert_eq!(endings(&world, "JO"), [CustodyEnd::Expired]);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use refpoint_protocol::{
     ids::CharterVersion,
+    limits::MESSAGE_ID_KEPT,
     message::header::Precedence,
     relay::{
         book::MemberStatus,
@@ -163,6 +164,26 @@ fn a_wrong_clock_expires_nothing() {
     world.directory.clock_is_wrong = false;
     world.run(Duration::from_secs(120));
     assert_eq!(world.reached("BR", message), RecipientState::Expired);
+}
+
+#[test]
+fn a_clock_that_is_years_ahead_forgets_no_open_message() {
+    let mut world = World::new(19, &["BR", "KE"]);
+    let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
+    world.settle();
+    world.kill("BR");
+    world.run(MESSAGE_ID_KEPT * 3);
+    world.directory.clock_is_wrong = true;
+    world.start("BR");
+    world.run(Duration::from_secs(30));
+    assert_eq!(world.reached("BR", message), RecipientState::Queued);
+    // If that is the time after all, its sender hears that it expired before it is forgotten.
+    world.directory.clock_is_wrong = false;
+    world.run(Duration::from_secs(60));
+    let told = |event: &RelayEvent| matches!(event, RelayEvent::MessageExpired { message: it, .. } if *it == message);
+    assert!(world.nodes["BR"].events.iter().any(told));
+    assert!(world.relay("BR").message(&message).is_none());
+    assert!(world.nodes["BR"].disk.keys().all(|(table, _)| *table != Table::Outbox));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::{
         turn::Turn,
     },
 };
+use rand_core::Rng;
 use serde_bytes::ByteBuf;
 
 impl Custody {
@@ -56,9 +57,8 @@ impl Custody {
         let orphaned = |key: &&CustodyKey| {
             !active.contains(&key.hander) && self.kept.get(key).is_some_and(|kept| kept.row.by == member)
         };
-        let orphaned: Vec<CustodyKey> =
-            self.answered.iter().filter(orphaned).take(ANSWERS_IN_FLIGHT_MAX).copied().collect();
-        for key in orphaned {
+        let orphaned = self.answered.iter().filter(orphaned).copied().collect();
+        for key in some_of(orphaned, ANSWERS_IN_FLIGHT_MAX, turn.rng) {
             self.pass_back(turn, key, node);
         }
     }
@@ -181,9 +181,21 @@ impl Custody {
         }
         let (first, last) = range_of(node);
         let room = ANSWERS_IN_FLIGHT_MAX.saturating_sub(self.passed.range(first..=last).count());
+        if room == 0 {
+            return;
+        }
         let waiting = self.answered.range(first..=last).filter(|key| !self.passed.contains(key));
-        for key in waiting.take(room).copied().collect::<Vec<_>>() {
+        for key in some_of(waiting.copied().collect(), room, turn.rng) {
             self.pass_back(turn, key, node);
         }
     }
+}
+
+/// So many of these, from a random one on: some answers are never echoed, such as those about what the sender does not
+/// know any more, and those hold up no other for ever.
+fn some_of(mut keys: Vec<CustodyKey>, room: usize, rng: &mut impl Rng) -> Vec<CustodyKey> {
+    let start = rng.next_u32() as usize % keys.len().max(1);
+    keys.rotate_left(start);
+    keys.truncate(room);
+    keys
 }

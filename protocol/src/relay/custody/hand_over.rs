@@ -3,7 +3,7 @@
 use super::{Custody, Kept, Progress, refuse};
 use crate::{
     ids::{MessageId, NodeKey},
-    limits::{REPEAT_BURST, REPEAT_INTERVAL, RETRY_MAX},
+    limits::{REPEAT_BURST, REPEAT_INTERVAL, REPEAT_UNIT_BYTES, RETRY_MAX},
     relay::{
         event::CustodyEnd,
         exchange::{Job, Outgoing, RelayEffect, Ticket},
@@ -42,8 +42,9 @@ impl Custody {
             let stopped =
                 [&kept.row.by, &kept.row.member].into_iter().any(|it| turn.stop_reason(it).is_some());
             let mut is_allowed = || {
-                let rates = self.repeats.entry(node).or_default();
-                rates.of(kept.row.class).allow(&kept.row.by, REPEAT_BURST, REPEAT_INTERVAL, turn.now)
+                let cost = u32::try_from(place.size.div_ceil(REPEAT_UNIT_BYTES)).unwrap_or(u32::MAX);
+                let rate = self.repeats.entry(node).or_default().of(kept.row.class);
+                rate.allow(&kept.row.by, cost, (REPEAT_BURST, REPEAT_INTERVAL), turn.now)
             };
             if stopped || (kept.handed && !is_allowed()) {
                 self.rest(turn, key, Some(turn.now.after(RETRY_MAX)));
@@ -129,10 +130,9 @@ impl Custody {
     /// Puts a parcel into its recipient's queue.
     pub(super) fn queue(&mut self, turn: &mut Turn<'_>, key: CustodyKey) {
         self.unqueue(turn, key);
-        let Some(kept) = self.kept.get_mut(&key).filter(|kept| kept.holds_parcel()) else { return };
-        kept.progress = Progress::Waiting;
-        let place = kept.place(key);
-        self.lane(key.node).queue(place);
+        if self.kept.get(&key).is_some_and(Kept::holds_parcel) {
+            self.enqueue(key);
+        }
     }
 
     /// Lets a parcel rest, until `until` or for a pause that grows with each attempt.
@@ -193,11 +193,8 @@ impl Custody {
         }
         let behind = || self.others_of(key).filter(|(_, it)| it.progress == Progress::Behind);
         let next = behind().find(|(other, _)| other.hander > key.hander).or_else(|| behind().next());
-        let Some((next, place)) = next.map(|(next, it)| (next, it.place(next))) else { return };
-        if let Some(kept) = self.kept.get_mut(&next) {
-            kept.progress = Progress::Waiting;
-        }
-        self.lane(next.node).queue(place);
+        let Some((next, _)) = next else { return };
+        self.enqueue(next);
     }
 
     /// What other nodes handed over of the same message for the same node.
@@ -229,7 +226,9 @@ impl Custody {
     /// Remembers that an answer to a parcel that goes may still come.
     pub(super) fn note_stray(&mut self, turn: &Turn<'_>, key: CustodyKey) {
         let Some(kept) = self.kept.get_mut(&key) else { return };
-        if std::mem::take(&mut kept.unanswered) > 0 {
+        // Of which copy an answer was counted off is not sure, only how many are to come.
+        let owed = std::mem::take(&mut kept.unanswered) > 0;
+        if owed || self.others_of(key).any(|(_, it)| it.unanswered > 0) {
             let now = turn.now;
             self.strays.retain(|_, until| *until > now);
             self.strays.insert((key.message, key.node), now.after(STRAY_ANSWER));

@@ -1,11 +1,12 @@
 //! From a parcel for somebody else to one that is kept: what is refused, and what is durable before it is said.
 
-use super::{Custody, Kept, Progress, confirm, refuse};
+use super::{Custody, Kept, confirm, refuse};
 use crate::{
     ids::{MemberCode, NodeKey},
     limits::{
-        CLOCK_SKEW_MAX, CUSTODY_BURST, CUSTODY_BYTES_MAX, CUSTODY_BYTES_PER_MEMBER_MAX, CUSTODY_INTERVAL,
-        CUSTODY_ROWS_MAX, CUSTODY_ROWS_PER_MEMBER_MAX, EXPIRY_MAX, SEALED_BYTES_MAX, URGENT_RESERVE,
+        CLOCK_SKEW_MAX, CUSTODY_BURST, CUSTODY_BYTES_MAX, CUSTODY_BYTES_PER_MEMBER_MAX,
+        CUSTODY_BYTES_PER_MEMBER_MIN, CUSTODY_INTERVAL, CUSTODY_ROWS_MAX, CUSTODY_ROWS_PER_MEMBER_MAX,
+        CUSTODY_ROWS_PER_MEMBER_MIN, EXPIRY_MAX, SEALED_BYTES_MAX, URGENT_RESERVE,
     },
     relay::{
         book::MemberStatus,
@@ -57,7 +58,7 @@ impl Custody {
         }
         let size = (parcel.ciphertext.len() + parcel.sealed.len()) as u64;
         match self.judge(turn, from, &parcel.label, size, known) {
-            Ok(by) if !self.rates.of(class).allow(&by, CUSTODY_BURST, CUSTODY_INTERVAL, turn.now) => {
+            Ok(by) if !self.rates.of(class).allow(&by, 1, (CUSTODY_BURST, CUSTODY_INTERVAL), turn.now) => {
                 refuse(turn, key, class, RefusalReason::TooFast);
             }
             Ok(by) => self.keep(turn, key, by, size, parcel),
@@ -94,14 +95,14 @@ impl Custody {
             Class::Urgent => bound,
             Class::Normal => bound - bound / URGENT_RESERVE as u64,
         };
-        if share.bytes + size - known.min(share.bytes) > part(CUSTODY_BYTES_PER_MEMBER_MAX)
-            || (share.rows + new) as u64 > part(CUSTODY_ROWS_PER_MEMBER_MAX as u64)
-        {
+        let (bytes, rows) = (share.bytes + size - known.min(share.bytes), (share.rows + new) as u64);
+        if bytes > part(CUSTODY_BYTES_PER_MEMBER_MAX) || rows > part(CUSTODY_ROWS_PER_MEMBER_MAX as u64) {
             return Err(RefusalReason::Quota);
         }
-        if self.bytes + size - known.min(self.bytes) > part(CUSTODY_BYTES_MAX)
-            || (self.kept.len() + new) as u64 > part(CUSTODY_ROWS_MAX as u64)
-        {
+        let has_floor = bytes <= CUSTODY_BYTES_PER_MEMBER_MIN && rows <= CUSTODY_ROWS_PER_MEMBER_MIN as u64;
+        let is_full = self.bytes + size - known.min(self.bytes) > part(CUSTODY_BYTES_MAX)
+            || (self.kept.len() + new) as u64 > part(CUSTODY_ROWS_MAX as u64);
+        if is_full && !has_floor {
             return Err(RefusalReason::NoRoom);
         }
         Ok(by)
@@ -126,7 +127,6 @@ impl Custody {
         changes.extend(change(stored.map(|value| Change::put(Table::CustodyParcels, key.to_bytes(), value))));
         let write = turn.persist_refusable(changes, Write::Kept(key));
         kept.write = Some(write);
-        kept.progress = Progress::Waiting;
         let event = RelayEvent::CustodyTaken {
             message: key.message,
             by: kept.row.by.clone(),
@@ -134,11 +134,10 @@ impl Custody {
             node: key.node,
         };
         self.set_timers(turn, key, &kept);
-        let place = kept.place(key);
         self.insert(key, kept);
         confirm(turn, key, class, Some(write));
         turn.emit(event);
-        self.lane(key.node).queue(place);
+        self.enqueue(key);
         self.pump(turn, key.node, Some((key, parcel)));
     }
 }

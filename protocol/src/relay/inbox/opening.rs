@@ -102,7 +102,7 @@ impl Inbox {
     /// Whether one more parcel is within the handing member's allowance, which it uses up.
     fn is_in_time(&mut self, turn: &Turn<'_>, from: NodeKey, class: Class) -> bool {
         let rates = self.rates.of(class);
-        let allow = |member| rates.allow(member, INBOX_BURST, INBOX_INTERVAL, turn.now);
+        let allow = |member| rates.allow(member, 1, (INBOX_BURST, INBOX_INTERVAL), turn.now);
         turn.member_of(&from).is_none_or(allow)
     }
 

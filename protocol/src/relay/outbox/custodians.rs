@@ -191,7 +191,8 @@ impl Outbox {
             ReceiptWord::Refused => {
                 let reason = receipt.reason.unwrap_or(RefusalReason::Invalid);
                 let rest = if reason == RefusalReason::TooFast { CUSTODY_AGAIN } else { CUSTODIAN_REST };
-                let until = reason.is_passing().then(|| turn.now.after(rest));
+                // Of its own clock and directory that may be: what it says is no last word but of an expired message.
+                let until = (reason != RefusalReason::Expired).then(|| turn.now.after(rest));
                 self.on_custody_over(turn, custodian, receipt, reason, until);
             }
             ReceiptWord::Delivered | ReceiptWord::Reseal => {}

@@ -176,6 +176,7 @@ impl Entry {
         Place {
             key: message,
             precedence: self.row.precedence,
+            turn: 0,
             since: self.row.created,
             size: usize::try_from(self.row.size).unwrap_or(usize::MAX),
         }

@@ -63,7 +63,7 @@ mod tests {
         let mut peer = Peer::default();
         let key = MessageId::from_bytes([1; 32]);
         let since = Timestamp::from_millis(1);
-        peer.lane.queue(Place { key, precedence: Precedence::Flash, since, size: 512 });
+        peer.lane.queue(Place { key, precedence: Precedence::Flash, turn: 0, since, size: 512 });
         assert!(peer.take_next().is_none() && !peer.is_idle());
         peer.connected = true;
         assert!(peer.take_next().is_some());
