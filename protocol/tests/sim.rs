@@ -101,6 +101,8 @@ pub(crate) struct Sim {
     pub(crate) quiet: u64,
     /// Whether faults are held back for a while.
     pub(crate) calm: bool,
+    /// From when on nobody publishes anything until all is looked at: what is on its way then is no difference.
+    pub(crate) hush: u64,
     pub(crate) violation: Option<Violation>,
     pub(crate) trace: bool,
 }
@@ -168,6 +170,7 @@ impl Sim {
             tokens: 0,
             quiet: 1,
             calm: false,
+            hush: u64::MAX,
             violation: None,
             trace: std::env::var_os("REFPOINT_SIM_TRACE").is_some(),
             draw: Draw::new(plan.seed, 2),

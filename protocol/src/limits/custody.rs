@@ -39,7 +39,7 @@ pub const HAND_OVER_IN_FLIGHT_BYTES_MAX: usize = 6 * 1024 * 1024;
 /// Bytes of parcels that one member may have in custody here: thousands of messages, or sixty large ones.
 pub const CUSTODY_BYTES_PER_MEMBER_MAX: u64 = 64 * 1024 * 1024;
 
-/// Bytes of parcels that every member may have in custody here, however full it is: its most urgent few.
+/// Bytes of urgent parcels that every member may have in custody here, however full it is: a few messages.
 pub const CUSTODY_BYTES_PER_MEMBER_MIN: u64 = 4 * 1024 * 1024;
 
 /// Bytes of all parcels in custody here, beside what each member may have always: what any disk of these years has to
@@ -49,7 +49,7 @@ pub const CUSTODY_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Parcels that one member may have in custody here, with the answers that wait for it.
 pub const CUSTODY_ROWS_PER_MEMBER_MAX: usize = 4_096;
 
-/// Parcels and answers that every member may have in custody here, however full it is.
+/// Urgent parcels and their answers that every member may have in custody here, however full it is.
 pub const CUSTODY_ROWS_PER_MEMBER_MIN: usize = 64;
 
 /// Parcels in custody here, with the answers that wait, beside what each member may have always: a kilobyte of

@@ -50,7 +50,7 @@ pub(super) struct Custody {
     passed: BTreeSet<CustodyKey>,
     /// Nodes that an echo is awaited from: one timer each.
     awaiting: BTreeSet<NodeKey>,
-    lanes: BTreeMap<NodeKey, Lane<CustodyKey>>,
+    lanes: BTreeMap<NodeKey, Lane<CustodyKey, MemberCode>>,
     /// Parcels that a recipient out of reach left resting, by recipient: tried at once when it connects.
     resting: BTreeMap<NodeKey, BTreeSet<CustodyKey>>,
     loading: BTreeMap<Ticket, CustodyKey>,
@@ -87,8 +87,46 @@ pub(super) struct Kept {
 /// What one member has in custody here.
 #[derive(Clone, Copy, Debug, Default)]
 struct Share {
-    rows: usize,
+    all: Amount,
+    /// Of it, what is urgent.
+    urgent: Amount,
+}
+
+/// Parcels, or the answers that they got, and their bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Amount {
+    rows: u64,
     bytes: u64,
+}
+
+impl Amount {
+    const fn less(self, less: Self) -> Self {
+        Self { rows: self.rows.saturating_sub(less.rows), bytes: self.bytes.saturating_sub(less.bytes) }
+    }
+
+    const fn more(self, more: Self) -> Self {
+        Self { rows: self.rows.saturating_add(more.rows), bytes: self.bytes.saturating_add(more.bytes) }
+    }
+
+    const fn is_within(self, bound: Self) -> bool {
+        self.rows <= bound.rows && self.bytes <= bound.bytes
+    }
+}
+
+impl Share {
+    const fn add(&mut self, class: Class, more: Amount) {
+        self.all = self.all.more(more);
+        if class.is_urgent() {
+            self.urgent = self.urgent.more(more);
+        }
+    }
+
+    const fn remove(&mut self, class: Class, less: Amount) {
+        self.all = self.all.less(less);
+        if class.is_urgent() {
+            self.urgent = self.urgent.less(less);
+        }
+    }
 }
 
 /// Where a kept parcel is.
@@ -154,15 +192,15 @@ impl Kept {
         pause
     }
 
-    /// Its place in its recipient's queue, without its turn.
-    fn place(&self, key: CustodyKey) -> Place<CustodyKey> {
+    /// Its place in its recipient's queue, where the members that handed something over go by turns.
+    fn place(&self, key: CustodyKey) -> Place<CustodyKey, MemberCode> {
         // A custodian learns the class alone.
         let precedence = match self.row.class {
             Class::Urgent => Precedence::Flash,
             Class::Normal => Precedence::Routine,
         };
         let size = usize::try_from(self.row.size).unwrap_or(usize::MAX);
-        Place { key, precedence, turn: 0, since: self.row.since, size }
+        Place { key, owner: self.row.by.clone(), precedence, since: self.row.since, size }
     }
 
     fn stored(&self, key: CustodyKey) -> Option<Change> {
@@ -279,10 +317,10 @@ impl Custody {
         self.note_stray(turn, key);
         let Some(kept) = self.kept.get_mut(&key) else { return };
         kept.progress = Progress::Done;
-        let size = std::mem::take(&mut kept.row.size);
-        self.bytes = self.bytes.saturating_sub(size);
+        let dropped = Amount { rows: 0, bytes: std::mem::take(&mut kept.row.size) };
+        self.bytes = self.bytes.saturating_sub(dropped.bytes);
         if let Some(share) = self.shares.get_mut(&kept.row.by) {
-            share.bytes = share.bytes.saturating_sub(size);
+            share.remove(kept.row.class, dropped);
         }
         let (by, member) = (kept.row.by.clone(), kept.row.member.clone());
         let mut changes = vec![Change::delete(Table::CustodyParcels, key.to_bytes())];
@@ -302,8 +340,7 @@ impl Custody {
 
     fn insert(&mut self, key: CustodyKey, kept: Kept) {
         let share = self.shares.entry(kept.row.by.clone()).or_default();
-        share.rows += 1;
-        share.bytes += kept.row.size;
+        share.add(kept.row.class, Amount { rows: 1, bytes: kept.row.size });
         self.bytes += kept.row.size;
         self.handers.entry((key.message, key.node)).or_default().insert(key.hander);
         self.kept.insert(key, kept);
@@ -319,9 +356,8 @@ impl Custody {
         turn.timers.clear(kept.forget_due, Timer::ForgetAnswer(key));
         self.bytes = self.bytes.saturating_sub(row.size);
         if let Some(share) = self.shares.get_mut(&row.by) {
-            share.rows = share.rows.saturating_sub(1);
-            share.bytes = share.bytes.saturating_sub(row.size);
-            if share.rows == 0 {
+            share.remove(row.class, Amount { rows: 1, bytes: row.size });
+            if share.all.rows == 0 {
                 self.shares.remove(&row.by);
             }
         }
@@ -344,17 +380,15 @@ impl Custody {
         turn.timers.set(kept.forget_due, Timer::ForgetAnswer(key));
     }
 
-    /// Puts a parcel into its recipient's queue, where the members that handed something over go by turns.
+    /// Puts a parcel into its recipient's queue.
     fn enqueue(&mut self, key: CustodyKey) {
         let Some(kept) = self.kept.get_mut(&key) else { return };
         kept.progress = Progress::Waiting;
-        let (mut place, by) = (kept.place(key), kept.row.by.clone());
-        let lane = self.lane(key.node);
-        place.turn = lane.turn_of(place.precedence, by, place.size);
-        lane.queue(place);
+        let place = kept.place(key);
+        self.lane(key.node).queue(place);
     }
 
-    fn lane(&mut self, node: NodeKey) -> &mut Lane<CustodyKey> {
+    fn lane(&mut self, node: NodeKey) -> &mut Lane<CustodyKey, MemberCode> {
         let bounds = Bounds { count: HAND_OVER_IN_FLIGHT_MAX, bytes: HAND_OVER_IN_FLIGHT_BYTES_MAX };
         self.lanes.entry(node).or_insert_with(|| Lane::new(bounds))
     }

@@ -9,20 +9,19 @@ use std::{
 };
 
 use crate::{
-    ids::MemberCode,
     limits::{AGEING_INTERVAL, URGENT_RESERVE},
     message::header::Precedence,
     time::Timestamp,
 };
 
 /// The place of something in a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place<K> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place<K, O> {
     pub(super) key: K,
+    /// Whose it is: owners go by turns.
+    pub(super) owner: O,
     pub(super) precedence: Precedence,
-    /// Its turn among those of one precedence ([`Lane::turn_of`]); 0 for all where there is but one owner.
-    pub(super) turn: u64,
-    /// Since when it waits: the oldest of one precedence and turn goes first.
+    /// Since when it waits: the oldest of one precedence and owner goes first.
     pub(super) since: Timestamp,
     pub(super) size: usize,
 }
@@ -42,36 +41,74 @@ pub(super) struct Window<K> {
 }
 
 /// A queue and its window.
-pub(super) struct Lane<K> {
-    by_precedence: BTreeSet<(Reverse<Precedence>, u64, Timestamp, K)>,
-    by_age: BTreeMap<(Timestamp, K), Place<K>>,
+pub(super) struct Lane<K, O> {
+    by_precedence: BTreeMap<Reverse<Precedence>, Turns<K, O>>,
+    by_age: BTreeMap<(Timestamp, K), Place<K, O>>,
     window: Window<K>,
     served: u64,
-    turns: BTreeMap<Precedence, Turns>,
 }
 
-/// Whose turn it is among the members that share a queue: by bytes, so that whoever has a heap of them waiting holds
-/// nobody else up. Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996).
-#[derive(Default)]
-struct Turns {
+/// What waits of one precedence, and whose turn it is. Owners go by turns of bytes, so that a heap of one holds up
+/// nobody else: start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996). What leaves unserved costs nothing.
+struct Turns<K, O> {
     /// The turn of what was served last.
     now: u64,
-    /// Where each member's next item starts, if that is later.
-    next: BTreeMap<MemberCode, u64>,
+    /// Where the next item of each owner starts: of those that wait, and of those that had more than the others.
+    next: BTreeMap<O, u64>,
+    waiting: BTreeMap<O, BTreeSet<(Timestamp, K)>>,
+    /// Who waits, by turn.
+    order: BTreeSet<(u64, O)>,
 }
 
-impl Turns {
-    fn of(&mut self, member: MemberCode, size: usize) -> u64 {
-        let next = self.next.entry(member).or_default();
-        let turn = self.now.max(*next);
-        *next = turn.saturating_add(size.max(1) as u64);
-        turn
+impl<K: Ord + Copy, O: Ord + Clone> Turns<K, O> {
+    const fn new() -> Self {
+        Self { now: 0, next: BTreeMap::new(), waiting: BTreeMap::new(), order: BTreeSet::new() }
     }
 
-    fn serve(&mut self, turn: u64) {
-        self.now = self.now.max(turn);
-        let now = self.now;
-        self.next.retain(|_, next| *next > now);
+    fn insert(&mut self, owner: &O, item: (Timestamp, K)) {
+        let items = self.waiting.entry(owner.clone()).or_default();
+        if items.is_empty() {
+            let next = self.next.entry(owner.clone()).or_default();
+            *next = self.now.max(*next);
+            self.order.insert((*next, owner.clone()));
+        }
+        items.insert(item);
+    }
+
+    fn remove(&mut self, owner: &O, item: &(Timestamp, K)) {
+        let Some(items) = self.waiting.get_mut(owner) else { return };
+        items.remove(item);
+        if items.is_empty() {
+            self.waiting.remove(owner);
+            let next = self.next.get(owner).copied().unwrap_or_default();
+            self.order.remove(&(next, owner.clone()));
+            self.settle();
+        }
+    }
+
+    fn first(&self) -> Option<&(Timestamp, K)> {
+        let (_, owner) = self.order.first()?;
+        self.waiting.get(owner)?.first()
+    }
+
+    /// An owner had something served: in its turn, or before it for its age, which moves nobody else's.
+    fn serve(&mut self, owner: &O, size: usize, in_turn: bool) {
+        let next = self.next.entry(owner.clone()).or_insert(self.now);
+        let turn = *next;
+        *next = turn.saturating_add(size.max(1) as u64);
+        if self.order.remove(&(turn, owner.clone())) {
+            self.order.insert((*next, owner.clone()));
+        }
+        if in_turn {
+            self.now = self.now.max(turn);
+        }
+        self.settle();
+    }
+
+    /// Forgets whose next item starts no later than anybody's.
+    fn settle(&mut self) {
+        let (now, waiting) = (self.now, &self.waiting);
+        self.next.retain(|owner, next| *next > now || waiting.contains_key(owner));
     }
 }
 
@@ -112,62 +149,59 @@ impl<K: Ord + Copy> Window<K> {
     }
 }
 
-impl<K: Ord + Copy> Lane<K> {
+impl<K: Ord + Copy, O: Ord + Clone> Lane<K, O> {
     pub(super) const fn new(bounds: Bounds) -> Self {
         Self {
-            by_precedence: BTreeSet::new(),
+            by_precedence: BTreeMap::new(),
             by_age: BTreeMap::new(),
             window: Window::new(bounds),
             served: 0,
-            turns: BTreeMap::new(),
         }
     }
 
-    /// The turn of a member's next item of so many bytes.
-    pub(super) fn turn_of(&mut self, precedence: Precedence, member: MemberCode, size: usize) -> u64 {
-        self.turns.entry(precedence).or_default().of(member, size)
-    }
-
     /// Puts something in the queue; what is there already keeps its place.
-    pub(super) fn queue(&mut self, place: Place<K>) {
-        if let Entry::Vacant(free) = self.by_age.entry((place.since, place.key)) {
+    pub(super) fn queue(&mut self, place: Place<K, O>) {
+        let item = (place.since, place.key);
+        if let Entry::Vacant(free) = self.by_age.entry(item) {
+            let turns = self.by_precedence.entry(Reverse(place.precedence)).or_insert_with(Turns::new);
+            turns.insert(&place.owner, item);
             free.insert(place);
-            self.by_precedence.insert(rank(&place));
         }
     }
 
     /// Takes something out of queue and window.
     pub(super) fn remove(&mut self, key: K, since: Timestamp) {
-        if let Some(place) = self.by_age.remove(&(since, key)) {
-            self.by_precedence.remove(&rank(&place));
-        }
+        self.take(&(since, key));
         self.window.land(&key);
     }
 
     /// Takes the next thing to be sent, and counts it as on its way; `None` if nothing waits or nothing fits.
     ///
-    /// The most urgent goes first, by turns and then the oldest of one precedence first; every [`AGEING_INTERVAL`]th time the
-    /// oldest of all, so that nothing waits for ever behind what is more urgent.
-    pub(super) fn take_next(&mut self) -> Option<Place<K>> {
+    /// The most urgent goes first, by turns of the owners and of each the oldest; every [`AGEING_INTERVAL`]th time
+    /// the oldest of all, so that nothing waits for ever behind what is more urgent.
+    pub(super) fn take_next(&mut self) -> Option<Place<K, O>> {
         let aged = self.served % AGEING_INTERVAL == AGEING_INTERVAL - 1;
-        let oldest = if aged { self.by_age.values().next().copied() } else { None };
-        let urgent = self
-            .by_precedence
-            .first()
-            .and_then(|(_, _, since, key)| self.by_age.get(&(*since, *key)))
-            .copied();
+        let oldest = if aged { self.by_age.keys().next().copied() } else { None };
+        let urgent = self.by_precedence.values().find_map(Turns::first).copied();
         // An old normal item that may not use the reserve does not hold up an urgent one.
-        let fits = |place: &Place<K>| self.window.fits(place.precedence, place.size);
-        let place = [oldest, urgent].into_iter().flatten().find(fits)?;
+        let fits = |item: &(Timestamp, K)| {
+            self.by_age.get(item).is_some_and(|place| self.window.fits(place.precedence, place.size))
+        };
+        let item = [oldest, urgent].into_iter().flatten().find(fits)?;
+        let place = self.take(&item)?;
         self.served += 1;
-        // What went for its age had not its turn yet, and moves nobody else's.
-        if urgent == Some(place)
-            && let Some(turns) = self.turns.get_mut(&place.precedence)
-        {
-            turns.serve(place.turn);
+        if let Some(turns) = self.by_precedence.get_mut(&Reverse(place.precedence)) {
+            turns.serve(&place.owner, place.size, urgent == Some(item));
         }
-        self.remove(place.key, place.since);
         self.window.launch(place.key, place.size);
+        Some(place)
+    }
+
+    fn take(&mut self, item: &(Timestamp, K)) -> Option<Place<K, O>> {
+        let place = self.by_age.remove(item)?;
+        if let Some(turns) = self.by_precedence.get_mut(&Reverse(place.precedence)) {
+            turns.remove(&place.owner, item);
+        }
         Some(place)
     }
 
@@ -186,21 +220,17 @@ impl<K: Ord + Copy> Lane<K> {
     }
 }
 
-const fn rank<K: Copy>(place: &Place<K>) -> (Reverse<Precedence>, u64, Timestamp, K) {
-    (Reverse(place.precedence), place.turn, place.since, place.key)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
     use crate::limits::{IN_FLIGHT_BYTES_PER_PEER_MAX, IN_FLIGHT_PER_PEER_MAX};
 
-    fn place(key: u64, precedence: Precedence) -> Place<u64> {
-        Place { key, precedence, turn: 0, since: Timestamp::from_millis(key), size: 512 }
+    fn place(key: u64, precedence: Precedence) -> Place<u64, &'static str> {
+        Place { key, owner: "", precedence, since: Timestamp::from_millis(key), size: 512 }
     }
 
-    fn lane() -> Lane<u64> {
+    fn lane() -> Lane<u64, &'static str> {
         Lane::new(Bounds { count: IN_FLIGHT_PER_PEER_MAX, bytes: IN_FLIGHT_BYTES_PER_PEER_MAX })
     }
 
@@ -246,28 +276,35 @@ mod tests {
     }
 
     #[test]
-    fn members_go_by_turns_of_bytes_and_a_heap_of_one_holds_nobody_up() {
+    fn owners_go_by_turns_of_bytes_and_a_heap_of_one_holds_nobody_up() {
         let mut lane = Lane::new(Bounds { count: 1, bytes: usize::MAX });
-        let (us, br): (MemberCode, MemberCode) = ("US".parse().unwrap(), "BR".parse().unwrap());
-        let queue = |lane: &mut Lane<u64>, key: u64, member: &MemberCode, precedence, size| {
-            let turn = lane.turn_of(precedence, member.clone(), size);
-            lane.queue(Place { turn, size, ..place(key, precedence) });
-        };
-        let next = |lane: &mut Lane<u64>| {
+        let flash = |key, owner, size| Place { owner, size, ..place(key, Precedence::Flash) };
+        let next = |lane: &mut Lane<u64, &'static str>| {
             let taken = lane.take_next().map(|place| place.key);
             taken.iter().for_each(|key| lane.land(key));
-            taken
+            taken.unwrap()
         };
-        (0..40).for_each(|key| queue(&mut lane, key, &us, Precedence::Flash, 1_000_000));
-        assert_eq!(next(&mut lane), Some(0));
-        (100..106).for_each(|key| queue(&mut lane, key, &br, Precedence::Flash, 400_000));
+        (0..40).for_each(|key| lane.queue(flash(key, "US", 1_000_000)));
+        assert_eq!(next(&mut lane), 0);
+        (100..106).for_each(|key| lane.queue(flash(key, "BR", 400_000)));
         // Among the turns the eighth is the oldest of all.
-        let order: Vec<_> = (0..9).map(|_| next(&mut lane).unwrap()).collect();
+        let order: Vec<_> = (0..9).map(|_| next(&mut lane)).collect();
         assert_eq!(order, [100, 101, 102, 1, 103, 104, 2, 105, 3]);
-        // A class has turns of its own, and who was served has no debt once the queue got to it.
-        queue(&mut lane, 200, &us, Precedence::Priority, 1);
-        queue(&mut lane, 300, &br, Precedence::Flash, 1);
-        assert_eq!(next(&mut lane), Some(300));
+    }
+
+    #[test]
+    fn what_leaves_unserved_costs_its_owner_no_turn() {
+        let mut lane = lane();
+        lane.queue(Place { owner: "US", ..place(1, Precedence::Flash) });
+        for key in 100..200 {
+            lane.queue(Place { owner: "BR", size: 1_000_000, ..place(key, Precedence::Flash) });
+            lane.remove(key, Timestamp::from_millis(key));
+        }
+        lane.queue(Place { owner: "BR", ..place(200, Precedence::Flash) });
+        lane.queue(Place { owner: "US", ..place(2, Precedence::Flash) });
+        let order: Vec<_> = std::iter::from_fn(|| lane.take_next()).map(|place| place.key).collect();
+        assert_eq!(order, [200, 1, 2]);
+        assert!(lane.by_precedence.values().all(|turns| turns.waiting.is_empty() && turns.order.is_empty()));
     }
 
     #[test]

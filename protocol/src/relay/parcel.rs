@@ -48,3 +48,11 @@ pub enum Class {
     /// Flash and immediate.
     Urgent,
 }
+
+impl Class {
+    /// Whether it has what is reserved for urgent parcels.
+    #[must_use]
+    pub const fn is_urgent(self) -> bool {
+        matches!(self, Self::Urgent)
+    }
+}

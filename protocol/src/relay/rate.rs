@@ -29,14 +29,15 @@ pub(super) struct Rates {
 }
 
 struct Allowance {
-    left: u32,
+    /// Below nothing, what is owed.
+    left: i64,
     /// Since when the next one is earned.
     since: Timestamp,
 }
 
 impl Rates {
-    /// Whether so much is within the member's allowance, which it uses up: at most a burst, one more earned in each
-    /// interval. What costs more than the burst is allowed once the whole burst is there.
+    /// Whether anything is left of the member's allowance, which so much uses up: at most a burst, one more earned in
+    /// each interval. What costs more than is left is owed, so that large things wait no longer than small ones.
     pub(super) fn allow(
         &mut self,
         member: &MemberCode,
@@ -49,16 +50,21 @@ impl Rates {
             let silent = self.members.iter().min_by_key(|(_, it)| it.since).map(|(member, _)| member.clone());
             silent.and_then(|member| self.members.remove(&member));
         }
-        let allowance = self.members.entry(member.clone()).or_insert(Allowance { left: burst, since: now });
+        let full = Allowance { left: burst.into(), since: now };
+        let allowance = self.members.entry(member.clone()).or_insert(full);
         let earned = now.since(allowance.since).as_millis() / interval.as_millis().max(1);
         let earned = u32::try_from(earned).unwrap_or(u32::MAX);
-        if earned >= burst - allowance.left.min(burst) {
-            *allowance = Allowance { left: burst, since: now };
+        let left = allowance.left.saturating_add(earned.into());
+        if left >= burst.into() {
+            *allowance = Allowance { left: burst.into(), since: now };
         } else {
-            allowance.left += earned;
-            allowance.since = allowance.since.after(interval.saturating_mul(earned));
+            *allowance = Allowance { left, since: allowance.since.after(interval.saturating_mul(earned)) };
         }
-        allowance.left.checked_sub(cost.min(burst)).map(|left| allowance.left = left).is_some()
+        let allowed = allowance.left > 0;
+        if allowed {
+            allowance.left = allowance.left.saturating_sub(cost.into());
+        }
+        allowed
     }
 }
 
@@ -81,5 +87,18 @@ mod tests {
         assert_eq!(taken(&br, 60, 50), 1, "what was earned in part is not lost");
         assert_eq!(taken(&fr, 60, 50), 10);
         assert_eq!(taken(&br, 10_000, 50), 10);
+    }
+
+    #[test]
+    fn what_is_large_is_owed_for() {
+        let mut rates = Rates::default();
+        let br = "BR".parse().unwrap();
+        let mut allowed = |seconds: u64, cost| {
+            let now = Timestamp::from_millis(1_000 * seconds);
+            rates.allow(&br, cost, (10, Duration::from_secs(1)), now)
+        };
+        assert!(allowed(0, 9) && allowed(0, 30));
+        assert!(!allowed(29, 1), "29 are owed");
+        assert!(allowed(30, 1));
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use refpoint_protocol::{
     ids::{MessageId, SealingKeyId},
-    limits::CUSTODY_AFTER_URGENT,
+    limits::{CUSTODY_AFTER_URGENT, EXPIRY_DEFAULT},
     message::header::Precedence,
     relay::{
+        event::CustodyEnd,
         exchange::RelayInput,
         parcel::{Class, Parcel},
         receipt::ReceiptWord,
@@ -18,7 +19,7 @@ use refpoint_protocol::{
 };
 
 use super::{
-    custody::{SECOND, held, in_custody},
+    custody::{SECOND, endings, held, in_custody},
     custody_faults::{hand, parcel, said},
     world::{World, code},
 };
@@ -161,6 +162,26 @@ fn a_late_refusal_of_a_copy_that_has_expired_refuses_no_other() {
         copy.label.expires = world.now.after(SECOND * 70);
     });
     a_late_refusal(&mut world, message, SECOND * 15);
+}
+
+#[test]
+fn a_recipients_delivered_takes_the_place_of_a_lost_key() {
+    let (mut world, message) = in_custody(146, Precedence::Flash);
+    world.kill("BR");
+    world.nodes.get_mut("KE").unwrap().seeds.clear();
+    world.new_sealing_key("KE");
+    world.start("KE");
+    world.connect("JO", "KE");
+    world.run(EXPIRY_DEFAULT + SECOND);
+    assert_eq!(endings(&world, "JO"), [CustodyEnd::KeyLost]);
+    // The seed was put back, and what was handed over a moment before the expiry opened.
+    let delivered = said(&world, message, "KE", ReceiptWord::Delivered);
+    let delivered = world.receipt("KE", "KE", &delivered);
+    world.input("JO", delivered);
+    world.start("BR");
+    world.connect("BR", "JO");
+    world.settle();
+    assert_eq!(world.reached("BR", message), RecipientState::Delivered);
 }
 
 #[test]

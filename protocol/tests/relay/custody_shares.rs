@@ -96,6 +96,9 @@ fn every_member_has_room_for_its_most_urgent_few_in_a_full_store() {
     world.start("JO");
     world.connect("BR", "JO");
     assert_eq!(held(&world, "JO"), CUSTODY_ROWS_MAX);
+    let normal = parcel(&world, 9_000, Class::Normal, 512);
+    hand(&mut world, "BR", normal);
+    assert_eq!(held(&world, "JO"), CUSTODY_ROWS_MAX, "routine parcels leave it to urgent ones");
     for number in 0..CUSTODY_ROWS_PER_MEMBER_MIN as u64 + 10 {
         let parcel = parcel(&world, number, Class::Urgent, 512);
         hand(&mut world, "BR", parcel);
@@ -124,6 +127,20 @@ fn answers_that_are_never_echoed_hold_up_no_other() {
     world.connect("BR", "JO");
     world.run(SECOND * 300);
     assert_eq!(world.reached("BR", message), RecipientState::Delivered);
+}
+
+#[test]
+fn what_a_custodian_never_keeps_is_carried_to_it_ever_more_rarely() {
+    let mut world = World::new(145, &["BR", "JO", "KE"]);
+    world.kill("KE");
+    let mut behind = world.directory.clone();
+    behind.nodes.remove(&world.key("KE"));
+    world.nodes.get_mut("JO").unwrap().directory = Some(behind);
+    world.connect("BR", "JO");
+    world.submit("BR", &["KE"], Precedence::Flash).unwrap();
+    world.run(SECOND * 24 * 3_600);
+    let times = refusals(&world).len();
+    assert!((5..=12).contains(&times), "{times}");
 }
 
 #[test]

@@ -87,6 +87,7 @@ impl Sim {
         }
         self.agenda.plan(self.now + 120_000, Event::Care);
         self.agenda.plan(self.now + CALM, Event::Settled);
+        self.hush = self.now + CALM - HUSH;
     }
 
     pub(crate) fn on_fault(&mut self, fault: Fault) {
@@ -280,3 +281,6 @@ const STORM: u64 = 35 * 60_000;
 /// Milliseconds without faults after which everything is to be in order: the ten minutes that a node without
 /// three witnesses waits, the longest retry, and a few rounds of repair.
 const CALM: u64 = 25 * 60_000;
+
+/// Milliseconds in which what was published last reaches everybody: two rounds of repair.
+const HUSH: u64 = 2 * 60_000;

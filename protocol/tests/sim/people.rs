@@ -111,6 +111,10 @@ impl Sim {
         }
     }
 
+    const fn is_hushed(&self) -> bool {
+        self.calm && self.now >= self.hush
+    }
+
     pub(crate) fn on_deed(&mut self, deed: Deed) {
         match deed {
             Deed::Send { node } => {
@@ -128,7 +132,7 @@ impl Sim {
             Deed::Publish { node } => {
                 let wait = self.draw.wait(BETWEEN_ENTRIES);
                 self.agenda.plan(self.now + wait, Event::Deed(Deed::Publish { node }));
-                if self.nodes[node].is_up() {
+                if self.nodes[node].is_up() && !self.is_hushed() {
                     let entry = self.entry();
                     self.command(node, Command::Publish(Box::new(entry)), Asked::Other);
                 }
@@ -137,7 +141,9 @@ impl Sim {
                 let wait = self.draw.wait(BETWEEN_KEY_SETS);
                 self.agenda.plan(self.now + wait, Event::Deed(Deed::KeySet));
                 let unit = self.draw.below(self.units.len());
-                self.renew_key_set(unit);
+                if !self.is_hushed() {
+                    self.renew_key_set(unit);
+                }
             }
             Deed::Replace => stolen_keys::replace(self),
             Deed::Lose => {

@@ -111,7 +111,8 @@ impl Custody {
         if of_this {
             kept.unanswered = kept.unanswered.saturating_sub(1);
         }
-        let refused = kept.row.answer.as_ref().is_some_and(|answer| answer.word == ReceiptWord::Refused);
+        let answered = |word| kept.row.answer.as_ref().is_some_and(|answer| answer.word == word);
+        let (refused, delivered) = (answered(ReceiptWord::Refused), answered(ReceiptWord::Delivered));
         match (receipt.word, holds) {
             // Its sender has the answer: nothing more is to be kept.
             (ReceiptWord::Delivered, true) if by_sender => {
@@ -129,8 +130,8 @@ impl Custody {
                 self.drop_parcel(turn, key, CustodyEnd::Delivered);
                 self.pass_back(turn, key, key.hander);
             }
-            // It was said of another copy: the word of the node itself, and the last that there can be.
-            (ReceiptWord::Delivered, false) if refused => {
+            // It was said of another copy, or of one that was handed over before it expired: the word of the node itself, and the last that there can be.
+            (ReceiptWord::Delivered, false) if !delivered => {
                 self.answer(turn, key, ReceiptWord::Delivered, verified.envelope());
                 self.store(turn, key);
                 self.pass_back(turn, key, key.hander);

@@ -1,6 +1,6 @@
 //! From a parcel for somebody else to one that is kept: what is refused, and what is durable before it is said.
 
-use super::{Custody, Kept, confirm, refuse};
+use super::{Amount, Custody, Kept, confirm, refuse};
 use crate::{
     ids::{MemberCode, NodeKey},
     limits::{
@@ -12,7 +12,7 @@ use crate::{
         book::MemberStatus,
         event::RelayEvent,
         exchange::RelayFault,
-        parcel::{Class, Label, Parcel},
+        parcel::{Label, Parcel},
         receipt::RefusalReason,
         rows::{CustodyKey, CustodyRow, encode_custody_parcel},
         turn::{Turn, Write, change},
@@ -32,8 +32,8 @@ impl Custody {
     ) {
         let Label { message, node, class, .. } = parcel.label;
         let key = CustodyKey { hander: from, message, node };
-        let form =
-            parcel.label.size == parcel.ciphertext.len() as u64 && parcel.sealed.len() <= SEALED_BYTES_MAX;
+        let form = parcel.label.size == parcel.ciphertext.len() as u64
+            && (1..=SEALED_BYTES_MAX).contains(&parcel.sealed.len());
         if is_own {
             return refuse(turn, key, class, RefusalReason::Invalid);
         }
@@ -41,7 +41,7 @@ impl Custody {
             turn.fault(from, RelayFault::CustodyForm(message));
             return refuse(turn, key, class, RefusalReason::Invalid);
         }
-        let mut known = 0;
+        let mut known = Amount::default();
         if let Some(kept) = self.kept.get(&key) {
             if !kept.holds_parcel() {
                 return self.pass_back(turn, key, from);
@@ -54,7 +54,7 @@ impl Custody {
                 return refuse(turn, key, class, RefusalReason::TooFast);
             }
             // Sealed anew: it takes the place of the one that did not open.
-            known = kept.row.size;
+            known = Amount { rows: 1, bytes: kept.row.size };
         }
         let size = (parcel.ciphertext.len() + parcel.sealed.len()) as u64;
         match self.judge(turn, from, &parcel.label, size, known) {
@@ -72,7 +72,7 @@ impl Custody {
         from: NodeKey,
         label: &Label,
         size: u64,
-        known: u64,
+        known: Amount,
     ) -> Result<MemberCode, RefusalReason> {
         let by = turn.member_of(&from).cloned().ok_or(RefusalReason::UnknownSigner)?;
         let active = |member: &MemberCode| turn.book.member_status(member) == MemberStatus::Active;
@@ -88,21 +88,19 @@ impl Custody {
         if label.expires > turn.now.after(EXPIRY_MAX + CLOCK_SKEW_MAX) {
             return Err(RefusalReason::Invalid);
         }
-        let share = self.shares.get(&by).copied().unwrap_or_default();
-        let new = usize::from(known == 0);
         // Normal parcels leave a reserve to urgent ones.
-        let part = |bound: u64| match label.class {
-            Class::Urgent => bound,
-            Class::Normal => bound - bound / URGENT_RESERVE as u64,
-        };
-        let (bytes, rows) = (share.bytes + size - known.min(share.bytes), (share.rows + new) as u64);
-        if bytes > part(CUSTODY_BYTES_PER_MEMBER_MAX) || rows > part(CUSTODY_ROWS_PER_MEMBER_MAX as u64) {
+        let part =
+            |bound: u64| if label.class.is_urgent() { bound } else { bound - bound / URGENT_RESERVE as u64 };
+        let bound = |rows: usize, bytes| Amount { rows: part(rows as u64), bytes: part(bytes) };
+        let share = self.shares.get(&by).copied().unwrap_or_default();
+        let with = |held: Amount| held.less(known).more(Amount { rows: 1, bytes: size });
+        if !with(share.all).is_within(bound(CUSTODY_ROWS_PER_MEMBER_MAX, CUSTODY_BYTES_PER_MEMBER_MAX)) {
             return Err(RefusalReason::Quota);
         }
-        let has_floor = bytes <= CUSTODY_BYTES_PER_MEMBER_MIN && rows <= CUSTODY_ROWS_PER_MEMBER_MIN as u64;
-        let is_full = self.bytes + size - known.min(self.bytes) > part(CUSTODY_BYTES_MAX)
-            || (self.kept.len() + new) as u64 > part(CUSTODY_ROWS_MAX as u64);
-        if is_full && !has_floor {
+        let floor = bound(CUSTODY_ROWS_PER_MEMBER_MIN, CUSTODY_BYTES_PER_MEMBER_MIN);
+        let has_floor = label.class.is_urgent() && with(share.urgent).is_within(floor);
+        let held = Amount { rows: self.kept.len() as u64, bytes: self.bytes };
+        if !has_floor && !with(held).is_within(bound(CUSTODY_ROWS_MAX, CUSTODY_BYTES_MAX)) {
             return Err(RefusalReason::NoRoom);
         }
         Ok(by)

@@ -190,9 +190,8 @@ impl Outbox {
             ReceiptWord::Custody => self.on_custody(turn, custodian, receipt, verified.envelope()),
             ReceiptWord::Refused => {
                 let reason = receipt.reason.unwrap_or(RefusalReason::Invalid);
-                let rest = if reason == RefusalReason::TooFast { CUSTODY_AGAIN } else { CUSTODIAN_REST };
-                // Of its own clock and directory that may be: what it says is no last word but of an expired message.
-                let until = (reason != RefusalReason::Expired).then(|| turn.now.after(rest));
+                let rest = self.rest_after(turn, &message, reason);
+                let until = rest.map(|rest| turn.now.after(rest));
                 self.on_custody_over(turn, custodian, receipt, reason, until);
             }
             ReceiptWord::Delivered | ReceiptWord::Reseal => {}

@@ -172,11 +172,11 @@ impl Entry {
         self.row.content && !self.row.expired
     }
 
-    pub(super) fn place(&self, message: MessageId) -> Place<MessageId> {
+    pub(super) fn place(&self, message: MessageId) -> Place<MessageId, ()> {
         Place {
             key: message,
             precedence: self.row.precedence,
-            turn: 0,
+            owner: (),
             since: self.row.created,
             size: usize::try_from(self.row.size).unwrap_or(usize::MAX),
         }

@@ -13,7 +13,7 @@ use crate::{
 pub(super) struct Peer {
     pub(super) connected: bool,
     /// Parcels for it.
-    pub(super) lane: Lane<MessageId>,
+    pub(super) lane: Lane<MessageId, ()>,
     /// Messages in back-off, to be tried at once when the node connects.
     pub(super) resting: BTreeSet<MessageId>,
     /// Messages whose content is kept and which the node holds: what is offered to it.
@@ -37,7 +37,7 @@ impl Default for Peer {
 
 impl Peer {
     /// Takes the next message to be sent, and counts it as on its way; nothing goes to a node that is away.
-    pub(super) fn take_next(&mut self) -> Option<Place<MessageId>> {
+    pub(super) fn take_next(&mut self) -> Option<Place<MessageId, ()>> {
         if self.connected { self.lane.take_next() } else { None }
     }
 
@@ -63,7 +63,7 @@ mod tests {
         let mut peer = Peer::default();
         let key = MessageId::from_bytes([1; 32]);
         let since = Timestamp::from_millis(1);
-        peer.lane.queue(Place { key, precedence: Precedence::Flash, turn: 0, since, size: 512 });
+        peer.lane.queue(Place { key, precedence: Precedence::Flash, owner: (), since, size: 512 });
         assert!(peer.take_next().is_none() && !peer.is_idle());
         peer.connected = true;
         assert!(peer.take_next().is_some());
