@@ -26,6 +26,7 @@ use refpoint_protocol::{
     },
     redact::Redacted,
     relay::{event::RelayEvent, views::RecipientState},
+    storage::Table,
     testing::chains,
 };
 use world::World;
@@ -70,6 +71,21 @@ fn nodes_that_know_only_their_own_key_set_agree_after_they_meet() {
     for listing in evidence.listings() {
         assert!(evidence.directory().sealing_key(listing, world.now).is_some());
     }
+}
+
+/// What a peer can bring again is cached; what decides whom to believe is not forgotten when the power goes.
+#[test]
+fn charters_and_key_sets_are_durable_whoever_brought_them() {
+    let mut world = World::new(12, &["BR", "FR", "KE", "SG"]);
+    let version = world.successor(|_| {});
+    assert!(world.import(1, version).is_ok());
+    world.connect_all();
+    world.run_for(Duration::from_secs(5));
+    let trust = world.machine(0).evidence().trust();
+    assert_eq!((trust.key_sets().count(), trust.charters().count()), (4, 2));
+    let unsynced = world.unsynced(0);
+    assert!(unsynced.contains(&Table::NodeRecords), "{unsynced:?}");
+    assert!([Table::Charters, Table::KeySets].iter().all(|table| !unsynced.contains(table)), "{unsynced:?}");
 }
 
 #[test]

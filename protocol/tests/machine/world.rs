@@ -36,7 +36,7 @@ use refpoint_protocol::{
         rows::{decode_custody_parcel, decode_outbox_content},
         sealing::{COMPOSE_RANDOM_BYTES, SealError, compose, open, seal},
     },
-    storage::{Change, Table},
+    storage::{Change, Grade, Table},
     testing::{self, FOUNDED, Federation},
     time::Timestamp,
 };
@@ -65,6 +65,8 @@ struct Node {
     machine: Machine,
     signing: SigningKey,
     store: Rows,
+    /// Tables in which something was stored without a sync.
+    unsynced: BTreeSet<Table>,
     seeds: BTreeMap<SealingKeyId, OpenedSeed>,
     events: Vec<NumberedEvent>,
     run_began: usize,
@@ -270,7 +272,8 @@ impl World {
         let run_began = events.len();
         let (machine, boot, cut_off) = (restored.machine, restored.effects, Vec::new());
         let aims = Vec::new();
-        Node { machine, signing, store, seeds, events, run_began, cut_off, aims, boot }
+        let unsynced = BTreeSet::new();
+        Node { machine, signing, store, unsynced, seeds, events, run_began, cut_off, aims, boot }
     }
 
     fn settle_boot(&mut self, index: usize) {
@@ -309,7 +312,7 @@ impl World {
 
     fn carry_one(&mut self, at: usize, effect: Effect) {
         match effect {
-            Effect::Persist { changes, .. } => self.nodes[at].apply(changes),
+            Effect::Persist { grade, changes, .. } => self.nodes[at].apply(grade, changes),
             Effect::Send { to, frame, .. } => self.send(at, to, frame),
             Effect::Push { document, body } => self.push(at, None, &document, body.as_ref()),
             Effect::PushStored(ids) => {
@@ -361,7 +364,10 @@ impl World {
                 let row = sealing_seed_row(&seed, from, until).unwrap().to_vec();
                 let opened = seed.expand();
                 let entry = opened.entry(from, until);
-                self.nodes[at].apply(vec![Change::put(Table::SealingSeeds, *entry.id().as_bytes(), row)]);
+                self.nodes[at].apply(
+                    Grade::Durable,
+                    vec![Change::put(Table::SealingSeeds, *entry.id().as_bytes(), row)],
+                );
                 self.nodes[at].seeds.insert(opened.id(), opened);
                 self.queue.push_back((at, Input::SealingKeyMade(entry)));
             }

@@ -1,12 +1,12 @@
 //! A node's storage in the world of a few machines: rows by table and key, which a restart reads back.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use refpoint_protocol::{
     document::{Envelope, encode},
     evidence::AnyDocument,
     ids::{ContentHash, DocumentId},
-    storage::{Change, Table},
+    storage::{Change, Grade, Table},
 };
 
 use super::{Node, Rows, World};
@@ -23,6 +23,11 @@ impl World {
         self.restart(node);
         self.nodes[node].store = copy;
         self.restart(node);
+    }
+
+    /// Tables in which a node stored something since it started that a loss of power may take back.
+    pub(crate) fn unsynced(&self, node: usize) -> &BTreeSet<Table> {
+        &self.nodes[node].unsynced
     }
 
     /// A node's certificates.
@@ -47,7 +52,10 @@ impl World {
 }
 
 impl Node {
-    pub(super) fn apply(&mut self, changes: Vec<Change>) {
+    pub(super) fn apply(&mut self, grade: Grade, changes: Vec<Change>) {
+        if grade == Grade::Cached {
+            self.unsynced.extend(changes.iter().map(|change| change.table));
+        }
         for change in changes {
             match change.value {
                 Some(value) => drop(self.store.insert((change.table, change.key), value)),
