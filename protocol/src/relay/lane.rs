@@ -49,7 +49,7 @@ pub(super) struct Lane<K, O> {
 }
 
 /// What waits of one precedence, and whose turn it is. Owners go by turns of bytes, so that a heap of one holds up
-/// nobody else: start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996). What leaves unserved costs nothing.
+/// nobody else: start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996). What leaves untaken costs nothing.
 struct Turns<K, O> {
     /// The turn of what was served last.
     now: u64,
@@ -188,10 +188,12 @@ impl<K: Ord + Copy, O: Ord + Clone> Lane<K, O> {
             self.by_age.get(item).is_some_and(|place| self.window.fits(place.precedence, place.size))
         };
         let item = [oldest, urgent].into_iter().flatten().find(fits)?;
+        let precedence = Reverse(self.by_age.get(&item)?.precedence);
+        let in_turn = self.by_precedence.get(&precedence).and_then(Turns::first) == Some(&item);
         let place = self.take(&item)?;
         self.served += 1;
-        if let Some(turns) = self.by_precedence.get_mut(&Reverse(place.precedence)) {
-            turns.serve(&place.owner, place.size, urgent == Some(item));
+        if let Some(turns) = self.by_precedence.get_mut(&precedence) {
+            turns.serve(&place.owner, place.size, in_turn);
         }
         self.window.launch(place.key, place.size);
         Some(place)
@@ -290,6 +292,29 @@ mod tests {
         // Among the turns the eighth is the oldest of all.
         let order: Vec<_> = (0..9).map(|_| next(&mut lane)).collect();
         assert_eq!(order, [100, 101, 102, 1, 103, 104, 2, 105, 3]);
+    }
+
+    #[test]
+    fn what_goes_for_its_age_is_in_turn_in_its_own_class() {
+        let mut lane = Lane::new(Bounds { count: 100, bytes: usize::MAX });
+        let normal = |key, owner| Place { owner, size: 1_000_000, ..place(key, Precedence::Routine) };
+        (0..20).for_each(|key| lane.queue(normal(key, "BR")));
+        let next = |lane: &mut Lane<u64, &'static str>| {
+            let taken = lane.take_next()?.key;
+            lane.land(&taken);
+            Some(taken)
+        };
+        for key in 0..160 {
+            lane.queue(place(1_000 + key, Precedence::Flash));
+            next(&mut lane);
+        }
+        // All of its normal ones went while urgent ones did, and none of that is held against it.
+        assert!(lane.by_precedence[&Reverse(Precedence::Routine)].waiting.is_empty());
+        (2_000..2_020).for_each(|key| lane.queue(normal(key, "US")));
+        lane.queue(normal(3_000, "BR"));
+        while next(&mut lane).is_some_and(|key| key < 2_000) {}
+        let order: Vec<_> = (0..2).filter_map(|_| next(&mut lane)).collect();
+        assert!(order.contains(&3_000), "{order:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From a parcel for somebody else to one that is kept: what is refused, and what is durable before it is said.
 
-use super::{Amount, Custody, Kept, confirm, refuse};
+use super::{Amount, Custody, Kept, Share, confirm, refuse};
 use crate::{
     ids::{MemberCode, NodeKey},
     limits::{
@@ -41,7 +41,7 @@ impl Custody {
             turn.fault(from, RelayFault::CustodyForm(message));
             return refuse(turn, key, class, RefusalReason::Invalid);
         }
-        let mut known = Amount::default();
+        let mut known = Share::default();
         if let Some(kept) = self.kept.get(&key) {
             if !kept.holds_parcel() {
                 return self.pass_back(turn, key, from);
@@ -54,7 +54,7 @@ impl Custody {
                 return refuse(turn, key, class, RefusalReason::TooFast);
             }
             // Sealed anew: it takes the place of the one that did not open.
-            known = Amount { rows: 1, bytes: kept.row.size };
+            known.add(kept.row.class, Amount { rows: 1, bytes: kept.row.size });
         }
         let size = (parcel.ciphertext.len() + parcel.sealed.len()) as u64;
         match self.judge(turn, from, &parcel.label, size, known) {
@@ -72,7 +72,7 @@ impl Custody {
         from: NodeKey,
         label: &Label,
         size: u64,
-        known: Amount,
+        known: Share,
     ) -> Result<MemberCode, RefusalReason> {
         let by = turn.member_of(&from).cloned().ok_or(RefusalReason::UnknownSigner)?;
         let active = |member: &MemberCode| turn.book.member_status(member) == MemberStatus::Active;
@@ -93,14 +93,16 @@ impl Custody {
             |bound: u64| if label.class.is_urgent() { bound } else { bound - bound / URGENT_RESERVE as u64 };
         let bound = |rows: usize, bytes| Amount { rows: part(rows as u64), bytes: part(bytes) };
         let share = self.shares.get(&by).copied().unwrap_or_default();
-        let with = |held: Amount| held.less(known).more(Amount { rows: 1, bytes: size });
-        if !with(share.all).is_within(bound(CUSTODY_ROWS_PER_MEMBER_MAX, CUSTODY_BYTES_PER_MEMBER_MAX)) {
+        let with = |held: Amount, known| held.less(known).more(Amount { rows: 1, bytes: size });
+        if !with(share.all, known.all)
+            .is_within(bound(CUSTODY_ROWS_PER_MEMBER_MAX, CUSTODY_BYTES_PER_MEMBER_MAX))
+        {
             return Err(RefusalReason::Quota);
         }
         let floor = bound(CUSTODY_ROWS_PER_MEMBER_MIN, CUSTODY_BYTES_PER_MEMBER_MIN);
-        let has_floor = label.class.is_urgent() && with(share.urgent).is_within(floor);
+        let has_floor = label.class.is_urgent() && with(share.urgent, known.urgent).is_within(floor);
         let held = Amount { rows: self.kept.len() as u64, bytes: self.bytes };
-        if !has_floor && !with(held).is_within(bound(CUSTODY_ROWS_MAX, CUSTODY_BYTES_MAX)) {
+        if !has_floor && !with(held, known.all).is_within(bound(CUSTODY_ROWS_MAX, CUSTODY_BYTES_MAX)) {
             return Err(RefusalReason::NoRoom);
         }
         Ok(by)

@@ -190,7 +190,8 @@ impl Outbox {
             ReceiptWord::Custody => self.on_custody(turn, custodian, receipt, verified.envelope()),
             ReceiptWord::Refused => {
                 let reason = receipt.reason.unwrap_or(RefusalReason::Invalid);
-                let rest = self.rest_after(turn, &message, reason);
+                let target = self.entries.get_mut(&message).and_then(|entry| entry.targets.get_mut(&node));
+                let rest = target.and_then(|target| target.rest_after(custodian, reason));
                 let until = rest.map(|rest| turn.now.after(rest));
                 self.on_custody_over(turn, custodian, receipt, reason, until);
             }

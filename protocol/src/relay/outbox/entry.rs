@@ -1,10 +1,10 @@
 //! One message that this node sends: what each node answered, and where each parcel is.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     ids::{MemberCode, MessageId, NodeKey, SealingKeyId},
-    limits::{CUSTODIAN_REST, CUSTODIANS_MAX},
+    limits::{CUSTODIAN_REST, CUSTODIANS_MAX, CUSTODY_AGAIN, UNOPENED_PAUSE_MAX},
     message::{drill::DrillId, header::MessageHeader},
     relay::{
         event::{Step, StopReason},
@@ -60,6 +60,8 @@ pub(in crate::relay) struct Target {
     /// Whose custodians bore that answer of the node's to what was last sealed for them, and when: each may have
     /// damaged what it kept.
     pub(super) borne_reseals: BTreeMap<MemberCode, Timestamp>,
+    /// How often a node refused to keep it for a reason that lasts, unless its clock or directory were behind.
+    refusals: BTreeMap<NodeKey, u32>,
 }
 
 /// Where a parcel is.
@@ -108,6 +110,27 @@ impl Target {
             look_at: None,
             resealed: false,
             borne_reseals: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+        }
+    }
+
+    /// How long a custodian that refused is not asked again; `None`: for good. Where it may only have been behind, ever
+    /// longer, so that what is never kept is carried to nobody without end.
+    pub(super) fn rest_after(&mut self, custodian: NodeKey, reason: RefusalReason) -> Option<Duration> {
+        match reason {
+            RefusalReason::Expired => None,
+            RefusalReason::TooFast => Some(CUSTODY_AGAIN),
+            RefusalReason::Invalid | RefusalReason::NotARecipient => {
+                let times = self.refusals.entry(custodian).or_default();
+                let rest = CUSTODIAN_REST.saturating_mul(1 << (*times).min(16)).min(UNOPENED_PAUSE_MAX);
+                *times = times.saturating_add(1);
+                Some(rest)
+            }
+            RefusalReason::NoRoom
+            | RefusalReason::UnknownSigner
+            | RefusalReason::Suspended
+            | RefusalReason::Quota
+            | RefusalReason::Lost => Some(CUSTODIAN_REST),
         }
     }
 

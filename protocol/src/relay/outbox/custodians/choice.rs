@@ -1,16 +1,13 @@
 //! Whom to ask for custody: reachable nodes of other members, in different working groups where there are any.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use rand_core::Rng;
 
 use super::Round;
 use crate::{
     ids::{MemberCode, MessageId, NodeKey, SealingKeyId},
-    limits::{
-        CUSTODIAN_REST, CUSTODIAN_SILENT, CUSTODIANS_EVER_MAX, CUSTODIANS_MAX, CUSTODY_AGAIN,
-        UNOPENED_PAUSE_MAX,
-    },
+    limits::{CUSTODIAN_SILENT, CUSTODIANS_EVER_MAX, CUSTODIANS_MAX, CUSTODY_AGAIN},
     membership::charter::WorkingGroup,
     relay::{
         book::MemberStatus,
@@ -20,7 +17,6 @@ use crate::{
             entry::{Asked, Progress},
         },
         parcel::Label,
-        receipt::RefusalReason,
         retry::receipt_wait,
         rows::CustodianRow,
         turn::Turn,
@@ -123,31 +119,6 @@ impl Outbox {
             }
         }
         chosen
-    }
-
-    /// How long a custodian is asked no more that refused a parcel of a message; `None`: for good.
-    pub(super) fn rest_after(
-        &self,
-        turn: &Turn<'_>,
-        message: &MessageId,
-        reason: RefusalReason,
-    ) -> Option<Duration> {
-        match reason {
-            RefusalReason::Expired => None,
-            RefusalReason::TooFast => Some(CUSTODY_AGAIN),
-            // Its clock or directory may have been behind. As long again as the message has waited, so that what is
-            // never kept is carried to nobody without end; one from the future was made by a wrong clock.
-            RefusalReason::Invalid | RefusalReason::NotARecipient => {
-                let created = self.entries.get(message).map(|entry| entry.row.created);
-                let age = created.filter(|it| *it <= turn.now).map(|it| turn.now.since(it));
-                Some(age.unwrap_or(UNOPENED_PAUSE_MAX).clamp(CUSTODIAN_REST, UNOPENED_PAUSE_MAX))
-            }
-            RefusalReason::NoRoom
-            | RefusalReason::UnknownSigner
-            | RefusalReason::Suspended
-            | RefusalReason::Quota
-            | RefusalReason::Lost => Some(CUSTODIAN_REST),
-        }
     }
 
     /// Whether a custodian that keeps a parcel is still to be counted on.
