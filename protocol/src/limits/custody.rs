@@ -64,8 +64,8 @@ pub const CUSTODY_BURST: u32 = 1_024;
 pub const CUSTODY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Hand-overs to one recipient beyond a parcel's first on a connection that a member's parcels of a class may have at
-/// once, whatever is answered: a few messages of
-/// honest units wait for room or a key set, a hostile member's thousands would use up what a recipient opens for us.
+/// once, whatever is answered: a few messages of honest units wait for room or a key set, a hostile member's thousands
+/// would use up what a recipient opens for us.
 pub const REPEAT_BURST: u32 = 256;
 
 /// Bytes of a parcel that count as one repetition, begun ones too: an upload of large parcels is not days of traffic.

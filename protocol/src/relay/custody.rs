@@ -23,7 +23,7 @@ use super::{
     parcel::Class,
     rate::ClassRates,
     receipt::{Receipt, ReceiptWord, RefusalReason},
-    retry::Timer,
+    retry::{Timer, doubled},
     rows::{CustodyKey, CustodyRow, encode_row},
     turn::{Turn, change},
 };
@@ -187,7 +187,7 @@ impl Kept {
 
     /// How long it rests when its recipient could not open it once more.
     fn unopened_pause(&mut self) -> Duration {
-        let pause = RETRY_MAX.saturating_mul(1 << self.unopened.min(16)).min(UNOPENED_PAUSE_MAX);
+        let pause = doubled(RETRY_MAX, self.unopened, UNOPENED_PAUSE_MAX);
         self.unopened = self.unopened.saturating_add(1);
         pause
     }

@@ -87,9 +87,13 @@ impl Timers {
 /// How long to wait before the next attempt: uniform between [`PAUSE_MIN`] and a bound that doubles with each
 /// attempt from [`RETRY_FIRST`] to [`RETRY_MAX`] (full jitter).
 pub(super) fn pause(attempts: u32, rng: &mut impl Rng) -> Duration {
-    let doubled = RETRY_FIRST.saturating_mul(1_u32.checked_shl(attempts.min(16)).unwrap_or(u32::MAX));
-    let bound = u64::try_from(doubled.min(RETRY_MAX).as_millis()).unwrap_or(u64::MAX);
+    let bound = u64::try_from(doubled(RETRY_FIRST, attempts, RETRY_MAX).as_millis()).unwrap_or(u64::MAX);
     Duration::from_millis(rng.next_u64() % (bound + 1)).max(PAUSE_MIN)
+}
+
+/// A time that doubled so many times, up to a bound.
+pub(super) fn doubled(first: Duration, times: u32, bound: Duration) -> Duration {
+    first.saturating_mul(1 << times.min(16)).min(bound)
 }
 
 /// How long a parcel of so many bytes may stay unanswered.

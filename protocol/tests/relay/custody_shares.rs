@@ -26,6 +26,17 @@ use super::{
 
 const MIB: usize = 1024 * 1024;
 
+/// KE is away, and JO has not heard yet that KE has this node.
+fn beside_a_custodian_that_is_behind(seed: u64) -> World {
+    let mut world = World::new(seed, &["BR", "JO", "KE"]);
+    world.kill("KE");
+    let mut behind = world.directory.clone();
+    behind.nodes.remove(&world.key("KE"));
+    world.nodes.get_mut("JO").unwrap().directory = Some(behind);
+    world.connect("BR", "JO");
+    world
+}
+
 #[test]
 fn a_members_heap_of_parcels_goes_before_nobody_elses_message() {
     let mut world = World::new(140, &["BR", "JO", "KE", "US"]);
@@ -131,12 +142,7 @@ fn answers_that_are_never_echoed_hold_up_no_other() {
 
 #[test]
 fn what_a_custodian_never_keeps_is_carried_to_it_ever_more_rarely() {
-    let mut world = World::new(145, &["BR", "JO", "KE"]);
-    world.kill("KE");
-    let mut behind = world.directory.clone();
-    behind.nodes.remove(&world.key("KE"));
-    world.nodes.get_mut("JO").unwrap().directory = Some(behind);
-    world.connect("BR", "JO");
+    let mut world = beside_a_custodian_that_is_behind(145);
     world.submit("BR", &["KE"], Precedence::Flash).unwrap();
     world.run(SECOND * 24 * 3_600);
     let times = refusals(&world).len();
@@ -145,12 +151,7 @@ fn what_a_custodian_never_keeps_is_carried_to_it_ever_more_rarely() {
 
 #[test]
 fn a_custodian_that_knew_no_better_is_asked_again() {
-    let mut world = World::new(144, &["BR", "JO", "KE"]);
-    world.kill("KE");
-    let mut behind = world.directory.clone();
-    behind.nodes.remove(&world.key("KE"));
-    world.nodes.get_mut("JO").unwrap().directory = Some(behind);
-    world.connect("BR", "JO");
+    let mut world = beside_a_custodian_that_is_behind(144);
     let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
     world.run(CUSTODY_AFTER_URGENT + SECOND);
     assert_eq!(refusals(&world), [RefusalReason::NotARecipient]);

@@ -11,7 +11,7 @@ use crate::{
         exchange::{CommandId, Ticket},
         lane::Place,
         receipt::RefusalReason,
-        retry::Timer,
+        retry::{Timer, doubled},
         rows::{AnswerRow, OutboxRow, encode_row},
         sealing::Sealable,
         turn::{Turn, change},
@@ -122,7 +122,7 @@ impl Target {
             RefusalReason::TooFast => Some(CUSTODY_AGAIN),
             RefusalReason::Invalid | RefusalReason::NotARecipient => {
                 let times = self.refusals.entry(custodian).or_default();
-                let rest = CUSTODIAN_REST.saturating_mul(1 << (*times).min(16)).min(UNOPENED_PAUSE_MAX);
+                let rest = doubled(CUSTODIAN_REST, *times, UNOPENED_PAUSE_MAX);
                 *times = times.saturating_add(1);
                 Some(rest)
             }
