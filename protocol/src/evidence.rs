@@ -29,7 +29,7 @@ use crate::{
     directory::{
         Chains, ForkProof, HeaderAcceptance,
         bodies::BodyAcceptance,
-        header::{ChainKey, SignedHeader},
+        header::{ChainKey, ChainKind, SignedHeader},
         view::{Directory, NodeListing},
     },
     document::Kind,
@@ -227,6 +227,25 @@ impl Evidence {
     #[must_use]
     pub const fn chains(&self) -> &Chains {
         &self.chains
+    }
+
+    /// Whether a charter version, key set or header is held.
+    #[must_use]
+    pub fn holds(&self, document: &AnyDocument) -> bool {
+        match document {
+            AnyDocument::Charter(charter) => self.trust.charter(&charter.id().into()).is_some(),
+            AnyDocument::KeySet(key_set) => self.trust.key_set(&key_set.id().into()).is_some(),
+            AnyDocument::NodeRecord(_) | AnyDocument::ReferencePoint(_) => {
+                let header = document.header().zip(ChainKind::of(document.kind()));
+                header.is_some_and(|(header, kind)| {
+                    let key = ChainKey { node: header.node, key_set: header.key_set, kind };
+                    let chain = self.chains.chain(&key);
+                    chain.is_some_and(|chain| chain.holds(header.sequence, document.id().into()))
+                })
+            }
+            // Several certificates of one version say the same: which are held is the repair's concern.
+            AnyDocument::Settlement(_) => false,
+        }
     }
 
     /// The directory as it stands.

@@ -9,6 +9,7 @@ mod document;
 mod heard;
 mod history;
 mod own;
+mod passing;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -18,5 +19,6 @@ pub use self::{
     heard::{Contradicted, Contradiction, Heard, HeldHead, Taken},
     history::History,
     own::{OwnHeads, Said},
+    passing::passes_on,
     view::{HeadsView, NodeHead, Standing, judge},
 };

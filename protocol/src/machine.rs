@@ -182,6 +182,13 @@ impl Machine {
         &self.own
     }
 
+    /// Whether others' clocks say that this node's is right: as many as are asked, and somebody.
+    #[must_use]
+    pub fn is_clock_confirmed(&self, now: Timestamp) -> bool {
+        let asked = self.evidence.membership().witnesses_asked(&self.config.member);
+        asked > 0 && self.clocks.confirm(now, asked)
+    }
+
     /// What the members' clocks say of this node's.
     #[must_use]
     pub const fn clocks(&self) -> &ClockWitnesses {

@@ -12,7 +12,10 @@ use refpoint_protocol::{
         header::ChainKind,
         own_chain::{Standing, StopReason},
     },
-    evidence::repair::{Documents, RepairResponse},
+    evidence::{
+        AnyDocument,
+        repair::{Documents, RepairResponse},
+    },
     limits::{
         BODY_BYTES_MAX, CUSTODY_AFTER_URGENT, FAULTS_PER_INTERVAL_MAX, INTAKE_BYTES_MAX, PUSH_BURST,
         PUSH_EXCESS_MAX, RENEWAL_INTERVAL, RESUME_WAIT,
@@ -359,6 +362,30 @@ fn a_member_that_pushes_without_end_is_named_and_cut_off_and_whoever_hands_that_
         world.push_alone(1, 0, &header);
     }
     assert!(!world.is_connected(0, 1) && world.is_connected(0, 2));
+}
+
+#[test]
+fn what_another_hands_on_again_uses_up_nobodys_allowance() {
+    let mut world = World::new(17, &["BR", "FR", "KE"]);
+    world.connect_all();
+    world.run_for(Duration::from_secs(5));
+    let unit = world.federation.unit("FR").clone();
+    let mut chain = chains::ChainWriter::new(&world.federation, &unit, 0, ChainKind::ReferencePoint);
+    let body = chains::body(&chains::reference_point(1));
+    let (first, second) = (chain.write(&body), chain.write(&body));
+    world.push_alone(1, 0, &first);
+    assert!(world.machine(0).evidence().holds(&first));
+    let key_set = AnyDocument::KeySet(world.key_set(1));
+    for _ in 0..2 * PUSH_BURST {
+        world.push_alone(2, 0, &first);
+        world.push_alone(2, 0, &key_set);
+    }
+    world.push_alone(1, 0, &second);
+    assert!(world.machine(0).evidence().holds(&second));
+    let next = world.federation.next_key_set(&[&world.key_set(1)], |_| {}, &unit.root);
+    let next = AnyDocument::KeySet(next);
+    world.push_alone(1, 0, &next);
+    assert!(world.machine(0).evidence().holds(&next));
 }
 
 #[test]

@@ -47,9 +47,9 @@ pub enum Contradicted {
 /// What came of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// The newest of its node: passed on.
+    /// The newest of its node.
     New,
-    /// It contradicts another one of its node, the first to do so: passed on, so that it is known everywhere.
+    /// It contradicts another one of its node, the first to do so.
     Contradicts,
     /// Held already, or older than what is held.
     Old,

@@ -26,6 +26,9 @@ pub const HEAD_AHEAD_MAX: Duration = Duration::from_secs(2 * super::CLOCK_SKEW_M
 /// After this without a head a node is silent: one hourly head may be lost, with a quarter of an hour to spare.
 pub const HEAD_SILENCE: Duration = Duration::from_secs(2 * 3_600 + 900);
 
+/// Connected nodes up to which a node passes every head on: with so few its neighbours may have no other way to it.
+pub const HEAD_PASSED_BY_ALL_MAX: usize = 16;
+
 /// Heads kept of each node, so that one that comes late is compared with its neighbours: twenty minutes of change.
 pub const HEADS_KEPT_PER_NODE: usize = 4;
 

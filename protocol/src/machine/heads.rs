@@ -6,10 +6,11 @@ use super::{Effect, Event, Input, Machine, PushToken, Verdict};
 use crate::{
     directory::own_chain::Standing as ChainStanding,
     document::{Envelope, Verified, VerifyError},
-    heads::{Contradiction, Head, HeadsView, HeldHead, Said, Taken, judge, verify_head},
+    heads::{Contradiction, Head, HeadsView, HeldHead, Said, Taken, judge, passes_on, verify_head},
     ids::{ContentHash, NodeKey},
     limits::HEAD_AHEAD_MAX,
     membership::NodeStanding,
+    peers::PushKey,
     time::Timestamp,
 };
 
@@ -82,56 +83,76 @@ impl Machine {
         head: Result<Verified<Head>, VerifyError>,
         effects: &mut Vec<Effect>,
     ) {
-        let verdict = match head {
+        let (verdict, is_news) = match head {
             Err(VerifyError::Newer { .. }) => {
                 self.newer += 1;
-                Verdict::Ignore
+                (Verdict::Ignore, false)
             }
             Err(error) => {
                 self.fault(now, Some(from), error.rule(), &error.to_string(), effects);
-                Verdict::Reject
+                (Verdict::Reject, false)
             }
-            Ok(head) => self.take_head(now, &Arc::new(head), effects),
+            Ok(head) => {
+                let head = Arc::new(head);
+                match self.take_head(now, &head, effects) {
+                    Some(Taken::New) if !self.passes_on(&head) => (Verdict::Ignore, true),
+                    // A contradiction is passed on by all, so that it is known everywhere.
+                    Some(Taken::New | Taken::Contradicts) => (Verdict::Accept, true),
+                    Some(Taken::Old) | None => (Verdict::Ignore, false),
+                }
+            }
         };
         effects.push(Effect::Judge { token, verdict });
-        if verdict == Verdict::Accept {
+        if is_news {
             self.settle(now, effects);
         }
     }
 
+    /// Whether this node passes on a head that was news to it.
+    fn passes_on(&self, head: &Verified<Head>) -> bool {
+        let Head { member, node, .. } = head.payload();
+        let listing = self.evidence.listing(member, *node);
+        let record = listing.and_then(|listing| self.evidence.directory().record(listing));
+        let is_dialable = record.is_some_and(|record| !record.addresses.is_empty());
+        passes_on(&self.config.node, &head.id().into(), is_dialable, self.connected.len())
+    }
+
+    /// Takes a head in; `None` of one that does not count, or of more than its node may push.
     fn take_head(
         &mut self,
         now: Timestamp,
         head: &Arc<Verified<Head>>,
         effects: &mut Vec<Effect>,
-    ) -> Verdict {
+    ) -> Option<Taken> {
         let payload = head.payload();
         let membership = self.evidence.membership();
         let counts = membership.node_of(&payload.member, &payload.node).is_some_and(NodeStanding::is_active);
         // Whether a key counts may be news that has not come here yet: that is nobody's fault.
         if !counts || payload.node == self.config.node {
-            return Verdict::Ignore;
+            return None;
         }
-        if !self.pushes.allow_key(crate::peers::PushKey::Head(*payload.node.as_bytes()), now) {
-            return Verdict::Ignore;
-        }
-        let asked = membership.witnesses_asked(&self.config.member);
         let latest = now.after(HEAD_AHEAD_MAX);
-        let is_confirmed = asked > 0 && self.clocks.confirm(now, asked);
+        let is_confirmed = self.is_clock_confirmed(now);
         // It would keep its node unheard until that time has come, long after the clock was set right.
         if is_confirmed && payload.time > latest {
-            return Verdict::Ignore;
+            return None;
         }
-        self.note_digest(now);
         if is_confirmed {
             // Taken when this node's own clock was not known to be right.
             self.heard.date_back(&payload.node, payload.run, latest);
         }
         let held = HeldHead { id: head.id().into(), head: payload.clone() };
-        match self.heard.take(now, held) {
+        let taken = self.heard.take(now, held);
+        if taken != Taken::Old {
+            self.note_digest(now);
+        }
+        match taken {
             Taken::New => {
                 self.newest_heads.keep(Arc::clone(head));
-                Verdict::Accept
+                // An old one costs its node nothing: anybody can hand it on again, in ever other envelopes.
+                if !self.pushes.allow_key(PushKey::Head(*payload.node.as_bytes()), now) {
+                    return None;
+                }
             }
             Taken::Contradicts => {
                 let (member, node) = (payload.member.clone(), payload.node);
@@ -142,10 +163,10 @@ impl Machine {
                 if self.heard.newest(&node).is_some_and(|newest| newest.id == head.id().into()) {
                     self.newest_heads.keep(Arc::clone(head));
                 }
-                Verdict::Accept
             }
-            Taken::Old => Verdict::Ignore,
+            Taken::Old => {}
         }
+        Some(taken)
     }
 
     /// Keys or members have changed: what is held of those that do not count any more is let go.

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use refpoint_protocol::{
     document::sign,
-    heads::{Head, Standing, verify_head},
+    evidence::AnyDocument,
+    heads::{Head, Standing, passes_on, verify_head},
     ids::{ContentHash, HeadId, Sequence},
-    limits::{CLOCK_WITNESS_AGE, HEAD_INTERVAL, HEAD_SILENCE},
-    machine::{Command, Effect, Event, Input, NumberedEvent, PushToken, Verdict},
-    testing::{chains, node_key},
+    limits::{CLOCK_WITNESS_AGE, HEAD_INTERVAL, HEAD_PASSED_BY_ALL_MAX, HEAD_SILENCE},
+    machine::{Batch, Carriage, Command, Effect, Event, Input, NumberedEvent, PushToken, Verdict},
+    testing::{FOUNDED, chains, node_key},
 };
 
 use super::world::World;
@@ -168,10 +169,82 @@ fn heads_of_those_that_do_not_count_are_ignored() {
     assert_eq!(judged(&mut world, &other, &key), Some(Verdict::Accept), "the proof is passed on");
     assert!(matches!(standing(&world, 0, 1), Standing::Contradicts { .. }));
     assert_eq!(told.get(), 1, "people are told");
-    // Past its allowance a node is not heard, and nobody is penalised.
-    let verdicts: Vec<_> = (1_001..1_010)
+    // What anybody hands on again uses up none of its node's allowance.
+    for _ in 0..20 {
+        assert_eq!(judged(&mut world, &good, &key), Some(Verdict::Ignore));
+    }
+    // Past its allowance nothing of it is passed on, and nobody is penalised.
+    let verdicts: Vec<_> = (1_002..1_018)
+        .step_by(2)
         .map(|number| judged(&mut world, &Head { number: Sequence(number), ..good.clone() }, &key))
         .collect();
-    assert_eq!(verdicts.last(), Some(&Some(Verdict::Ignore)));
+    // Its own first head and the first one here were of its five.
+    assert_eq!(verdicts[..3], [Some(Verdict::Accept); 3]);
+    assert_eq!(verdicts[3..], [Some(Verdict::Ignore); 5]);
     assert_eq!(told.get(), 1, "once");
+}
+
+#[test]
+fn a_head_of_one_whom_all_can_dial_is_passed_on_by_half_of_many() {
+    let codes: Vec<_> = ('A'..='S').map(|letter| format!("{letter}A")).collect();
+    let codes: Vec<_> = codes.iter().map(String::as_str).collect();
+    let mut world = World::new(136, &codes);
+    let unheard_of = codes.len() - 1;
+    for other in 1..unheard_of {
+        world.connect(0, other);
+    }
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(world.machine(0).connected().len(), HEAD_PASSED_BY_ALL_MAX + 1);
+    // Its key is known, and no record that would say where it can be dialled.
+    let key_set = AnyDocument::KeySet(world.key_set(unheard_of));
+    let batch =
+        Batch { from: None, documents: vec![Ok(key_set)], bodies: Vec::new(), carriage: Carriage::Hand };
+    world.command(0, Command::Import(batch)).unwrap();
+
+    let federation = world.machine(0).evidence().federation();
+    let own = world.machine(0).heads(world.now).unwrap().own.unwrap().head;
+    let head_of = |world: &World, at: usize, number: u64, digest: u8| {
+        let (member, node, digest) = (world.member(at), world.key(at), ContentHash::from_bytes([digest; 32]));
+        let previous = Some(HeadId::from_bytes([1; 32]));
+        let (run, time) = (FOUNDED.after(Duration::from_secs(3_600)), world.now);
+        let head =
+            Head { member, node, run, number: Sequence(number), previous, time, digest, ..own.clone() };
+        verify_head(sign(&head, Some(federation), &[world.signing(at)]).unwrap(), federation).unwrap()
+    };
+    let judged = |world: &mut World, head| {
+        let (now, from) = (world.now, world.key(1));
+        let effects = world.machine_mut(0).handle(now, Input::head(from, PushToken(1 << 40), Ok(head)));
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Judge { verdict, .. } => Some(verdict),
+            _ => None,
+        })
+    };
+    let verdicts = |world: &mut World, at: usize| {
+        let one = |number| {
+            world.run_for(Duration::from_secs(60));
+            let head = head_of(world, at, number, 1);
+            judged(world, head).unwrap()
+        };
+        // None follows another, so that none contradicts another.
+        (1_000..1_032).step_by(2).map(one).collect::<Vec<_>>()
+    };
+    let of_dialable = verdicts(&mut world, 1);
+    let accepted = of_dialable.iter().filter(|verdict| **verdict == Verdict::Accept).count();
+    let ignored = of_dialable.iter().filter(|verdict| **verdict == Verdict::Ignore).count();
+    assert_eq!(accepted + ignored, 16);
+    assert!((3..=13).contains(&accepted), "{of_dialable:?}");
+    assert_eq!(verdicts(&mut world, unheard_of), vec![Verdict::Accept; 16]);
+
+    // Both halves of a contradiction are passed on by all: this one would not be if it were news of another kind.
+    let own_key = world.key(0);
+    let contradicting = (2..=255)
+        .map(|digest| head_of(&world, 1, 1_030, digest))
+        .find(|head| !passes_on(&own_key, &head.id().into(), true, codes.len()))
+        .unwrap();
+    assert_eq!(judged(&mut world, contradicting), Some(Verdict::Accept));
+
+    world.cut(2);
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(world.machine(0).connected().len(), HEAD_PASSED_BY_ALL_MAX);
+    assert_eq!(verdicts(&mut world, 3), vec![Verdict::Accept; 16]);
 }

@@ -1,11 +1,14 @@
 //! Heads: signed, pushed, and handed in by a test itself.
 
+use std::sync::Arc;
+
 use ed25519_dalek::SigningKey;
 use refpoint_protocol::{
-    document::{Envelope, Kind, sign},
+    document::{Envelope, Kind, Verified, sign},
     evidence::verify_any,
     heads::{Head, verify_head},
     machine::{Batch, Carriage, Input, Machine, PushToken},
+    membership::key_set::KeySet,
 };
 
 use super::World;
@@ -17,6 +20,10 @@ impl World {
 
     pub(crate) fn signing(&self, node: usize) -> &SigningKey {
         &self.nodes[node].signing
+    }
+
+    pub(crate) fn key_set(&self, node: usize) -> Arc<Verified<KeySet>> {
+        Arc::clone(&self.federation.units[node].key_set)
     }
 
     pub(super) fn sign_head(&mut self, at: usize, head: &Head) {
