@@ -16,7 +16,7 @@ use refpoint::{
 };
 use refpoint_protocol::{
     document::encode,
-    ids::{DocumentId, MessageId},
+    ids::{DocumentId, MemberCode, MessageId},
     machine::{self, Command, CommandRefused, Machine, Reply},
     message::{
         body::{Body, Tlp},
@@ -119,8 +119,16 @@ impl Running {
     }
 
     async fn send(&self, to: &Self, precedence: Precedence, text: &str) -> Result<MessageId, CommandRefused> {
-        let draft =
-            Draft { recipients: vec![to.unit.code.clone()], precedence, lifetime: None, body: body(text) };
+        self.send_to(&to.unit.code, precedence, text).await
+    }
+
+    async fn send_to(
+        &self,
+        to: &MemberCode,
+        precedence: Precedence,
+        text: &str,
+    ) -> Result<MessageId, CommandRefused> {
+        let draft = Draft { recipients: vec![to.clone()], precedence, lifetime: None, body: body(text) };
         let reply = self.node.handle().command(Command::Send(Box::new(draft))).await.unwrap()?;
         let Reply::Queued { message } = reply else { panic!("another answer than queued") };
         Ok(message)

@@ -46,7 +46,10 @@ use crate::{
     limits::{EVENTS_KEPT, WIRE_VERSION},
     membership::NodeStanding,
     peers::{Consequence, Faults, Intake, PushLimits},
-    relay::{Relay, exchange::RelayInput},
+    relay::{
+        Relay,
+        exchange::{RelayEffect, RelayInput},
+    },
     storage::{Change, Grade, Table},
     time::Timestamp,
 };
@@ -94,6 +97,8 @@ pub struct Machine {
     record: Option<(Envelope, Vec<u8>)>,
     rng: ChaCha12Rng,
     bugs: u64,
+    /// What rests on writes that may be refused, of the input at hand.
+    refusable: Vec<RelayEffect>,
 }
 
 /// A node that is connected.
@@ -107,6 +112,9 @@ pub struct Connection {
 
 impl Machine {
     /// Decides what follows from an input at `now`.
+    ///
+    /// What a refused write takes with it comes last: from the first [`Effect::Persist`] with a ticket on, everything
+    /// is done or nothing; what comes before does not rest on it.
     #[must_use]
     pub fn handle(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -144,6 +152,9 @@ impl Machine {
             Input::Journal(news) => self.emit(now, Event::Journal(news), &mut effects),
             Input::Command { id, command } => self.on_command(now, id, command, &mut effects),
             Input::Woke => self.on_woke(now, &mut effects),
+        }
+        for effect in std::mem::take(&mut self.refusable) {
+            self.carry_relay_effect(now, effect, &mut effects);
         }
         effects
     }

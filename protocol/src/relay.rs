@@ -192,8 +192,9 @@ impl Machines {
             }
             RelayInput::LackingReceived { from, lacking } => outbox.on_lacking(turn, from, &lacking.ids),
             RelayInput::DirectoryChanged { member } => {
-                inbox.on_directory_changed(turn, outbox, statements, member.as_ref());
                 outbox.on_directory_changed(turn, member.as_ref());
+                // Last, since there may be no room to store what it accepts now.
+                inbox.on_directory_changed(turn, outbox, statements, member.as_ref());
             }
             RelayInput::StorageRefused { ticket } => self.on_storage_refused(turn, ticket),
             RelayInput::SendFailed { to, message } => {

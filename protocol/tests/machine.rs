@@ -2,6 +2,7 @@
 
 mod heads;
 mod old_copies;
+mod refusable;
 mod settlements;
 mod world;
 

@@ -64,8 +64,19 @@ impl Commit {
         (Self { writer, ready, places, storing: Arc::default() }, carry)
     }
 
-    /// Submits one batch of the machine's effects, without the work that may start at once.
-    pub(super) async fn submit(&self, effects: Vec<Effect>, turn: Turn) -> Result<(), Stopping> {
+    /// Submits the machine's effects of one input, without the work that may start at once: as one batch, and as
+    /// another what is done or refused as a whole, which comes last.
+    pub(super) async fn submit(&self, mut effects: Vec<Effect>, turn: Turn) -> Result<(), Stopping> {
+        let is_refusable = |effect: &Effect| matches!(effect, Effect::Persist { ticket: Some(_), .. });
+        let refusable = effects.iter().position(is_refusable).map(|first| effects.split_off(first));
+        if let Some(refusable) = refusable {
+            self.submit_batch(effects, None).await?;
+            effects = refusable;
+        }
+        self.submit_batch(effects, turn).await
+    }
+
+    async fn submit_batch(&self, effects: Vec<Effect>, turn: Turn) -> Result<(), Stopping> {
         if effects.is_empty() {
             return Ok(());
         }

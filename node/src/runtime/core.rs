@@ -193,16 +193,21 @@ impl Core {
         if self.carry_out(first, None, &mut entrance, &stop).await.is_err() {
             return;
         }
+        let mut has_woken = false;
         loop {
             let next = self.machine.next_wakeup();
             let wakeup = next.map_or(IDLE, |(at, _)| self.clock.until(at));
+            // What is due and what comes in go by turns: doors that are never empty do not stop the time.
+            let is_due = wakeup.is_zero() && !has_woken;
             let order = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                () = std::future::ready(()), if is_due => Some((Order::Input(Input::Woke), None)),
                 order = entrance.next() => order,
                 () = tokio::time::sleep(wakeup) => Some((Order::Input(Input::Woke), None)),
             };
             let Some((order, turn)) = order else { break };
+            has_woken = matches!(order, Order::Input(Input::Woke));
             if self.take(order, turn, &mut entrance, &stop).await.is_err() {
                 break;
             }

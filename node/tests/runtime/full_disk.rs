@@ -5,7 +5,13 @@ use refpoint::{
     store::{Fullness, Keys},
 };
 
-use refpoint_protocol::relay::event::SubmitRefusal;
+use refpoint_protocol::{
+    message::{
+        body::{Statement, Word},
+        draft::StatementDraft,
+    },
+    relay::event::SubmitRefusal,
+};
 
 use super::*;
 
@@ -124,4 +130,35 @@ async fn what_found_no_room_is_given_to_others_and_stored_once_there_is_some() {
     assert!(ke.stop().await.is_ok() && sg.stop().await.is_ok());
     store.crash();
     assert!(held(&store) > before);
+}
+
+#[tokio::test]
+async fn a_message_is_taken_back_although_there_is_no_room_to_say_so() {
+    let federation = Federation::new(75, &CODES, 1);
+    let br = Running::start(&federation, "BR", &[]).await;
+    // Kenya's node is away.
+    let kenya = federation.unit("KE").code.clone();
+    let message = br.send_to(&kenya, Precedence::Flash, "sent in error").await.unwrap();
+
+    br.store.fill_disk(Fullness::Low);
+    let statement = Statement {
+        answers: message,
+        word: Word::Withdrawn,
+        role: Redacted("duty".into()),
+        will: None,
+        form: None,
+        by: None,
+    };
+    let said = Command::State(Box::new(StatementDraft { statement, text: None }));
+    let refused = br.node.handle().command(said).await.unwrap().unwrap_err();
+    assert_eq!(refused, CommandRefused::Submit(SubmitRefusal::NoRoom));
+    br.store.fill_disk(Fullness::Space);
+
+    // It stays so over a restart.
+    let store = br.store.clone();
+    assert!(br.stop().await.is_ok());
+    let br = Running::start_on(&federation, "BR", &[], store, Vec::new()).await;
+    let state = br.until(|machine, _| Some(machine.messages().outbox()[0].recipients[0].state)).await;
+    assert_eq!(state, RecipientState::Stopped);
+    assert!(br.stop().await.is_ok());
 }

@@ -62,8 +62,8 @@ pub const IN_FLIGHT_PER_PEER_MAX: usize = 128;
 /// Bytes of parcels in flight to one node: eight large ones; one is always allowed.
 pub const IN_FLIGHT_BYTES_PER_PEER_MAX: usize = 8 * 1024 * 1024;
 
-/// The share of any in-flight or opening bound that normal parcels leave to urgent ones: one in this many.
-pub const URGENT_RESERVE: usize = 10;
+/// The share of a bound that normal parcels leave to urgent ones: one in this many.
+pub const URGENT_RESERVE: u64 = 10;
 
 /// Every so many parcels to one peer the longest waiting goes first, whatever its precedence (ageing).
 pub const AGEING_INTERVAL: u64 = 8;

@@ -20,7 +20,13 @@ impl Machine {
         let clock =
             BookClock { witnesses: &self.clocks, own: &self.config.member, started: self.started, now };
         let book = EvidenceBook::new(&self.evidence, Some(clock));
-        for effect in self.relay.handle(now, input, &book) {
+        let mut ordered = self.relay.handle(now, input, &book);
+        let is_refusable =
+            |effect: &RelayEffect| matches!(effect, RelayEffect::Persist { ticket: Some(_), .. });
+        // What the relay orders stays in its order, so all that follows waits too.
+        let first = if self.refusable.is_empty() { ordered.iter().position(is_refusable) } else { Some(0) };
+        self.refusable.extend(first.map(|first| ordered.split_off(first)).into_iter().flatten());
+        for effect in ordered {
             self.carry_relay_effect(now, effect, effects);
         }
     }

@@ -129,6 +129,7 @@ impl Machine {
             record,
             rng,
             bugs: 0,
+            refusable: Vec::new(),
         };
         let mut effects = Vec::new();
         let needless = outcome.superseded.iter().map(|id| Change::delete(Table::Settlements, *id.as_bytes()));

@@ -286,7 +286,7 @@ impl Custody {
     fn on_expiry(&mut self, turn: &mut Turn<'_>, key: CustodyKey) {
         let Some(kept) = self.kept.get_mut(&key).filter(|kept| kept.holds_parcel()) else { return };
         if !turn.book.applies_expiry() {
-            kept.expiry_due = turn.now.after(EXPIRY_POSTPONED);
+            kept.expiry_due = turn.look_again();
             return turn.timers.set(kept.expiry_due, Timer::CustodyExpires(key));
         }
         let lost = kept.is_key_lost(&key, turn.book);
@@ -303,7 +303,7 @@ impl Custody {
     fn on_forgetting(&mut self, turn: &mut Turn<'_>, key: CustodyKey) {
         let Some(kept) = self.kept.get_mut(&key) else { return };
         if !turn.book.applies_expiry() {
-            kept.forget_due = turn.now.after(EXPIRY_POSTPONED);
+            kept.forget_due = turn.look_again();
             return turn.timers.set(kept.forget_due, Timer::ForgetAnswer(key));
         }
         // What was postponed may be due later than this, and says what became of the parcel.
@@ -423,6 +423,3 @@ const fn range_of(hander: NodeKey) -> (CustodyKey, CustodyKey) {
         },
     )
 }
-
-/// How long an expiry waits while the clock is not to be trusted.
-const EXPIRY_POSTPONED: Duration = Duration::from_secs(60);

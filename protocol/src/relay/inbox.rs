@@ -135,7 +135,7 @@ impl Inbox {
         match timer {
             // While the clock is not to be trusted, a parcel is never too late: its id is needed.
             Timer::ForgetReceived(message) if !turn.book.applies_expiry() => {
-                turn.timers.set(turn.now.after(FORGETTING_POSTPONED), Timer::ForgetReceived(message));
+                turn.timers.set(turn.look_again(), Timer::ForgetReceived(message));
             }
             Timer::ForgetReceived(message) => self.forget(turn, message, statements),
             Timer::DropHeld(message) => drop(self.take_held(message)),
@@ -260,9 +260,6 @@ const ROWS: ShareBounds =
 /// Ids of messages and statements, by sender.
 const IDS: ShareBounds =
     ShareBounds { all: MESSAGE_IDS_MAX, each: MESSAGE_IDS_PER_SENDER_MAX, floor: MESSAGE_IDS_PER_SENDER_MIN };
-
-/// How long forgetting waits while the clock is not to be trusted.
-const FORGETTING_POSTPONED: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Answers `delivered`, resting on the write that made it true.
 fn confirm(turn: &mut Turn<'_>, to: NodeKey, class: Class, message: MessageId, after: Option<Ticket>) {

@@ -8,11 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
 };
 
-use crate::{
-    limits::{AGEING_INTERVAL, URGENT_RESERVE},
-    message::header::Precedence,
-    time::Timestamp,
-};
+use crate::{limits::AGEING_INTERVAL, message::header::Precedence, relay::parcel::Class, time::Timestamp};
 
 /// The place of something in a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,12 +113,12 @@ impl<K: Ord + Copy> Window<K> {
         Self { bounds, sizes: BTreeMap::new(), bytes: 0 }
     }
 
-    /// Whether something fits; what is not urgent leaves a reserve to what is.
-    pub(super) fn fits(&self, precedence: Precedence, size: usize) -> bool {
-        let share =
-            |bound: usize| if precedence.is_urgent() { bound } else { bound - bound / URGENT_RESERVE };
+    /// Whether something of a class fits.
+    pub(super) fn fits(&self, class: Class, size: usize) -> bool {
+        let part = |bound: usize| class.part_of(bound as u64);
         self.sizes.is_empty()
-            || (self.sizes.len() < share(self.bounds.count) && self.bytes + size <= share(self.bounds.bytes))
+            || ((self.sizes.len() as u64) < part(self.bounds.count)
+                && (self.bytes + size) as u64 <= part(self.bounds.bytes))
     }
 
     pub(super) fn launch(&mut self, key: K, size: usize) {
@@ -178,16 +174,17 @@ impl<K: Ord + Copy, O: Ord + Clone> Lane<K, O> {
     /// Takes the next thing to be sent, and counts it as on its way; `None` if nothing waits or nothing fits.
     ///
     /// The most urgent goes first, by turns of the owners and of each the oldest; every [`AGEING_INTERVAL`]th time
-    /// the oldest of all, so that nothing waits for ever behind what is more urgent.
+    /// the oldest of all, so that nothing waits for ever behind what is more urgent. It takes the place that the most
+    /// urgent would have, whatever its class and size, so that no reserve and no full window holds it up: by one item
+    /// more may be on its way than the bound says.
     pub(super) fn take_next(&mut self) -> Option<Place<K, O>> {
+        let first = self.by_precedence.values().find_map(Turns::first).copied()?;
+        let place = self.by_age.get(&first)?;
+        if !self.window.fits(place.precedence.class(), place.size) {
+            return None;
+        }
         let aged = self.served % AGEING_INTERVAL == AGEING_INTERVAL - 1;
-        let oldest = if aged { self.by_age.keys().next().copied() } else { None };
-        let urgent = self.by_precedence.values().find_map(Turns::first).copied();
-        // An old normal item that may not use the reserve does not hold up an urgent one.
-        let fits = |item: &(Timestamp, K)| {
-            self.by_age.get(item).is_some_and(|place| self.window.fits(place.precedence, place.size))
-        };
-        let item = [oldest, urgent].into_iter().flatten().find(fits)?;
+        let item = if aged { *self.by_age.keys().next()? } else { first };
         let precedence = Reverse(self.by_age.get(&item)?.precedence);
         let in_turn = self.by_precedence.get(&precedence).and_then(Turns::first) == Some(&item);
         let place = self.take(&item)?;
@@ -226,7 +223,7 @@ impl<K: Ord + Copy, O: Ord + Clone> Lane<K, O> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
-    use crate::limits::{IN_FLIGHT_BYTES_PER_PEER_MAX, IN_FLIGHT_PER_PEER_MAX};
+    use crate::limits::{IN_FLIGHT_BYTES_PER_PEER_MAX, IN_FLIGHT_PER_PEER_MAX, URGENT_RESERVE};
 
     fn place(key: u64, precedence: Precedence) -> Place<u64, &'static str> {
         Place { key, owner: "", precedence, since: Timestamp::from_millis(key), size: 512 }
@@ -252,17 +249,36 @@ mod tests {
         let mut lane = lane();
         (0..300).for_each(|n| lane.queue(place(n, Precedence::Routine)));
         let normal = std::iter::from_fn(|| lane.take_next()).count();
-        assert_eq!(normal, IN_FLIGHT_PER_PEER_MAX - IN_FLIGHT_PER_PEER_MAX / URGENT_RESERVE);
+        assert_eq!(
+            normal as u64,
+            IN_FLIGHT_PER_PEER_MAX as u64 - IN_FLIGHT_PER_PEER_MAX as u64 / URGENT_RESERVE
+        );
         (300..600).for_each(|n| lane.queue(place(n, Precedence::Flash)));
-        let mut urgent = 0;
-        while let Some(place) = lane.take_next() {
-            assert_eq!(place.precedence, Precedence::Flash);
-            urgent += 1;
-        }
-        assert!(urgent > 0 && normal + urgent <= IN_FLIGHT_PER_PEER_MAX, "{urgent}");
+        let reserve: Vec<_> = std::iter::from_fn(|| lane.take_next()).map(|place| place.precedence).collect();
+        assert_eq!(normal + reserve.len(), IN_FLIGHT_PER_PEER_MAX);
+        let aged = reserve.iter().filter(|precedence| **precedence == Precedence::Routine).count();
+        assert_eq!(aged, 2, "each eighth: {reserve:?}");
         let landed = lane.in_flight()[0];
         lane.land(&landed);
         assert!(lane.take_next().is_some());
+    }
+
+    #[test]
+    fn the_oldest_has_its_turn_in_a_full_window_whatever_its_class_and_size() {
+        let bytes = 6 * 1024 * 1024;
+        let mut lane = Lane::new(Bounds { count: 16, bytes });
+        let large = 1024 * 1024 + 256 * 1024;
+        lane.queue(Place { size: large, ..place(0, Precedence::Routine) });
+        let heap = |key| Place { size: 700 * 1024, ..place(key, Precedence::Flash) };
+        (1..100).for_each(|key| lane.queue(heap(key)));
+        let first: Vec<_> = std::iter::from_fn(|| lane.take_next()).map(|place| place.key).collect();
+        assert_eq!(first, [1, 2, 3, 4, 5, 6, 7, 0], "the window is full all the while");
+        for key in 8..100 {
+            lane.land(&(key - 7));
+            let taken = lane.take_next().map(|place| place.key);
+            let on_its_way: usize = lane.in_flight().len();
+            assert!(taken.is_none() || on_its_way <= 9, "{on_its_way}");
+        }
     }
 
     #[test]
@@ -347,8 +363,8 @@ mod tests {
         let mut window = Window::new(Bounds { count: 2, bytes: 100 });
         window.launch(1, 60);
         window.launch(1, 90);
-        assert!(!window.fits(Precedence::Flash, 20));
+        assert!(!window.fits(Class::Urgent, 20));
         window.land(&1);
-        assert!(window.is_empty() && window.fits(Precedence::Flash, 1_000), "one is always allowed");
+        assert!(window.is_empty() && window.fits(Class::Urgent, 1_000), "one is always allowed");
     }
 }

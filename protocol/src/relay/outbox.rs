@@ -149,7 +149,7 @@ impl Outbox {
     fn on_expiry(&mut self, turn: &mut Turn<'_>, message: MessageId) {
         let Some(entry) = self.entries.get_mut(&message).filter(|entry| !entry.row.expired) else { return };
         if !turn.book.applies_expiry() {
-            turn.timers.set(turn.now.after(EXPIRY_POSTPONED), Timer::Expire(message));
+            turn.timers.set(turn.look_again(), Timer::Expire(message));
             return;
         }
         entry.row.expired = true;
@@ -175,7 +175,7 @@ impl Outbox {
     /// A message is old enough for nobody to ask. A clock that is not to be trusted ends nothing.
     fn on_forgetting(&mut self, turn: &mut Turn<'_>, message: MessageId) {
         if !turn.book.applies_expiry() {
-            return turn.timers.set(turn.now.after(EXPIRY_POSTPONED), Timer::ForgetSent(message));
+            return turn.timers.set(turn.look_again(), Timer::ForgetSent(message));
         }
         // Its expiry may be postponed to a later time than this, and says what became of it.
         if self.entries.get(&message).is_some_and(Entry::is_open) {
@@ -250,6 +250,3 @@ impl Outbox {
         }
     }
 }
-
-/// How long an expiry waits while the clock is not to be trusted.
-const EXPIRY_POSTPONED: std::time::Duration = std::time::Duration::from_secs(60);

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::{MemberCode, MessageId, NodeKey, SealingKeyId},
+    limits::URGENT_RESERVE,
     time::Timestamp,
 };
 
@@ -54,5 +55,13 @@ impl Class {
     #[must_use]
     pub const fn is_urgent(self) -> bool {
         matches!(self, Self::Urgent)
+    }
+
+    /// What parcels of this class may use of a bound: normal ones leave a reserve to urgent ones.
+    pub(super) const fn part_of(self, bound: u64) -> u64 {
+        match self {
+            Self::Urgent => bound,
+            Self::Normal => bound - bound / URGENT_RESERVE,
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What one turn of the machine works with: the time, the directory, the effects so far, tickets and timers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use rand_chacha::ChaCha8Rng;
 
@@ -55,6 +55,11 @@ impl Turn<'_> {
     /// Sends a frame whose truth rests on a write, if there is one that may still be refused.
     pub(super) fn send_after(&mut self, to: NodeKey, class: Class, frame: Outgoing, after: Option<Ticket>) {
         self.effects.push(RelayEffect::Send { to, frame, class, after });
+    }
+
+    /// When to look again at what must not end by a clock that is not to be trusted.
+    pub(super) fn look_again(&self) -> Timestamp {
+        self.now.after(CLOCK_DOUBTED_PAUSE)
     }
 
     /// The member that a connected node speaks for.
@@ -133,6 +138,9 @@ pub(super) fn change(put: Result<Change, EncodeError>) -> Option<Change> {
     debug_assert!(put.is_ok(), "our own rows have a canonical form");
     put.ok()
 }
+
+/// How soon to look again at what waits for a clock that may be trusted: others confirm it within minutes of a start.
+const CLOCK_DOUBTED_PAUSE: Duration = Duration::from_secs(60);
 
 /// Refusable writes remembered: far more than a store commits at once.
 const WRITES_REMEMBERED_MAX: usize = 8_192;

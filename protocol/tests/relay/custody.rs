@@ -99,6 +99,21 @@ fn flash_goes_into_custody_in_seconds_and_routine_in_a_minute() {
 }
 
 #[test]
+fn a_recipient_that_refuses_and_then_falls_silent_is_out_of_reach() {
+    let mut world = World::new(99, &["BR", "JO", "KE"]);
+    world.connect("BR", "JO");
+    world.connect("BR", "KE");
+    world.nodes.get_mut("KE").unwrap().disk_is_full = true;
+    let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
+    world.run(CUSTODY_AFTER_URGENT * 4);
+    assert_eq!(held(&world, "JO"), 0, "it answers");
+    // It stands still, and its connection does not.
+    world.nodes.get_mut("KE").unwrap().relay = None;
+    world.run(Duration::from_secs(300));
+    assert_eq!((held(&world, "JO"), world.reached("BR", message)), (1, RecipientState::Custody));
+}
+
+#[test]
 fn the_sender_dies_for_good_and_the_message_arrives() {
     let (mut world, message) = in_custody(83, Precedence::Flash);
     world.kill("BR");

@@ -7,6 +7,7 @@ use refpoint_protocol::{
     message::header::Precedence,
     relay::{
         book::{MemberStatus, SignerStanding},
+        event::RelayEvent,
         exchange::{Outgoing, RelayFault, RelayInput},
         frame::{Lacking, Offer, OfferIds},
         parcel::Parcel,
@@ -105,6 +106,31 @@ fn states_never_go_back_and_late_truth_wins() {
         assert_eq!(world.reached("BR", message), RecipientState::Delivered, "{word:?}");
     }
     assert_eq!(last_fault(&world, "BR"), Some(RelayFault::ReceiptDoubled(message)));
+}
+
+#[test]
+fn a_refusal_that_answers_no_parcel_is_no_news() {
+    let mut world = World::new(38, &["BR", "KE"]);
+    world.connect("BR", "KE");
+    world.nodes.get_mut("KE").unwrap().disk_is_full = true;
+    let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
+    world.run(Duration::from_millis(500));
+    let news = |world: &World| {
+        let refused = |event: &&RelayEvent| matches!(event, RelayEvent::MessageRefused { .. });
+        world.nodes["BR"].events.iter().filter(refused).count()
+    };
+    assert_eq!(news(&world), 1);
+    for number in 0..10 {
+        let mut said = receipt(&world, message, "KE", ReceiptWord::Refused);
+        said.reason = Some([RefusalReason::TooFast, RefusalReason::NoRoom][number % 2]);
+        let input = world.receipt("KE", "KE", &said);
+        world.input("BR", input);
+        assert_eq!(news(&world), 1, "{number}");
+    }
+    assert_eq!(last_fault(&world, "BR"), Some(RelayFault::ReceiptDoubled(message)));
+    world.nodes.get_mut("KE").unwrap().disk_is_full = false;
+    world.run(Duration::from_secs(300));
+    assert!(world.has("KE", message));
 }
 
 #[test]

@@ -288,9 +288,16 @@ fn an_offer_that_is_lost_at_any_step_is_made_again_on_the_same_connection() {
 
 #[test]
 fn an_old_word_that_another_passes_back_does_not_stop_what_is_sent_anew() {
+    // The one that BR has itself, and one that KE said to another a moment later.
+    for later in [0, 1] {
+        an_old_word_passed_back(Duration::from_millis(later));
+    }
+}
+
+fn an_old_word_passed_back(later: Duration) {
     let (mut world, message) = put_back(53);
     world.connect("JO", "BR");
-    let at = world.relay("BR").receipts(&message)[0].at;
+    let at = world.relay("BR").receipts(&message)[0].at.after(later);
     world.run(Duration::from_millis(70));
     world.loss_percent = 100;
     world.run(Duration::from_millis(200));

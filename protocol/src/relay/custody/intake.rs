@@ -6,7 +6,7 @@ use crate::{
     limits::{
         CLOCK_SKEW_MAX, CUSTODY_BURST, CUSTODY_BYTES_MAX, CUSTODY_BYTES_PER_MEMBER_MAX,
         CUSTODY_BYTES_PER_MEMBER_MIN, CUSTODY_INTERVAL, CUSTODY_ROWS_MAX, CUSTODY_ROWS_PER_MEMBER_MAX,
-        CUSTODY_ROWS_PER_MEMBER_MIN, EXPIRY_MAX, SEALED_BYTES_MAX, URGENT_RESERVE,
+        CUSTODY_ROWS_PER_MEMBER_MIN, EXPIRY_MAX, SEALED_BYTES_MAX,
     },
     relay::{
         book::MemberStatus,
@@ -88,10 +88,10 @@ impl Custody {
         if label.expires > turn.now.after(EXPIRY_MAX + CLOCK_SKEW_MAX) {
             return Err(RefusalReason::Invalid);
         }
-        // Normal parcels leave a reserve to urgent ones.
-        let part =
-            |bound: u64| if label.class.is_urgent() { bound } else { bound - bound / URGENT_RESERVE as u64 };
-        let bound = |rows: usize, bytes| Amount { rows: part(rows as u64), bytes: part(bytes) };
+        let bound = |rows: usize, bytes| Amount {
+            rows: label.class.part_of(rows as u64),
+            bytes: label.class.part_of(bytes),
+        };
         let share = self.shares.get(&by).copied().unwrap_or_default();
         let with = |held: Amount, known| held.less(known).more(Amount { rows: 1, bytes: size });
         if !with(share.all, known.all)

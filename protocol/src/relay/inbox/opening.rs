@@ -3,9 +3,7 @@
 use super::{Inbox, confirm, refuse, reseal};
 use crate::{
     ids::{MessageId, NodeKey},
-    limits::{
-        EXPIRY_GRACE, INBOX_BURST, INBOX_INTERVAL, OPENING_BYTES_MAX, OPENING_PER_PEER_MAX, URGENT_RESERVE,
-    },
+    limits::{EXPIRY_GRACE, INBOX_BURST, INBOX_INTERVAL, OPENING_BYTES_MAX, OPENING_PER_PEER_MAX},
     relay::{
         exchange::{Job, RelayEffect, RelayFault, Ticket},
         parcel::{Class, Parcel},
@@ -106,16 +104,13 @@ impl Inbox {
         turn.member_of(&from).is_none_or(allow)
     }
 
-    /// Each peer has its share, all together have theirs, and normal parcels leave a reserve to urgent ones.
+    /// Each peer has its share, and all together have theirs.
     fn has_pool_room(&self, from: NodeKey, class: Class, bytes: usize) -> bool {
-        let share = |bound: usize| match class {
-            Class::Urgent => bound,
-            Class::Normal => bound - bound / URGENT_RESERVE,
-        };
+        let part = |bound: usize| class.part_of(bound as u64);
         let (first, last) =
             ((from, MessageId::from_bytes([0; 32])), (from, MessageId::from_bytes([0xFF; 32])));
-        self.opening_from.range(first..=last).count() < share(OPENING_PER_PEER_MAX)
-            && self.opening_bytes + bytes <= share(OPENING_BYTES_MAX)
+        (self.opening_from.range(first..=last).count() as u64) < part(OPENING_PER_PEER_MAX)
+            && (self.opening_bytes + bytes) as u64 <= part(OPENING_BYTES_MAX)
     }
 }
 

@@ -47,6 +47,8 @@ pub(in crate::relay) struct Target {
     pub(super) reseals: u32,
     /// The last passing refusal, for people.
     pub(in crate::relay) refused: Option<RefusalReason>,
+    /// When the node said that it lacks what it had confirmed, by this node's clock.
+    pub(super) lacking: Option<Timestamp>,
     /// How often the stored content could not be read.
     pub(super) unreadable: u32,
     /// Nodes that were asked to keep it; those that do stand in the row.
@@ -104,6 +106,7 @@ impl Target {
             key: None,
             reseals: 0,
             refused: None,
+            lacking: None,
             unreadable: 0,
             asked: BTreeMap::new(),
             custody_key: None,

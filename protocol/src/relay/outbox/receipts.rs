@@ -79,8 +79,8 @@ impl Outbox {
         let (message, node) = (receipt.message, receipt.node);
         let asked = !matches!(self.progress(&message, &node), None | Some(Progress::Done));
         let known = self.entries.get(&message).and_then(|entry| entry.answer(&node));
-        if from != node && known.is_some_and(|known| known.late.is_some() && known.at == receipt.at) {
-            // What the node said before its disk was put back does not take back what it said of it since.
+        // What the node said before its disk was put back does not take back what it said of it since.
+        if from != node && known.is_some_and(|known| known.late.is_some()) && !self.is_of_lacking(receipt) {
             return;
         }
         self.settle(turn, message, node);
@@ -113,6 +113,14 @@ impl Outbox {
         self.release_custodians(turn, message, node, from, envelope);
     }
 
+    /// Whether a node said this after it had lost the message that it once confirmed. One whose clock is slow says it
+    /// once more when it is handed the message again.
+    fn is_of_lacking(&self, receipt: &Receipt) -> bool {
+        let target = self.entries.get(&receipt.message).and_then(|entry| entry.targets.get(&receipt.node));
+        let lacking = target.and_then(|target| target.lacking);
+        lacking.is_some_and(|since| receipt.at >= since)
+    }
+
     fn on_refused(
         &mut self,
         turn: &mut Turn<'_>,
@@ -127,10 +135,12 @@ impl Outbox {
         let again = reason.is_passing() && entry.is_open();
         if again {
             let Some(target) = entry.targets.get_mut(&node) else { return };
-            let told = target.refused.replace(reason) == Some(reason);
-            if matches!(target.progress, Progress::Sent(_)) {
-                self.rest(turn, message, node, None);
+            // Each answer has its parcel: otherwise two that alternate would be news without end.
+            if !matches!(target.progress, Progress::Sent(_)) {
+                return turn.fault(node, RelayFault::ReceiptDoubled(message));
             }
+            let told = target.refused.replace(reason) == Some(reason);
+            self.rest(turn, message, node, None);
             if !told && !answered {
                 turn.emit(RelayEvent::MessageRefused { step, reason, again });
             }

@@ -234,7 +234,14 @@ impl Outbox {
     pub(super) fn on_retry(&mut self, turn: &mut Turn<'_>, at: Timestamp, message: MessageId, node: NodeKey) {
         match self.progress(&message, &node) {
             Some(Progress::Resting(until)) if until == at => self.requeue(turn, message, node),
-            Some(Progress::Sent(until)) if until == at => self.rest(turn, message, node, None),
+            Some(Progress::Sent(until)) if until == at => {
+                let target = self.entries.get_mut(&message).and_then(|entry| entry.targets.get_mut(&node));
+                if let Some(target) = target {
+                    // It does not answer any more, whatever it said before.
+                    target.refused = None;
+                }
+                self.rest(turn, message, node, None);
+            }
             _ => return,
         }
         self.pump(turn, node);
@@ -255,6 +262,7 @@ impl Outbox {
                     // It is on its way since an earlier offer.
                     continue;
                 }
+                target.lacking = Some(turn.now);
                 entry.set_progress(turn, *message, node, Progress::Waiting);
                 peer.lane.queue(entry.place(*message));
             }

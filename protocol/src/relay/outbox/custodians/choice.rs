@@ -91,7 +91,7 @@ impl Outbox {
             }
         };
         let room = |custodian: &NodeKey| {
-            self.custodians.windows.get(custodian).is_none_or(|window| window.fits(precedence, size))
+            self.custodians.windows.get(custodian).is_none_or(|window| window.fits(precedence.class(), size))
         };
         let mut candidates: Vec<(u64, NodeKey, &MemberCode)> = Vec::new();
         for (custodian, member) in turn.peers.iter().filter(|(it, _)| free(it) && room(it)) {
