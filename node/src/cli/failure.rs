@@ -9,6 +9,7 @@ use std::fmt;
 use refpoint_protocol::membership::proposal::ProposalError;
 use serde::Serialize;
 
+use super::safe_text;
 use crate::{
     ceremony::{CeremonyError, Fault},
     config::ConfigError,
@@ -109,7 +110,10 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let indented = |text: &str| text.trim_end().replace('\n', "\n            ");
+        // What is wrong with a file may be told in the words of whoever made it.
+        let indented = |text: &str| {
+            text.trim_end().lines().map(safe_text::line).collect::<Vec<_>>().join("\n            ")
+        };
         writeln!(f, "error:      {}", indented(&self.what))?;
         writeln!(f, "why:        {}", indented(&self.why))?;
         write!(f, "what to do: {}", indented(&self.remedy))
@@ -413,6 +417,12 @@ impl From<getrandom::Error> for Failure {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
+
+    #[test]
+    fn what_others_wrote_draws_nothing_on_the_screen() {
+        let failure = Failure::unverified("it was not checked", "\x1b[2J\x1b[Hx holds\x1b[8m", "ask again");
+        assert!(failure.to_string().chars().all(|c| c == '\n' || !c.is_control()), "{failure}");
+    }
 
     #[test]
     fn a_failure_says_what_why_and_what_to_do() {

@@ -192,8 +192,9 @@ const fn kind(event: &Event) -> &'static str {
     }
 }
 
-/// The kinds that rates are taken of: there from the start. Others appear when they first happen.
-const EVENT_KINDS: [&str; 7] = [
+/// The kinds that rates are taken of and alerts wait for: there from the start, or the first one is no increase.
+/// Others appear when they first happen.
+const EVENT_KINDS: [&str; 10] = [
     "message-queued",
     "message-delivered",
     "message-refused",
@@ -201,6 +202,9 @@ const EVENT_KINDS: [&str; 7] = [
     "peer-connected",
     "peer-disconnected",
     "fork-seen",
+    "journal-doubted",
+    "journal-succeeded",
+    "own-journal-lost",
 ];
 
 /// Seconds: from a delivery within one region to a message that waited out its lifetime. Between them the steps

@@ -15,6 +15,7 @@ use refpoint_protocol::{
     document::EncodeError,
     heads::JournalPosition,
     ids::{MemberCode, TreeRoot},
+    limits::CLOCK_SKEW_MAX,
     machine::NumberedEvent,
     storage::Table,
     time::Timestamp,
@@ -148,6 +149,24 @@ impl JournalKeeper {
         self.store.apply(&changes)?;
         *slot = Some(journal);
         Ok(())
+    }
+
+    /// Ends a journal that is named by a time that has not come, by a clock that is right, and begins one now that
+    /// names it: nobody would cosign it before its day. Whether it was so.
+    ///
+    /// # Errors
+    /// [`JournalError`]; then the journal goes on as it was.
+    pub fn redate(&self, now: Timestamp) -> Result<bool, JournalError> {
+        let mut slot = self.journal();
+        let journal = self.caught_up(&mut slot)?;
+        let (stands, last_event) = (journal.stands(), journal.last_event());
+        if stands.began <= now.after(CLOCK_SKEW_MAX) {
+            return Ok(false);
+        }
+        let (journal, changes) = Journal::begin(now, Some(stands), last_event)?;
+        self.store.apply(&changes)?;
+        *slot = Some(journal);
+        Ok(true)
     }
 
     /// Notes how far a witness cosigned the journal before this one; whether that was news.
@@ -399,6 +418,24 @@ mod tests {
         assert_eq!(rows.len() as u64, old.size + 2, "what happened before is in the old one");
         happened(&store, 3, Event::TwinSeen);
         assert_eq!(read(&JournalKeeper::new(store.clone(), STARTED)).size, 2);
+    }
+
+    #[test]
+    fn a_journal_of_a_day_that_has_not_come_ends_once_the_clock_is_right() {
+        let store = Arc::new(MemoryStore::new());
+        let ahead = STARTED.after(Duration::from_secs(200 * 86_400));
+        let keeper = JournalKeeper::new(store.clone(), ahead);
+        happened(&store, 1, Event::TwinSeen);
+        let old = read(&keeper);
+        assert!(!keeper.redate(ahead).unwrap());
+        let keeper = JournalKeeper::new(store.clone(), STARTED);
+        assert!(keeper.redate(STARTED).unwrap());
+        let new = read(&keeper);
+        assert_eq!((old.origin.began, new.origin.began, new.size), (ahead, STARTED, 1));
+        assert!(leaves(&store).iter().any(|row| row.windows(32).any(|bytes| bytes == old.root.as_bytes())));
+        assert!(!keeper.redate(STARTED).unwrap());
+        happened(&store, 2, Event::TwinSeen);
+        assert_eq!(read(&JournalKeeper::new(store.clone(), STARTED)).size, 2, "it is this one that goes on");
     }
 
     #[test]

@@ -146,14 +146,20 @@ impl Witnessing {
 impl Run {
     /// Begins a round with where the journal stands now.
     async fn begin(&mut self) -> Result<(), StoreError> {
-        let look = |machine: &Machine, _| {
+        let look = |machine: &Machine, now| {
             let all = machine.connected().iter();
-            all.map(|(node, it)| Candidate { node: *node, member: it.member.clone() }).collect::<Vec<_>>()
+            let all = all.map(|(node, it)| Candidate { node: *node, member: it.member.clone() });
+            (all.collect::<Vec<_>>(), machine.is_clock_confirmed(now))
         };
-        let Ok(connected) = self.handle.query(look).await else { return Ok(()) };
+        let Ok((connected, is_clock_right)) = self.handle.query(look).await else { return Ok(()) };
         let (handle, now) = (self.handle.clone(), self.clock.now());
         let made = tokio::task::spawn_blocking(move || {
             let identity = handle.identity.as_ref();
+            if is_clock_right && handle.journal.redate(now)? {
+                tracing::warn!(
+                    "the journal was begun by a clock that was ahead: a new one begins, and names it"
+                );
+            }
             let (federation, member, node) = (identity.federation, identity.member.clone(), identity.node);
             handle.journal.checkpoint(&Exporter { federation, member, node }, &identity.signing, now)
         });

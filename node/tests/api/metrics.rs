@@ -193,6 +193,22 @@ async fn dashboard_and_alerts_name_figures_that_exist_and_leave_none_out() {
     assert_eq!(hidden, ["refpoint_build_info"], "figures that nobody looks at");
 }
 
+#[tokio::test]
+async fn the_events_that_alerts_wait_for_are_counted_from_the_start() {
+    let page = page().await;
+    let rules = repository("config/alerts.yml");
+    let selectors = rules.split("refpoint_events_total{event=").skip(1);
+    let mut waited_for = 0;
+    for selector in selectors {
+        let kinds = selector.trim_start_matches('~').split('"').nth(1).unwrap();
+        for kind in kinds.split('|') {
+            assert!(page.contains(&format!("refpoint_events_total{{event=\"{kind}\"}} ")), "{kind}");
+            waited_for += 1;
+        }
+    }
+    assert!(waited_for >= 3, "{waited_for}");
+}
+
 #[test]
 fn every_alert_has_its_paragraph_and_every_paragraph_its_alert() {
     let rules = repository("config/alerts.yml");

@@ -137,7 +137,7 @@ pub enum LineError {
     #[error("it does not begin with the name of a kind of document")]
     Label,
     /// Another kind in the envelope than before it.
-    #[error("it says {label} and holds a {kind}")]
+    #[error("it says {label} and holds a {kind:?}")]
     Kind {
         /// What the line begins with.
         label: Kind,

@@ -63,7 +63,7 @@ pub struct SignatureBounds {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
     /// A kind or version newer than this node: not stored, not passed on, not penalised.
-    #[error("a {kind} of version {version} is newer than this node")]
+    #[error("a {kind:?} of version {version} is newer than this node")]
     Newer {
         /// The envelope's kind.
         kind: String,
