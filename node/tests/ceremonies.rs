@@ -176,6 +176,55 @@ fn join(federation: &Federation, at: usize, file: &Path, charter: &Value) {
     assert_eq!((&joined["member"], &joined["epoch"]), (&unit.code.into(), &0.into()));
 }
 
+/// A node signs its first head twenty seconds after its start, so this takes as long.
+#[test]
+fn three_nodes_settle_a_version_and_a_stolen_key_puts_nothing_in_its_place() {
+    let mut federation = Federation::founded();
+    let desk = federation.founding.desk.clone();
+    let (ke, jo) = (federation.newcomer("KE"), federation.newcomer("JO"));
+    let join = desk.join("federation.join");
+    let admit = |federation: &Federation, newcomer: usize, stewards: [usize; 2]| {
+        let unit = federation.unit(newcomer);
+        let request = unit.folder.join(format!("{}.request", unit.code));
+        let propose = ["admit", text(&request), "--charter", text(&join)];
+        version(federation, unit.code, &propose, stewards[0], &[stewards[0], stewards[1], newcomer])
+    };
+    let settled = admit(&federation, ke, [0, 1]);
+    // A thief of France's root key has no record of what it signed.
+    fs::remove_file(federation.unit(0).folder.join("keys/root.key.signed")).unwrap();
+    let beside = admit(&federation, jo, [0, 2]);
+
+    federation.run_all();
+    federation.unit(1).run_ok(&["charter", "publish", text(&settled), "--yes"]);
+    (0..3).for_each(|at| drop(federation.until(at, "version 2", is_version(2))));
+    // Their next heads name it.
+    for at in 0..3 {
+        federation.kill(at);
+        federation.start(at);
+    }
+    for at in 0..3 {
+        federation.until(at, "that version 2 is settled", |status| status["charter"]["settled"] == 2);
+    }
+
+    federation.unit(2).run_ok(&["charter", "import", text(&beside)]);
+    for at in 0..3 {
+        let status = federation.until(at, "the version beside it", |status| {
+            status["charter"]["beside_count"] == 1 && is_version(2)(status)
+        });
+        assert_eq!(status["charter"]["beside"][0]["signed_by"], serde_json::json!(["BR", "FR"]), "{status}");
+        let findings = status["findings"].as_array().unwrap();
+        assert!(findings.iter().any(|it| it["code"] == "charter-beside-settled"), "{status}");
+    }
+    assert_failed(&federation.send(0, "JO", &[]), 1, "JO");
+
+    // Each keeps what settled it: a start needs no head.
+    federation.kill(1);
+    federation.start(1);
+    federation.until(1, "its return", |status| status["peers"]["connected"] == 2);
+    let status = federation.unit(1).run_ok(&["status"]);
+    assert_eq!((&status["charter"]["settled"], &status["charter"]["version"]), (&2.into(), &2.into()));
+}
+
 #[test]
 fn a_proposal_that_could_never_be_a_version_is_refused_with_the_rule() {
     let founding = Founding::prepared();
