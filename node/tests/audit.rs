@@ -132,6 +132,8 @@ pub(crate) fn a_message_is_proven_to_whoever_has_no_node(federation: &Federation
     // Everything that the journal has of it was cosigned since; before, the journal was cosigned without it.
     let journal = proven["journal"].as_array().unwrap();
     assert!(journal.len() >= 4, "queued, delivered to two, acknowledged: {proven}");
+    let resting = |on: &str| journal.iter().filter(|entry| entry["rests_on"] == on).count();
+    assert_eq!((resting("header"), resting("receipt"), resting("statement")), (1, 2, 1), "{proven}");
     for entry in journal {
         assert_eq!(entry["after"]["by"].as_array().unwrap().len(), 2, "{entry}");
         assert_eq!(entry["before"]["by"].as_array().unwrap().len(), 2, "{entry}");

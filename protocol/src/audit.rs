@@ -27,7 +27,7 @@ pub use journal::{
     tiers_of,
 };
 pub use message_proof::{
-    Continues, Included, Journalled, MessageProof, ProofFault, ProofRefused, ProvenHeader, ProvenMessage,
-    ProvenReceipt, ProvenStatement, Witnessed, check_message_proof, is_message_proof,
+    Continues, Grounds, Included, Journalled, MessageProof, ProofFault, ProofRefused, ProvenHeader,
+    ProvenMessage, ProvenReceipt, ProvenStatement, Witnessed, check_message_proof, is_message_proof,
 };
 pub use report::{Audited, Fork, ForkPlace, NotHeld, Refused, audit};

@@ -1,11 +1,12 @@
 //! The evidence that one message was delivered and acknowledged, as one file for a third party who has no node: what was
-//! signed, whose keys counted, and between which witnessed times the node journalled it.
+//! signed, whose keys counted, and by which witnessed time the node had journalled it.
 //!
 //! The file is text: lines of this proof under its exporter's signature, then an audit bundle with the charter versions
 //! and key sets that its signers are judged by. Reading the file and telling people is the node's.
 
 mod judge;
 mod lines;
+mod proven;
 #[cfg(test)]
 mod tests;
 
@@ -15,11 +16,9 @@ use ed25519_dalek::SigningKey;
 
 use self::lines::Line;
 pub use self::{
-    judge::{
-        Journalled, ProvenHeader, ProvenMessage, ProvenReceipt, ProvenStatement, Witnessed,
-        check_message_proof,
-    },
+    judge::check_message_proof,
     lines::{Continues, Included},
+    proven::{Grounds, Journalled, ProvenHeader, ProvenMessage, ProvenReceipt, ProvenStatement, Witnessed},
 };
 use super::{
     bundle::Exporter,

@@ -4,10 +4,12 @@ use std::{io::Write as _, path::PathBuf};
 
 use refpoint_protocol::{
     audit::{
-        Journalled, ProvenHeader, ProvenMessage, ProvenReceipt, ProvenStatement, Witnessed,
+        Grounds, Journalled, ProvenHeader, ProvenMessage, ProvenReceipt, ProvenStatement, Witnessed,
         check_message_proof, is_message_proof,
     },
+    ids::MemberCode,
     membership::KeyState,
+    message::body::Word,
     relay::event::RelayEvent,
     time::Timestamp,
 };
@@ -130,21 +132,49 @@ pub(super) fn report(proven: &ProvenMessage) -> String {
             at(*created)
         ));
     }
-    for entry in &proven.journalled {
-        line(journalled(entry, exporter.member.as_str()));
+    let (backed, word): (Vec<_>, Vec<_>) = proven.journalled.iter().partition(|entry| entry.is_proven());
+    for entry in backed {
+        line(witnessed(entry, exporter.member.as_str()));
+    }
+    if !word.is_empty() {
+        text.push_str(&format!("\n{}'s word alone, as its journal has it:\n", exporter.member));
+        word.into_iter()
+            .for_each(|entry| text.push_str(&format!("  - {}\n", told(entry, exporter.member.as_str()))));
     }
     text.push_str("\nnot proven:\n");
-    let mut line = |words: &str| text.push_str(&format!("  - {words}\n"));
-    line("what the message says: only its id is in here, to which its signed header binds it");
-    if proven.header.is_none() {
+    not_proven(proven).into_iter().for_each(|words| text.push_str(&format!("  - {words}\n")));
+    text
+}
+
+/// What a reader might take for proven, and is not.
+fn not_proven(proven: &ProvenMessage) -> Vec<String> {
+    let mut lines =
+        vec!["what the message says: only its id is in here, to which its signed header binds it".to_owned()];
+    let mut line = |words: &str| lines.push(words.to_owned());
+    let has_delivered = |member: &MemberCode| proven.delivered.iter().any(|it| it.member == *member);
+    let is_acknowledged = |it: &ProvenStatement| it.statement.word == Word::Acknowledged;
+    let has_acknowledged =
+        |member: &MemberCode| proven.said.iter().any(|it| is_acknowledged(it) && it.member == *member);
+    if let Some(ProvenHeader { header, .. }) = &proven.header {
+        for member in &header.recipients {
+            if !has_delivered(member) {
+                line(&format!("that it was delivered to {member}: no receipt of its is in here"));
+            }
+            if !has_acknowledged(member) {
+                line(&format!("that a person of {member} acknowledged it: no such statement is in here"));
+            }
+        }
+    } else {
         line("who sent it and to whom: its signed header was not kept any more");
+        if proven.delivered.is_empty() {
+            line("that it was delivered: no recipient's receipt is in here");
+        }
+        if !proven.said.iter().any(is_acknowledged) {
+            line("that a person acknowledged it: no such statement is in here");
+        }
     }
-    if proven.delivered.is_empty() {
-        line("that it was delivered: no recipient's receipt is in here");
-    }
-    if !proven.said.iter().any(|it| it.statement.word == refpoint_protocol::message::body::Word::Acknowledged)
-    {
-        line("that a person acknowledged it: no such statement is in here");
+    if proven.journalled.iter().any(Journalled::is_proven) {
+        line("how long before it was cosigned anything happened: nobody makes an exporter journal at once");
     }
     if proven.journalled.iter().any(|entry| entry.after.is_none()) || proven.journalled.is_empty() {
         line(
@@ -157,11 +187,12 @@ pub(super) fn report(proven: &ProvenMessage) -> String {
         );
     }
     line("which person spoke: a node's key signs for its unit, and the role is what was typed there");
-    text
+    lines
 }
 
-fn journalled(entry: &Journalled, exporter: &str) -> String {
-    let what = match &entry.event {
+/// What an entry says.
+fn words(entry: &Journalled, exporter: &str) -> String {
+    match &entry.event {
         RelayEvent::MessageQueued { statement: None, .. } => "queued here".to_owned(),
         RelayEvent::MessageQueued { statement: Some(label), .. } => format!("{} by {exporter}", label.word),
         RelayEvent::MessageDelivered { step, .. } => format!("delivered to {}", step.member),
@@ -169,18 +200,41 @@ fn journalled(entry: &Journalled, exporter: &str) -> String {
         RelayEvent::MessageArrived { sender, .. } => format!("arrived from {sender}"),
         RelayEvent::MessageInCustody { custodian_member, .. } => format!("in custody of {custodian_member}"),
         _ => "a step of its way".to_owned(),
+    }
+}
+
+/// An entry that shows by when a document was signed.
+fn witnessed(entry: &Journalled, exporter: &str) -> String {
+    let what = words(entry, exporter);
+    let document = match entry.grounds {
+        Grounds::Header => "that header",
+        Grounds::Receipt => "that receipt",
+        Grounds::Statement => "that statement",
+        // Such an entry is told as the exporter's word.
+        Grounds::Word => "nothing",
     };
-    let by = |state: &Witnessed| {
-        let each = state.by.iter().map(|(witness, when)| format!("{} at {}", witness.member, at(*when)));
-        each.collect::<Vec<_>>().join(", ")
+    let by = cosigners(entry.after.as_ref());
+    format!(
+        "{what} before it was cosigned by {by}: entry {} of {exporter}'s journal names {document}",
+        entry.number
+    )
+}
+
+/// An entry that nothing but the exporter's word is for.
+fn told(entry: &Journalled, exporter: &str) -> String {
+    let what = words(entry, exporter);
+    let cosigned = match &entry.after {
+        None => "not cosigned since".to_owned(),
+        after => format!("in the journal when that was cosigned by {}", cosigners(after.as_ref())),
     };
-    let before = entry.before.as_ref().map(|it| format!("not yet in it when cosigned by {}; ", by(it)));
-    let after = entry
-        .after
-        .as_ref()
-        .map_or_else(|| "not cosigned since".to_owned(), |it| format!("cosigned with it by {}", by(it)));
-    let place = format!("entry {} of {exporter}'s journal, {} by its clock", entry.number, at(entry.at));
-    format!("{what}: {place}; {}{after}", before.unwrap_or_default())
+    format!("{what}: entry {}, {} by its clock; {cosigned}", entry.number, at(entry.at))
+}
+
+/// Who cosigned a state, and when.
+fn cosigners(state: Option<&Witnessed>) -> String {
+    let each = state.into_iter().flat_map(|state| &state.by);
+    let each = each.map(|(witness, when)| format!("{} at {}", witness.member, at(*when)));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// The same for programs.
@@ -207,7 +261,7 @@ pub(super) fn report_json(proven: &ProvenMessage) -> Value {
     });
     let journal = proven.journalled.iter().map(|it| {
         json!({
-            "began": at(it.began), "number": it.number, "at": at(it.at), "event": it.event,
+            "began": at(it.began), "number": it.number, "at": at(it.at), "event": it.event, "rests_on": it.grounds,
             "before": witnessed(&it.before), "after": witnessed(&it.after),
         })
     });
@@ -251,5 +305,101 @@ fn state(key: KeyState) -> &'static str {
         KeyState::MemberWithdrawn => "withdrawn",
         KeyState::RootReplaced => "replaced",
         KeyState::AwaitingAdmission => "not admitted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+    use refpoint_protocol::{
+        audit::{BundleWriter, Exporter, audit, witness::WitnessName},
+        document::{Kind, encode},
+        ids::{ContentHash, DocumentId, MessageId},
+        message::header::{MessageHeader, Precedence},
+        relay::event::Step,
+        testing::{FOUNDED, Federation, node_key},
+    };
+
+    use super::*;
+
+    fn member(code: &str) -> MemberCode {
+        code.parse().unwrap()
+    }
+
+    const MESSAGE: MessageId = MessageId::from_bytes([7; 32]);
+
+    /// KE's proof of a message to BR and FR, of which only FR's receipt is there.
+    fn proven(federation: &Federation, journalled: Vec<Journalled>) -> ProvenMessage {
+        let (mut writer, mut text) = BundleWriter::begin(federation.id);
+        let founding = &federation.founding;
+        let line = encode(founding.envelope().as_ref()).unwrap();
+        text.push_str(&writer.document(Kind::Charter, founding.id(), &line).unwrap());
+        let mut sets: Vec<_> = federation.units.iter().map(|unit| &unit.key_set).collect();
+        sets.sort_by_key(|set| set.id());
+        for set in sets {
+            let line = encode(set.envelope().as_ref()).unwrap();
+            text.push_str(&writer.document(Kind::KeySet, set.id(), &line).unwrap());
+        }
+        let ke = federation.unit("KE");
+        let node = node_key(&ke.nodes[0]);
+        let exporter = Exporter { federation: federation.id, member: ke.code.clone(), node };
+        text.push_str(&writer.finish(&exporter, &ke.nodes[0], FOUNDED));
+        let header = MessageHeader {
+            sender: member("KE"),
+            recipients: vec![member("BR"), member("FR")],
+            precedence: Precedence::Flash,
+            created: FOUNDED,
+            expires: FOUNDED,
+            ciphertext: ContentHash::from_bytes([2; 32]),
+            length: 0,
+            commitment: ContentHash::from_bytes([3; 32]),
+            nonce: [4; 24],
+        };
+        let receipt = ProvenReceipt {
+            member: member("FR"),
+            node: node_key(&federation.unit("FR").nodes[0]),
+            id: DocumentId::from_bytes([1; 32]),
+            at: FOUNDED,
+            state: KeyState::Active,
+        };
+        ProvenMessage {
+            message: MESSAGE,
+            bundle: audit(text.as_bytes(), federation.id).unwrap(),
+            made: FOUNDED,
+            header: Some(ProvenHeader { header, signer: node, state: KeyState::Active }),
+            delivered: vec![receipt],
+            said: Vec::new(),
+            journalled,
+        }
+    }
+
+    #[test]
+    fn what_the_exporter_alone_says_is_not_among_what_is_proven() {
+        let federation = Federation::new(5, &["BR", "FR", "KE", "SG"], 1);
+        let [fr, br] = ["FR", "BR"].map(|code| node_key(&federation.unit(code).nodes[0]));
+        let cosigned = WitnessName { federation: federation.id, member: member("SG"), node: fr };
+        let after = Some(Witnessed { size: 9, by: vec![(cosigned, FOUNDED)] });
+        let delivered = |number, code: &str, node, grounds| Journalled {
+            began: FOUNDED,
+            number,
+            at: FOUNDED,
+            event: RelayEvent::MessageDelivered {
+                step: Step { message: MESSAGE, command: None, member: member(code), node, drill: false },
+                late: false,
+                receipt: Some(DocumentId::from_bytes([1; 32])),
+            },
+            grounds,
+            before: None,
+            after: after.clone(),
+        };
+        let entries = vec![delivered(6, "FR", fr, Grounds::Receipt), delivered(7, "BR", br, Grounds::Word)];
+        let text = report(&proven(&federation, entries));
+        let (sure, rest) = text.split_once("\nKE's word alone").unwrap();
+        let (word, not) = rest.split_once("\nnot proven:").unwrap();
+        assert!(sure.contains("delivered to FR before it was cosigned by SG"), "{text}");
+        assert!(!sure.contains("BR before") && !sure.contains("delivered to BR"), "{text}");
+        assert!(word.contains("delivered to BR: entry 7"), "{text}");
+        assert!(not.contains("that it was delivered to BR") && !not.contains("delivered to FR"), "{text}");
+        assert!(not.contains("a person of FR acknowledged") && not.contains("how long before"), "{text}");
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    BUNDLE, Continues, FEDERATION, FIRST_LINE, FORMAT, Included, MESSAGE, ProofFault, ProofRefused,
-    lines::Line, origin,
+    BUNDLE, Continues, FEDERATION, FIRST_LINE, FORMAT, Grounds, Included, Journalled, MESSAGE, ProofFault,
+    ProofRefused, ProvenHeader, ProvenMessage, ProvenReceipt, ProvenStatement, Witnessed, lines::Line,
+    origin,
 };
 use crate::{
     audit::{
@@ -16,7 +17,7 @@ use crate::{
             proof::{check_consistency, check_inclusion},
         },
         note::{Checkpoint, Note, NoteError},
-        report::{Audited, audit},
+        report::audit,
         witness::WitnessName,
     },
     document::{Envelope, Unverified},
@@ -24,7 +25,7 @@ use crate::{
     limits::AUDIT_FAULTS_SHOWN_MAX,
     machine::Event,
     membership::{KeyState, Membership},
-    message::{body::Statement, header::MessageHeader},
+    message::{body::Word, header::MessageHeader},
     relay::{
         event::RelayEvent,
         receipt::{Receipt, ReceiptWord},
@@ -33,102 +34,6 @@ use crate::{
     },
     time::Timestamp,
 };
-
-/// A proof of which everything holds.
-#[derive(Clone, Debug)]
-pub struct ProvenMessage {
-    /// The message.
-    pub message: MessageId,
-    /// The bundle in it, which names its exporter and whose keys count.
-    pub bundle: Audited,
-    /// When the proof was made, by the exporter's clock.
-    pub made: Timestamp,
-    /// The message's signed header; `None` if it was not held any more.
-    pub header: Option<ProvenHeader>,
-    /// Nodes that signed that they have it on their disk.
-    pub delivered: Vec<ProvenReceipt>,
-    /// What people of members said of it, as their nodes signed.
-    pub said: Vec<ProvenStatement>,
-    /// What the exporter journalled of it.
-    pub journalled: Vec<Journalled>,
-}
-
-impl ProvenMessage {
-    /// Whether the exporter journalled it as a test: its own word, since the mark itself is sealed.
-    #[must_use]
-    pub fn is_drill(&self) -> bool {
-        self.journalled.iter().any(|entry| entry.event.is_of_drill())
-    }
-}
-
-/// Who sent it to whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProvenHeader {
-    /// The header.
-    pub header: MessageHeader,
-    /// The node that signed it.
-    pub signer: NodeKey,
-    /// What the bundle says of its key.
-    pub state: KeyState,
-}
-
-/// A node's word that the message is on its disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProvenReceipt {
-    /// Its member.
-    pub member: MemberCode,
-    /// The node, which signed.
-    pub node: NodeKey,
-    /// The receipt's document id.
-    pub id: DocumentId,
-    /// When, by its clock.
-    pub at: Timestamp,
-    /// What the bundle says of its key.
-    pub state: KeyState,
-}
-
-/// A person's word about the message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProvenStatement {
-    /// The statement's own id.
-    pub id: MessageId,
-    /// Whose.
-    pub member: MemberCode,
-    /// The node that signed it.
-    pub signer: NodeKey,
-    /// When, by its clock.
-    pub created: Timestamp,
-    /// What was said.
-    pub statement: Statement,
-    /// What the bundle says of the key.
-    pub state: KeyState,
-}
-
-/// An entry of the exporter's journal about the message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Journalled {
-    /// When the journal began.
-    pub began: Timestamp,
-    /// The entry's number.
-    pub number: u64,
-    /// When it happened, by the exporter's clock.
-    pub at: Timestamp,
-    /// What.
-    pub event: RelayEvent,
-    /// The last cosigned state of the journal that has not the entry.
-    pub before: Option<Witnessed>,
-    /// The first cosigned state that has it.
-    pub after: Option<Witnessed>,
-}
-
-/// A state of a journal and who cosigned it when.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Witnessed {
-    /// Its entries.
-    pub size: u64,
-    /// The witnesses, each with the time by its clock.
-    pub by: Vec<(WitnessName, Timestamp)>,
-}
 
 /// Reads a proof and checks all of it against a pinned federation.
 ///
@@ -393,14 +298,56 @@ impl Judge<'_> {
         {
             return Err("it names another receipt than the one that is shown".to_owned());
         }
+        let grounds = self.grounds(&relayed);
         let states = self.states.range((began, 0)..=(began, u64::MAX));
         let cosigned = states.filter(|(_, state)| !state.by.is_empty());
         let witnessed: Vec<_> =
             cosigned.map(|((_, size), state)| Witnessed { size: *size, by: state.by.clone() }).collect();
         let before = witnessed.iter().rfind(|it| it.size <= number).cloned();
         let after = witnessed.into_iter().find(|it| it.size > number);
-        self.journalled.push(Journalled { began, number, at: event.at, event: relayed, before, after });
+        let at = event.at;
+        self.journalled.push(Journalled { began, number, at, event: relayed, grounds, before, after });
         Ok(())
+    }
+
+    /// What in the proof an entry names: documents come before entries, so all of them are known by now.
+    fn grounds(&self, event: &RelayEvent) -> Grounds {
+        let own = &self.exporter.member;
+        let sent_by = |member: &MemberCode| self.header.as_ref().filter(|it| it.header.sender == *member);
+        let is_said = |id: MessageId, by: &MemberCode, word: Word| {
+            self.said.iter().any(|it| it.id == id && it.member == *by && it.statement.word == word)
+        };
+        let (is_shown, grounds) = match event {
+            RelayEvent::MessageQueued { recipients, statement: None, .. } => {
+                let is_it = |it: &ProvenHeader| it.header.recipients == *recipients;
+                (sent_by(own).is_some_and(is_it), Grounds::Header)
+            }
+            RelayEvent::MessageArrived { sender, .. } => {
+                let is_it = |it: &ProvenHeader| it.header.recipients.contains(own);
+                (sent_by(sender).is_some_and(is_it), Grounds::Header)
+            }
+            RelayEvent::MessageDelivered { step, receipt: Some(id), .. } => {
+                let is_it =
+                    |it: &ProvenReceipt| it.id == *id && it.node == step.node && it.member == step.member;
+                (self.delivered.iter().any(is_it), Grounds::Receipt)
+            }
+            RelayEvent::MessageQueued { message, statement: Some(label), .. } => {
+                (is_said(*message, own, label.word), Grounds::Statement)
+            }
+            RelayEvent::StatementArrived { id, statement, member, .. } => {
+                (is_said(*id, member, statement.word), Grounds::Statement)
+            }
+            RelayEvent::MessageDelivered { receipt: None, .. }
+            | RelayEvent::MessageInCustody { .. }
+            | RelayEvent::CustodyRefused { .. }
+            | RelayEvent::CustodyTaken { .. }
+            | RelayEvent::CustodyEnded { .. }
+            | RelayEvent::MessageRefused { .. }
+            | RelayEvent::MessageStopped { .. }
+            | RelayEvent::MessageExpired { .. }
+            | RelayEvent::SubmitRefused { .. } => (false, Grounds::Word),
+        };
+        if is_shown { grounds } else { Grounds::Word }
     }
 
     /// Each state of a journal is shown to continue the one before.

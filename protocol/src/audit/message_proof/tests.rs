@@ -1,6 +1,8 @@
 //! Proofs as honest exporters write them, as others change them, and as lying exporters sign them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod word;
+
 use std::time::Duration;
 
 use serde_bytes::ByteBuf;
@@ -93,9 +95,7 @@ fn world() -> World {
     let federation = Federation::new(5, &["BR", "FR", "KE", "SG"], 1);
     let message = composed(&federation, "KE", "FR", None, "preserve the logs");
     let said = composed(&federation, "FR", "KE", Some(acknowledged(message.id())), "we do");
-    let (journal, changes) = Journal::begin(at(1), None, 0).unwrap();
-    let mut world = World { federation, message, said, journal, leaves: Vec::new(), checkpoints: Vec::new() };
-    world.keep(changes);
+    let mut world = World::new(federation, message, said);
     let (id, fr) = (world.message.id(), node_key(&world.federation.unit("FR").nodes[0]));
     let clock = |offset_millis| Event::ClockJudged { right: true, offset_millis };
     let queued = RelayEvent::MessageQueued {
@@ -132,6 +132,19 @@ fn world() -> World {
 }
 
 impl World {
+    /// With an empty journal.
+    fn new(
+        federation: Federation,
+        message: std::sync::Arc<Sealable>,
+        said: std::sync::Arc<Sealable>,
+    ) -> Self {
+        let (journal, changes) = Journal::begin(at(1), None, 0).unwrap();
+        let mut world =
+            Self { federation, message, said, journal, leaves: Vec::new(), checkpoints: Vec::new() };
+        world.keep(changes);
+        world
+    }
+
     fn keep(&mut self, changes: Vec<crate::storage::Change>) {
         let leaves = changes.into_iter().filter(|change| change.table == Table::Journal);
         self.leaves.extend(leaves.filter_map(|change| change.value));
@@ -264,6 +277,9 @@ fn a_proof_says_who_signed_what_and_between_which_witnessed_times() {
     };
     let seen: Vec<_> =
         proven.journalled.iter().map(|it| (it.number, times(&it.before), times(&it.after))).collect();
+    let grounds: Vec<_> = proven.journalled.iter().map(|it| it.grounds).collect();
+    assert_eq!(grounds, [Grounds::Header, Grounds::Receipt, Grounds::Statement]);
+    assert!(proven.journalled.iter().all(Journalled::is_proven));
     let [first, second, third] = [100, 200, 300].map(|seconds| vec![at(seconds + 1), at(seconds + 2)]);
     assert_eq!(seen, [(3, first.clone(), second.clone()), (4, first, second.clone()), (6, second, third)]);
     // Without what is not kept any more it proves less, and holds.
@@ -273,6 +289,13 @@ fn a_proof_says_who_signed_what_and_between_which_witnessed_times() {
     let proven = check_message_proof(world.written(less).as_bytes(), world.federation.id).unwrap();
     assert!(proven.header.is_none() && proven.delivered.is_empty());
     assert_eq!(proven.journalled[2].after, None, "nobody cosigned it since");
+    let grounds: Vec<_> = proven.journalled.iter().map(|it| it.grounds).collect();
+    assert_eq!(
+        grounds,
+        [Grounds::Word, Grounds::Word, Grounds::Statement],
+        "what is not shown backs nothing"
+    );
+    assert!(!proven.journalled[2].is_proven(), "of what nobody cosigned the time is the exporter's word");
 }
 
 #[test]
