@@ -34,6 +34,7 @@ pub use self::{
 };
 use self::{repairs::Repairs, settling::NewestHeads};
 use crate::{
+    audit::witness::HeardJournals,
     directory::{
         clock::ClockWitnesses,
         own_chain::{OwnChains, OwnInput},
@@ -82,6 +83,7 @@ pub struct Machine {
     clock_was_wrong: bool,
     own_heads: OwnHeads,
     heard: Heard,
+    heard_journals: HeardJournals,
     newest_heads: NewestHeads,
     history: History,
     pushes: PushLimits,

@@ -1,6 +1,7 @@
 //! The whole machine: nodes that meet, agree on a directory, and carry messages, on a virtual clock.
 
 mod heads;
+mod heard_journals;
 mod old_copies;
 mod refusable;
 mod settlements;

@@ -9,7 +9,6 @@ use refpoint_protocol::{
     document::{decode, encode},
     ids::MemberCode,
     limits::WITNESS_FRAME_BYTES_MAX,
-    time::Timestamp,
 };
 
 const HELD: &str = include_str!("witness/held.note");
@@ -24,11 +23,12 @@ pub(crate) fn run(bytes: &[u8]) {
     let asker = (&held.origin.member, held.origin.node);
     let witness =
         Witness { federation: held.origin.federation, member: MemberCode::new("FR").expect("a code") };
-    let now = Timestamp::from_millis(1_800_000_000_000);
+    // Of an old journal that it never cosigned a witness would want to have heard a head.
+    let now = held.made;
     for row in [WitnessedRow::default(), WitnessedRow { newest: Some(HELD.to_owned()), ..Default::default() }]
     {
         let before = row.last().map_or(0, |last| last.size);
-        let Ok(Judged::Cosign { row, succeeds }) = witness.judge(now, asker, &request, &row) else {
+        let Ok(Judged::Cosign { row, succeeds }) = witness.judge(now, asker, &request, &row, None) else {
             continue;
         };
         let cosigned = row.last().expect("it has just been read");

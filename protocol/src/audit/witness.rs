@@ -1,9 +1,11 @@
 //! Witnesses: other members' nodes that cosign where a journal stands after they checked that it continues all that they
-//! cosigned of it before (C2SP `tlog-witness`). So a node's own administrator cannot rewrite its past unseen.
+//! cosigned of it before (C2SP `tlog-witness`), or where its node's heads said it stood. So a node's own administrator cannot
+//! rewrite its past unseen.
 //!
 //! [`Witness`] is the side that is asked, [`Asking`] the one that asks. Nothing in a message's path waits for either.
 
 mod asking;
+mod heard;
 mod serving;
 #[cfg(test)]
 mod tests;
@@ -13,6 +15,7 @@ use std::{fmt, str::FromStr};
 
 pub use self::{
     asking::{AskEffect, AskInput, Asking, Candidate, RoundOver, Unproven},
+    heard::{HeardJournal, HeardJournals},
     serving::{Doubt, Judged, Refuted, RequestLimits, Witness, WitnessFault, WitnessedRow},
     wire::{CosignAnswer, CosignRefusal, CosignRequest, Cosignature},
 };

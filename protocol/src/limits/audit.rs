@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::CHARTER_PARENTS_MAX;
+use super::{CHARTER_PARENTS_MAX, MEMBERS_MAX, NODES_PER_MEMBER_MAX};
 
 /// Bytes of a head: its fields need about 300, sixteen charter tips the rest.
 pub const HEAD_BYTES_MAX: usize = 1024;
@@ -44,6 +44,10 @@ pub const AUDIT_FAULTS_SHOWN_MAX: usize = 32;
 /// Gaps of one chain that are told one by one; a chain has at most half as many as it has headers.
 pub const AUDIT_GAPS_SHOWN_MAX: usize = 64;
 
+/// Nodes of whose journals a witness remembers what their heads said, a head of some 500 B each: all that the members'
+/// key sets list as a rule, so that no honest node is one too many.
+pub const HEARD_JOURNALS_MAX: usize = MEMBERS_MAX * NODES_PER_MEMBER_MAX;
+
 /// Bytes of a journal's checkpoint: about 450 with the longest names, and room for what a later version adds.
 pub const CHECKPOINT_BYTES_MAX: usize = 1024;
 
@@ -52,6 +56,9 @@ pub const WITNESS_PROOF_MAX: usize = 64;
 
 /// Bytes of a request to cosign, or of its answer: a checkpoint and the longest proof.
 pub const WITNESS_FRAME_BYTES_MAX: usize = 4096;
+
+const _: () =
+    assert!(HEAD_BYTES_MAX + 512 <= WITNESS_FRAME_BYTES_MAX, "a head with one signature is an answer");
 
 /// How many members' nodes are to cosign each checkpoint: one may be in league with the asker, and one away.
 pub const WITNESSES_WANTED: usize = 3;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::{Effect, Event, Input, Machine, PushToken, Verdict};
 use crate::{
+    audit::witness::HeardJournal,
     directory::own_chain::Standing as ChainStanding,
     document::{Envelope, Verified, VerifyError},
     heads::{Contradiction, Head, HeadsView, HeldHead, Said, Taken, judge, passes_on, verify_head},
-    ids::{ContentHash, NodeKey},
+    ids::{ContentHash, MemberCode, NodeKey},
     limits::HEAD_AHEAD_MAX,
     membership::NodeStanding,
     peers::PushKey,
@@ -26,6 +27,12 @@ impl Machine {
             own: self.own_heads.last().cloned(),
             nodes: judge(&self.heard, &self.history, listings, own, (self.started, now)),
         })
+    }
+
+    /// How far a node's journals had come, by its heads: what a witness of them goes by that never cosigned any.
+    #[must_use]
+    pub fn heard_journal(&self, now: Timestamp, node: &NodeKey) -> Option<&HeardJournal> {
+        self.heard_journals.of(now, node)
     }
 
     /// Notes what is held now.
@@ -141,6 +148,7 @@ impl Machine {
             // Taken when this node's own clock was not known to be right.
             self.heard.date_back(&payload.node, payload.run, latest);
         }
+        self.heard_journals.hear(now, head);
         let held = HeldHead { id: head.id().into(), head: payload.clone() };
         let taken = self.heard.take(now, held);
         if taken != Taken::Old {
@@ -172,8 +180,11 @@ impl Machine {
     /// Keys or members have changed: what is held of those that do not count any more is let go.
     pub(super) fn follow_heads(&mut self) {
         let membership = self.evidence.membership();
-        self.heard
-            .retain(|member, node| membership.node_of(member, node).is_some_and(NodeStanding::is_active));
+        let is_active = |member: &MemberCode, node: &NodeKey| {
+            membership.node_of(member, node).is_some_and(NodeStanding::is_active)
+        };
+        self.heard.retain(is_active);
+        self.heard_journals.retain(is_active);
         self.newest_heads
             .retain(|head| membership.node_of(&head.member, &head.node).is_some_and(NodeStanding::is_active));
     }

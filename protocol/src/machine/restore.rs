@@ -14,6 +14,7 @@ use super::{
     settling::NewestHeads,
 };
 use crate::{
+    audit::witness::HeardJournals,
     directory::node_record::ReadableKind,
     directory::{
         clock::ClockWitnesses,
@@ -116,6 +117,7 @@ impl Machine {
             clock_was_wrong: false,
             own_heads,
             heard: Heard::default(),
+            heard_journals: HeardJournals::default(),
             newest_heads: NewestHeads::default(),
             history: heads::History::default(),
             pushes: PushLimits::default(),

@@ -10,10 +10,12 @@ use refpoint_protocol::{
         },
         note::Note,
         witness::{
-            CosignAnswer, CosignRefusal, CosignRequest, Cosignature, Judged, Witness, WitnessName,
-            WitnessedRow,
+            CosignAnswer, CosignRefusal, CosignRequest, Cosignature, HeardJournal, Judged, Witness,
+            WitnessName, WitnessedRow,
         },
     },
+    document::encode,
+    heads::{Head, verify_head},
     ids::{FederationId, NodeKey, TreeRoot},
     machine::{Event, NumberedEvent},
     storage::Table,
@@ -23,7 +25,8 @@ use serde_json::{Value, json};
 
 use super::{
     cast::{Cast, at, member, node, public},
-    item,
+    heads::head,
+    hexadecimal, item,
 };
 
 /// A journal of a few entries.
@@ -70,17 +73,21 @@ impl Tiers for Kept {
 
 /// What travels, and a witness's judgements: of each request what it held before, and what it answers.
 pub(super) fn vectors() -> (Vec<Value>, Value) {
-    let federation = Cast::new().federation;
+    let cast = Cast::new();
+    let federation = cast.federation;
     let (key, witness_key) = (node("KE", 0), node("FR", 0));
     let witness = Witness { federation, member: member("FR") };
     let asker: (_, NodeKey) = (member("KE"), public(&key));
     let first = Kept::of(at(60), &[1, 2, 3]).request(federation, "KE", &key, 0, at(3_600));
     let grown = Kept::of(at(60), &[1, 2, 3, 4, 5, 6]);
     let second = grown.request(federation, "KE", &key, 4, at(7_200));
-    let judge = |held: &WitnessedRow, request: &CosignRequest| {
-        witness.judge(at(9_000), (&asker.0, asker.1), request, held)
+    let judge_at = |now, held: &WitnessedRow, request: &CosignRequest| {
+        witness.judge(now, (&asker.0, asker.1), request, held, None)
     };
-    let Ok(Judged::Cosign { row: held, .. }) = judge(&WitnessedRow::default(), &first) else { panic!() };
+    let judge = |held: &WitnessedRow, request: &CosignRequest| judge_at(at(9_000), held, request);
+    let Ok(Judged::Cosign { row: held, .. }) = judge_at(at(3_600), &WitnessedRow::default(), &first) else {
+        panic!()
+    };
     let cosigned = |request: &CosignRequest, before: Option<&CosignRequest>| {
         let name = WitnessName { federation, member: member("FR"), node: public(&witness_key) }.to_string();
         let mut note = Note::parse(request.checkpoint.as_bytes()).unwrap();
@@ -103,6 +110,11 @@ pub(super) fn vectors() -> (Vec<Value>, Value) {
         item("a cosignature", "cosign-answer", &answer),
         item("a cosignature of a journal that follows another", "cosign-answer", &succeeding),
         item("what is held", "cosign-answer", &CosignAnswer::Held(first.checkpoint.clone())),
+        item(
+            "what was heard",
+            "cosign-answer",
+            &CosignAnswer::Heard(Box::new(heard(&cast).head().envelope().as_ref().clone())),
+        ),
     ];
     items.extend(
         [
@@ -111,6 +123,7 @@ pub(super) fn vectors() -> (Vec<Value>, Value) {
             CosignRefusal::OwnMember,
             CosignRefusal::NothingHeld,
             CosignRefusal::Clock,
+            CosignRefusal::NotHeard,
         ]
         .map(|why| item(&format!("refused: {why}"), "cosign-answer", &CosignAnswer::Refused(why))),
     );
@@ -155,6 +168,52 @@ pub(super) fn vectors() -> (Vec<Value>, Value) {
             value
         })
         .collect();
-    let judged = json!({ "held": first.checkpoint, "asked": judged, "cosigned_note": note });
+    let unknown = never_cosigned(&cast, &witness);
+    let judged = json!({
+        "held": first.checkpoint, "asked": judged, "cosigned_note": note, "never_cosigned": unknown,
+    });
     (items, judged)
+}
+
+/// What Kenya's node said in a head of its journal, which then had four entries.
+fn heard(cast: &Cast) -> HeardJournal {
+    let journal = Some(Kept::of(at(60), &[1, 2, 3]).journal.stands());
+    let envelope = cast.signed(&Head { journal, ..head(cast, 1) }, &[&node("KE", 0)]);
+    HeardJournal::of(&verify_head(envelope, cast.federation).unwrap()).unwrap()
+}
+
+/// Judgements about a journal that the witness never cosigned: with a head of its node, and without.
+fn never_cosigned(cast: &Cast, witness: &Witness) -> Value {
+    let (key, told) = (node("KE", 0), heard(cast));
+    let request = |began, offsets: &[i64], old| {
+        Kept::of(at(began), offsets).request(cast.federation, "KE", &key, old, at(8_990))
+    };
+    let grown: &[i64] = &[1, 2, 3, 4, 5, 6];
+    let judged = [
+        ("continues what was heard", None, Some(&told), request(60, grown, 4), "cosigned"),
+        ("from nothing, though a head was heard", Some("WI-10"), Some(&told), request(60, grown, 0), "heard"),
+        ("another past than the head's", Some("WI-10"), Some(&told), request(60, &[1, 2, 4, 5], 4), "heard"),
+        ("as many entries, another root", Some("WI-10"), Some(&told), request(60, &[1, 2, 4], 0), "heard"),
+        ("a journal that the head's ended", Some("WI-10"), Some(&told), request(30, grown, 0), "heard"),
+        ("a journal that began since", None, Some(&told), request(8_000, &[1], 0), "cosigned"),
+        ("an old one, and nothing was heard", Some("WI-10"), None, request(60, grown, 0), "refused"),
+        ("a young one, and nothing was heard", None, None, request(8_000, &[1], 0), "cosigned"),
+    ];
+    let judged = judged.map(|(name, rule, heard, request, expected)| {
+        let asker = (&member("KE"), public(&key));
+        let got = match witness.judge(at(9_000), asker, &request, &WitnessedRow::default(), heard) {
+            Ok(Judged::Cosign { .. }) => "cosigned",
+            Ok(Judged::Answer(CosignAnswer::Heard(_)) | Judged::Refuted { .. }) => "heard",
+            Ok(Judged::Answer(_)) => "refused",
+            Err(_) => "fault",
+        };
+        assert_eq!(got, expected, "{name}");
+        let mut value = json!({ "name": name, "request": request, "answer": got, "heard": heard.is_some() });
+        if let Some(rule) = rule {
+            value["rule"] = json!(rule);
+        }
+        value
+    });
+    let head = hexadecimal(&encode(told.head().envelope().as_ref()).unwrap());
+    json!({ "at": at(9_000), "head": head, "asked": judged })
 }

@@ -4,8 +4,8 @@ use refpoint_protocol::{
     audit::{
         note::Note,
         witness::{
-            CosignAnswer, CosignRefusal, CosignRequest, Cosignature, Judged, Witness, WitnessFault,
-            WitnessName, WitnessedRow,
+            CosignAnswer, CosignRefusal, CosignRequest, Cosignature, HeardJournal, Judged, Witness,
+            WitnessFault, WitnessName, WitnessedRow,
         },
     },
     ids::{MemberCode, NodeKey},
@@ -66,23 +66,25 @@ impl Run {
         request: CosignRequest,
         now: Timestamp,
     ) -> Result<Option<CosignAnswer>, StoreError> {
-        let look = move |machine: &Machine, _| {
+        let look = move |machine: &Machine, now| {
             let (membership, own) = (machine.evidence().membership(), &machine.config().member);
             let member = machine.connected().get(&from).map(|connection| connection.member.clone())?;
             let active = membership.node_of(&member, &from).is_some_and(NodeStanding::is_active);
             let asked = membership.witnesses_asked(own);
-            Some((member, active, machine.clocks().is_wrong(now, asked)))
+            let heard = machine.heard_journal(now, &from).cloned();
+            Some((member, active, machine.clocks().is_wrong(now, asked), heard))
         };
         let refused = |why| Ok(Some(CosignAnswer::Refused(why)));
-        let member = match self.handle.query(look).await {
+        let (member, heard) = match self.handle.query(look).await {
             Err(_) => return Ok(None),
-            Ok(None | Some((_, false, _))) => return refused(CosignRefusal::NotActive),
-            Ok(Some((_, true, true))) => return refused(CosignRefusal::Clock),
-            Ok(Some((member, true, false))) => member,
+            Ok(None | Some((_, false, _, _))) => return refused(CosignRefusal::NotActive),
+            Ok(Some((_, true, true, _))) => return refused(CosignRefusal::Clock),
+            Ok(Some((member, true, false, heard))) => (member, heard),
         };
         let (handle, asker) = (self.handle.clone(), member.clone());
         let served = tokio::task::spawn_blocking(move || {
-            serve(handle.store.as_ref(), &handle.identity, (&asker, from), &request, now)
+            let heard = heard.as_ref();
+            serve(handle.store.as_ref(), &handle.identity, (&asker, from), (&request, heard), now)
         });
         match served.await {
             Ok(Ok(Served { answer, news })) => {
@@ -119,7 +121,7 @@ fn serve(
     store: &dyn Store,
     identity: &Identity,
     (member, node): (&MemberCode, NodeKey),
-    request: &CosignRequest,
+    (request, heard): (&CosignRequest, Option<&HeardJournal>),
     now: Timestamp,
 ) -> Result<Served, NotServed> {
     let held = match store.value(Table::Witnessed, node.as_bytes()) {
@@ -133,7 +135,7 @@ fn serve(
     });
     let witness = Witness { federation: identity.federation, member: identity.member.clone() };
     let held = held.unwrap_or_default();
-    let judged = witness.judge(now, (member, node), request, &held).map_err(NotServed::Fault)?;
+    let judged = witness.judge(now, (member, node), request, &held, heard).map_err(NotServed::Fault)?;
     let remember = |row: &WitnessedRow| {
         let row = row.to_row().map_err(|error| NotServed::Bug(error.to_string()))?;
         store.apply(&[Change::put(Table::Witnessed, *node.as_bytes(), row)])?;
@@ -190,7 +192,7 @@ mod tests {
         let who = (FEDERATION, asker.member.clone(), asker.node);
         let checkpoint = journal.checkpoint(who, &asker.signing, NOW).to_string();
         let request = CosignRequest { old: 0, checkpoint, proof: Vec::new() };
-        let served = || serve(&store, &witness, (&asker.member, asker.node), &request, NOW);
+        let served = || serve(&store, &witness, (&asker.member, asker.node), (&request, None), NOW);
         store.fill_disk(Fullness::Full);
         assert!(matches!(served(), Err(NotServed::Store(_))), "what cannot be stored is not cosigned");
         store.fill_disk(Fullness::Space);
@@ -215,7 +217,7 @@ mod tests {
         let checkpoint = other.checkpoint(who, &asker.signing, NOW).to_string();
         let rewritten = CosignRequest { old: 1, checkpoint, proof: Vec::new() };
         let Ok(Served { answer, news }) =
-            serve(&store, &witness, (&asker.member, asker.node), &rewritten, NOW)
+            serve(&store, &witness, (&asker.member, asker.node), (&rewritten, None), NOW)
         else {
             panic!()
         };

@@ -11,7 +11,8 @@ use crate::{
         merkle::proof::{self, Tiers},
         note::{Note, NoteSignature},
     },
-    heads::JournalPosition,
+    document::Envelope,
+    heads::{Head, JournalPosition, verify_head},
     ids::{MemberCode, NodeKey},
     limits::{WITNESS_ASKS_MAX, WITNESS_INTERVAL, WITNESS_RETRY, WITNESS_SETTLE, WITNESSES_WANTED},
     time::Timestamp,
@@ -101,6 +102,9 @@ pub enum Unproven {
     /// It holds what this node does not.
     #[error("it holds another past of this node's journal")]
     OtherPast,
+    /// It heard meanwhile in a head of this node of entries that this checkpoint has not: the next one has them.
+    #[error("it heard of more entries meanwhile, and is asked again in the next round")]
+    Overtaken,
     /// This node cannot make the proof: a row of its journal is damaged.
     #[error("this node's journal has a gap, and no proof can be made")]
     Gap,
@@ -201,14 +205,13 @@ impl Asking {
             Some(CosignAnswer::Refused(CosignRefusal::NothingHeld)) if times < ASKED_AGAIN_MAX => Ok(Some(0)),
             Some(CosignAnswer::Refused(why)) => Err(Unproven::Refused(why)),
             Some(CosignAnswer::Cosigned(word)) => round.cosign(&candidate, &word).map(|()| None),
-            Some(CosignAnswer::Held(note)) => match round.judge_held(&note, tiers) {
-                Ok(old) if times < ASKED_AGAIN_MAX => Ok(Some(old)),
-                Ok(_) => Err(Unproven::Wrong),
-                Err((why, lost)) => {
-                    round.lost = round.lost.take().or(lost.map(|lost| (candidate.clone(), lost)));
-                    Err(why)
-                }
-            },
+            Some(CosignAnswer::Held(note)) => {
+                round.known_there(&candidate, round.judge_held(&note, tiers), times, Unproven::Wrong)
+            }
+            // Of a node that changes quickly another head may have come after it was asked again.
+            Some(CosignAnswer::Heard(head)) => {
+                round.known_there(&candidate, round.judge_heard(*head, tiers), times, Unproven::Overtaken)
+            }
         };
         match outcome {
             Ok(None) => {
@@ -295,13 +298,59 @@ impl Round {
         is_own.then_some(read)
     }
 
+    /// What follows from what a witness knows of the journal: it is asked from there on, once; `again` is why not twice.
+    fn known_there(
+        &mut self,
+        candidate: &Candidate,
+        known: Result<u64, (Unproven, Option<JournalPosition>)>,
+        times: u32,
+        again: Unproven,
+    ) -> Result<Option<u64>, Unproven> {
+        match known {
+            Ok(old) if times < ASKED_AGAIN_MAX => Ok(Some(old)),
+            Ok(_) => Err(again),
+            Err((why, lost)) => {
+                self.lost = self.lost.take().or(lost.map(|lost| (candidate.clone(), lost)));
+                Err(why)
+            }
+        }
+    }
+
+    /// From which size on a witness is asked that heard this head; or what it says that this node does not hold.
+    fn judge_heard<T: Tiers>(
+        &self,
+        head: Envelope,
+        tiers: &T,
+    ) -> Result<u64, (Unproven, Option<JournalPosition>)> {
+        let wrong = (Unproven::Wrong, None);
+        let Ok(head) = verify_head(head, self.origin.federation) else { return Err(wrong) };
+        let Head { member, node, journal, .. } = head.payload();
+        let heard =
+            journal.filter(|_| (member, node) == (&self.origin.member, &self.origin.node)).ok_or(wrong)?;
+        // Signed after the checkpoint of this round, and come before it: what it speaks of is on the device since.
+        let is_own = heard.began == self.origin.began
+            && heard.size > self.size
+            && proof::root(tiers, heard.size).is_ok_and(|root| root == heard.root);
+        if is_own { Err((Unproven::Overtaken, None)) } else { self.judge_position(heard, tiers) }
+    }
+
     /// From which size on a witness is asked that holds this; or what it holds that this node does not.
     fn judge_held<T: Tiers>(
         &self,
         note: &str,
         tiers: &T,
     ) -> Result<u64, (Unproven, Option<JournalPosition>)> {
-        let held = self.read_own(note).ok_or((Unproven::Wrong, None))?.position();
+        let held = self.read_own(note).ok_or((Unproven::Wrong, None))?;
+        self.judge_position(held.position(), tiers)
+    }
+
+    /// From which size on a witness is asked that knows this signed position of this node's journals; or the position, if it
+    /// is none of this journal's past.
+    fn judge_position<T: Tiers>(
+        &self,
+        held: JournalPosition,
+        tiers: &T,
+    ) -> Result<u64, (Unproven, Option<JournalPosition>)> {
         if held.began < self.origin.began {
             return Ok(0);
         }

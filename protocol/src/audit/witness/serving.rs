@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
-use super::{CosignAnswer, CosignRefusal, CosignRequest};
+use super::{CosignAnswer, CosignRefusal, CosignRequest, HeardJournal};
 use crate::{
     audit::{
         journal::JournalCheckpoint,
@@ -14,10 +15,11 @@ use crate::{
         },
         note::NoteError,
     },
-    document::EncodeError,
-    ids::{FederationId, MemberCode, NodeKey},
+    document::{EncodeError, encode},
+    heads::JournalPosition,
+    ids::{FederationId, MemberCode, NodeKey, TreeRoot},
     limits::{
-        CHECKPOINT_BYTES_MAX, CLOCK_SKEW_MAX, HEARD_NODES_MAX, WITNESS_BURST, WITNESS_EARNED,
+        CHECKPOINT_BYTES_MAX, CLOCK_SKEW_MAX, HEAD_SILENCE, HEARD_NODES_MAX, WITNESS_BURST, WITNESS_EARNED,
         WITNESS_ENDED_MAX, WITNESS_PROOF_MAX,
     },
     relay::rows::{RowError, decode_row, encode_row},
@@ -50,7 +52,7 @@ pub struct WitnessedRow {
 pub struct Refuted {
     /// What is wrong.
     pub doubt: Doubt,
-    /// The checkpoint that this node held.
+    /// The checkpoint that this node held, or, of a journal that it knew by a head alone, that head: its envelope in base64.
     pub held: String,
     /// The one that was refused.
     pub refused: String,
@@ -125,7 +127,8 @@ impl WitnessFault {
 }
 
 impl Witness {
-    /// Judges a request of a node whose key is active. `held` is its row.
+    /// Judges a request of a node whose key is active. `held` is its row, `heard` how far its journals had come by its
+    /// heads.
     ///
     /// # Errors
     /// [`WitnessFault`] for what is wrong in every state.
@@ -135,6 +138,7 @@ impl Witness {
         asker: (&MemberCode, NodeKey),
         request: &CosignRequest,
         held: &WitnessedRow,
+        heard: Option<&HeardJournal>,
     ) -> Result<Judged, WitnessFault> {
         if request.proof.len() > WITNESS_PROOF_MAX {
             return Err(WitnessFault::Form("too many hashes"));
@@ -158,13 +162,15 @@ impl Witness {
         if origin.began > now.after(CLOCK_SKEW_MAX) {
             return Ok(Judged::Answer(CosignAnswer::Refused(CosignRefusal::Clock)));
         }
-        let Some((note, last)) = held.newest() else { return first(request, held, &new, None) };
+        let Some((note, last)) = held.newest() else {
+            return judge_unknown(now, request, held, &new, (None, heard));
+        };
         let answer = CosignAnswer::Held(note.to_owned());
         if origin.began < last.origin.began {
             return Ok(Judged::Answer(answer));
         }
         if origin.began > last.origin.began {
-            return first(request, held, &new, Some(note));
+            return judge_unknown(now, request, held, &new, (Some(note), heard));
         }
         let refuted = |doubt| Ok(held.refuted(doubt, note, &request.checkpoint, answer.clone(), now));
         if new.size == last.size && new.root != last.root {
@@ -178,38 +184,72 @@ impl Witness {
         if request.old != last.size {
             return Ok(Judged::Answer(answer));
         }
-        match check_consistency((last.size, last.root), (new.size, new.root), &request.proof) {
-            Ok(()) => {
-                let mut row = held.clone();
-                row.newest = Some(request.checkpoint.clone());
-                Ok(Judged::Cosign { row: Box::new(row), succeeds: false })
-            }
-            Err(fault @ (ProofError::Length { .. } | ProofError::Place { .. })) => {
-                Err(WitnessFault::Proof(fault))
-            }
-            Err(ProofError::Root | ProofError::OldRoot) => refuted(Doubt::Inconsistent),
+        if continues((last.size, last.root), &new, request)? {
+            Ok(held.cosigning(request, None))
+        } else {
+            refuted(Doubt::Inconsistent)
         }
     }
 }
 
-/// The first checkpoint of a journal.
-fn first(
+/// Judges a request about a journal of which this node cosigned nothing: it is to continue what its node's heads said of it.
+/// `before` is what this node cosigned of the journal before.
+fn judge_unknown(
+    now: Timestamp,
     request: &CosignRequest,
     held: &WitnessedRow,
     new: &JournalCheckpoint,
-    before: Option<&str>,
+    (before, heard): (Option<&str>, Option<&HeardJournal>),
 ) -> Result<Judged, WitnessFault> {
-    if request.old != 0 {
-        return Ok(Judged::Answer(CosignAnswer::Refused(CosignRefusal::NothingHeld)));
+    let began = new.origin.began;
+    let refused = |why| Ok(Judged::Answer(CosignAnswer::Refused(why)));
+    let Some(heard) = heard.filter(|heard| heard.position().began >= began) else {
+        // Its node's heads have told of a journal as old as that: this node has not listened for long, and waits for one.
+        if now.since(began) > HEAD_SILENCE {
+            return refused(CosignRefusal::NotHeard);
+        }
+        if request.old != 0 {
+            return refused(CosignRefusal::NothingHeld);
+        }
+        // Whatever continues the list of none.
+        continues((0, Tree::default().root()), new, request)?;
+        return Ok(held.cosigning(request, before));
+    };
+    let JournalPosition { began: heard_began, size, root } = heard.position();
+    let envelope = heard.head().envelope().as_ref();
+    let answer = CosignAnswer::Heard(Box::new(envelope.clone()));
+    let refuted = |doubt| match encode(envelope) {
+        Ok(head) => held.refuted(doubt, &STANDARD.encode(head), &request.checkpoint, answer.clone(), now),
+        // It was decoded before. It is refused all the same.
+        Err(_) => Judged::Answer(answer.clone()),
+    };
+    if heard_began == began && new.size == size && new.root != root {
+        return Ok(refuted(Doubt::Forked));
     }
-    let nothing = (0, Tree::default().root());
-    check_consistency(nothing, (new.size, new.root), &request.proof).map_err(WitnessFault::Proof)?;
-    let mut row = held.clone();
-    row.newest = Some(request.checkpoint.clone());
-    row.ended.extend(before.map(str::to_owned));
-    let surplus = row.ended.len().saturating_sub(WITNESS_ENDED_MAX);
-    row.ended.drain(..surplus);
-    Ok(Judged::Cosign { row: Box::new(row), succeeds: before.is_some() })
+    // A checkpoint of fewer entries is nobody's fault: the head may have come before a request that was made before it.
+    if heard_began > began || new.size < size || request.old != size {
+        return Ok(Judged::Answer(answer));
+    }
+    if continues((size, root), new, request)? {
+        Ok(held.cosigning(request, before))
+    } else {
+        Ok(refuted(Doubt::Inconsistent))
+    }
+}
+
+/// Whether the proof of a request shows that its checkpoint continues an earlier state.
+fn continues(
+    old: (u64, TreeRoot),
+    new: &JournalCheckpoint,
+    request: &CosignRequest,
+) -> Result<bool, WitnessFault> {
+    match check_consistency(old, (new.size, new.root), &request.proof) {
+        Ok(()) => Ok(true),
+        Err(ProofError::Root | ProofError::OldRoot) => Ok(false),
+        Err(fault @ (ProofError::Length { .. } | ProofError::Place { .. })) => {
+            Err(WitnessFault::Proof(fault))
+        }
+    }
 }
 
 impl WitnessedRow {
@@ -234,6 +274,16 @@ impl WitnessedRow {
     /// [`RowError`] if it is damaged or newer than this program.
     pub fn from_row(row: &[u8]) -> Result<Self, RowError> {
         decode_row(row)
+    }
+
+    /// What is remembered once a request is cosigned; `before` is where the journal before stood, if this is another.
+    fn cosigning(&self, request: &CosignRequest, before: Option<&str>) -> Judged {
+        let mut row = self.clone();
+        row.newest = Some(request.checkpoint.clone());
+        row.ended.extend(before.map(str::to_owned));
+        let surplus = row.ended.len().saturating_sub(WITNESS_ENDED_MAX);
+        row.ended.drain(..surplus);
+        Judged::Cosign { row: Box::new(row), succeeds: before.is_some() }
     }
 
     /// What it says of the journal that was cosigned last.

@@ -1,6 +1,7 @@
 //! A node that asks and nodes that are asked, honest and not.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod heard;
 mod restored;
 
 use std::{cell::RefCell, collections::BTreeMap, time::Duration};
@@ -18,9 +19,9 @@ use crate::{
         },
         note::Note,
     },
-    document::encode,
-    heads::JournalPosition,
-    ids::TreeRoot,
+    document::{Verified, encode, sign},
+    heads::{Head, JournalPosition, verify_head},
+    ids::{CharterId, ContentHash, Sequence, TreeRoot},
     limits::{
         CHECKPOINT_BYTES_MAX, WITNESS_BURST, WITNESS_EARNED, WITNESS_ENDED_MAX, WITNESS_FRAME_BYTES_MAX,
         WITNESS_INTERVAL, WITNESS_RETRY,
@@ -43,6 +44,7 @@ fn later(seconds: u64) -> Timestamp {
 }
 
 /// A node with a journal.
+#[derive(Clone)]
 struct Node {
     member: MemberCode,
     key: SigningKey,
@@ -84,6 +86,22 @@ impl Node {
         self.journal.checkpoint((FEDERATION, self.member.clone(), self.node()), &self.key, at)
     }
 
+    /// A head that says where the journal stands.
+    fn head(&self, at: Timestamp) -> Verified<Head> {
+        let head = Head {
+            member: self.member.clone(),
+            node: self.node(),
+            run: at,
+            number: Sequence(0),
+            previous: None,
+            time: at,
+            charter: vec![CharterId::from_bytes([1; 32])],
+            digest: ContentHash::from_bytes([2; 32]),
+            journal: Some(self.journal.stands()),
+        };
+        verify_head(sign(&head, Some(FEDERATION), &[&self.key]).unwrap(), FEDERATION).unwrap()
+    }
+
     fn request(&self, old: u64, at: Timestamp) -> CosignRequest {
         let proof = proof::consistency(self, old, self.journal.stands().size).unwrap();
         CosignRequest { old, checkpoint: self.checkpoint(at).to_string(), proof }
@@ -105,12 +123,18 @@ struct Desk {
     witness: Witness,
     key: SigningKey,
     rows: RefCell<BTreeMap<NodeKey, WitnessedRow>>,
+    heard: RefCell<HeardJournals>,
 }
 
 impl Desk {
     fn new(code: &str, seed: u8) -> Self {
         let witness = Witness { federation: FEDERATION, member: member(code) };
-        Self { witness, key: SigningKey::from_bytes(&[seed; 32]), rows: RefCell::default() }
+        Self {
+            witness,
+            key: SigningKey::from_bytes(&[seed; 32]),
+            rows: RefCell::default(),
+            heard: RefCell::default(),
+        }
     }
 
     fn row(&self, node: NodeKey) -> WitnessedRow {
@@ -118,7 +142,9 @@ impl Desk {
     }
 
     fn judge(&self, now: Timestamp, asker: &Node, request: &CosignRequest) -> Result<Judged, WitnessFault> {
-        let judged = self.witness.judge(now, (&asker.member, asker.node()), request, &self.row(asker.node()));
+        let (row, heard) = (self.row(asker.node()), self.heard.borrow());
+        let heard = heard.of(now, &asker.node());
+        let judged = self.witness.judge(now, (&asker.member, asker.node()), request, &row, heard);
         if let Ok(Judged::Cosign { row, .. } | Judged::Refuted { row, .. }) = &judged {
             self.rows.borrow_mut().insert(asker.node(), row.as_ref().clone());
         }

@@ -3,12 +3,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::TreeRoot;
+use crate::{document::Envelope, ids::TreeRoot};
 
 /// Asks for a cosignature of a checkpoint of the asker's own journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CosignRequest {
-    /// How many entries the journal had when this witness cosigned it last; 0 if it never did.
+    /// How many entries the journal had when this witness cosigned it last, or by the head that this witness heard of it; 0
+    /// if it did neither.
     pub old: u64,
     /// The checkpoint, a signed note.
     pub checkpoint: String,
@@ -24,6 +25,9 @@ pub enum CosignAnswer {
     Cosigned(Cosignature),
     /// It cosigned another checkpoint of this node last, which the request does not continue: here it is.
     Held(String),
+    /// It never cosigned this journal, but heard this head of this node, which names a position that the request does not
+    /// continue.
+    Heard(Box<Envelope>),
     /// It does not cosign.
     Refused(CosignRefusal),
 }
@@ -61,4 +65,7 @@ pub enum CosignRefusal {
     /// One of the two clocks is wrong.
     #[error("its clock, or this node's, is wrong")]
     Clock,
+    /// It never cosigned this journal, which is old, and has heard no head that says where it stood: ask again later.
+    #[error("it has not heard yet where this journal stood")]
+    NotHeard,
 }
