@@ -30,7 +30,7 @@ pub struct JournalEntries {
     pub unread: u64,
     /// Where the journal before stood, as the first entry names it; after a restore that is what the backup had.
     pub follows: Option<JournalPosition>,
-    /// Where a witness saw the journal before last, if that is further, and the witness's member.
+    /// Where a witness saw the journal before last, if that is further, and the witness's member: by the exporter's word.
     pub witnessed: Option<(MemberCode, JournalPosition)>,
     /// The last cosigned state and who cosigned it when, if there is one.
     pub cosigned: Option<CosignedState>,
@@ -61,8 +61,8 @@ pub enum EntriesError {
         /// Entries in the bundle.
         got: u64,
     },
-    /// The cosigned checkpoint is no checkpoint of this journal, or of another past of it.
-    #[error("the cosigned checkpoint is not of this journal's past: {0}")]
+    /// The cosigned checkpoint is no checkpoint of this journal, or of another past of it, or not cosigned as it should be.
+    #[error("the cosigned checkpoint is not of this journal's past, or not cosigned: {0}")]
     Cosigned(String),
 }
 
@@ -126,9 +126,16 @@ impl JournalEntries {
             return Err(wrong("its root is not that of the first so many entries".to_owned()));
         }
         let own = read.origin.to_string();
-        let mut by = Vec::new();
+        let mut by: Vec<(WitnessName, Timestamp)> = Vec::new();
         for signature in note.signatures.iter().filter(|it| it.name != own) {
-            by.push(cosigned(&note, &signature.name, exporter, membership).map_err(wrong)?);
+            let (witness, at) = cosigned(&note, &signature.name, exporter, membership).map_err(wrong)?;
+            if by.iter().any(|(known, _)| *known == witness) {
+                return Err(wrong(format!("node {} cosigned it twice", witness.node.short())));
+            }
+            by.push((witness, at));
+        }
+        if by.is_empty() {
+            return Err(wrong("nobody cosigned it".to_owned()));
         }
         Ok(CosignedState { size: read.size, by })
     }

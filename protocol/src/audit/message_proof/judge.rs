@@ -255,10 +255,11 @@ impl Judge<'_> {
             return Err("it is of another node's journal".to_owned());
         }
         let own = own.to_string();
-        let mut by = Vec::new();
+        let mut by: Vec<(WitnessName, Timestamp)> = Vec::new();
         for signature in note.signatures.iter().filter(|signature| signature.name != own) {
             match cosigned(note, &signature.name, self.exporter, self.membership) {
-                Ok(witness) if !by.contains(&witness) => by.push(witness),
+                // Whatever the times: one witness is one.
+                Ok((witness, at)) if by.iter().all(|(known, _)| *known != witness) => by.push((witness, at)),
                 Ok(_) => self.fault(line, "a cosignature", "MP-08", "it stands twice".to_owned()),
                 Err(why) => self.fault(line, "a cosignature", "MP-08", why),
             }

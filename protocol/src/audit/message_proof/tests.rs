@@ -421,6 +421,8 @@ fn a_journal_that_lies_is_found() {
     assert_eq!(rules(&|it| world.cosign(&mut it.checkpoints[0], "KE", 5)), ["MP-08"]);
     assert_eq!(rules(&|it| it.checkpoints[0].signatures[1].signature[20] ^= 1), ["MP-08"]);
     assert_eq!(rules(&|it| it.checkpoints[0].signatures[1].name = "a/witness".to_owned()), ["MP-08"]);
+    // One witness at two times is one.
+    assert_eq!(rules(&|it| world.cosign(&mut it.checkpoints[0], "BR", 5)), ["MP-08"]);
     let swap = |it: &mut MessageProof| {
         let name = it.checkpoints[0].signatures[2].name.clone();
         it.checkpoints[0].signatures[1].name = name;

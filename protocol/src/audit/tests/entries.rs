@@ -100,3 +100,29 @@ fn a_journals_entries_are_its_own_and_show_that_it_was_rewritten_and_has_grown()
         ["AU-11"]
     );
 }
+
+#[test]
+fn a_checkpoint_that_is_called_cosigned_is_that_and_by_each_witness_once() {
+    let world = world();
+    let clock = |offset_millis| Event::ClockJudged { right: true, offset_millis };
+    let text = world.with_entries_of(&[clock(1), clock(2)], Some(1), &|_| {});
+    let line = text.lines().find(|line| line.starts_with("cosigned ")).unwrap();
+    let note = STANDARD.decode(line.strip_prefix("cosigned ").unwrap()).unwrap();
+    let with = |change: &dyn Fn(&mut note::Note)| {
+        let mut note = note::Note::parse(&note).unwrap();
+        change(&mut note);
+        let changed = text.replace(line, &format!("cosigned {}", STANDARD.encode(note.to_string())));
+        world.audit(&signed_anew(&changed, &world.exporter(), &world.ke().nodes[0]))
+    };
+    assert!(with(&|_| {}).is_ok());
+    // The exporter alone; one witness three times; one witness at two times.
+    assert_eq!(rules(with(&|note| note.signatures.truncate(1))), ["AU-11"]);
+    assert_eq!(rules(with(&|note| note.signatures.extend(vec![note.signatures[1].clone(); 2]))), ["AU-11"]);
+    let again = |note: &mut note::Note| {
+        let fr = world.federation.unit("FR");
+        let name = note.signatures.last().unwrap().name.clone();
+        assert!(name.contains("/FR/"));
+        note.signatures.push(note.cosign(&name, &fr.nodes[0], 1_800_000_001));
+    };
+    assert_eq!(rules(with(&again)), ["AU-11"]);
+}

@@ -19,7 +19,9 @@ pub(super) fn text(entries: &JournalEntries) -> String {
         text.push_str(&format!("            it follows one of {size} entries that began at {}\n", at(began)));
     }
     if let Some((by, JournalPosition { size, .. })) = &entries.witnessed {
-        text.push_str(&format!("            of the one before, {by} had cosigned {size} entries\n"));
+        text.push_str(&format!(
+            "            of the one before, {by} had cosigned {size} entries, by the exporter's word\n"
+        ));
     }
     if let Some(CosignedState { size, by }) = &entries.cosigned {
         let by: Vec<_> =
