@@ -158,10 +158,10 @@ pub(crate) fn a_message_is_proven_to_whoever_has_no_node(federation: &Federation
             federation.fingerprint(),
         ],
     );
-    assert_ne!(
-        parsed(&compared)["verdict"],
-        "contradict",
-        "the journal has grown since, and continues itself"
+    let verdict = &parsed(&compared)["verdict"];
+    assert!(
+        *verdict == "same" || *verdict == "behind",
+        "the journal has grown since, and continues itself: {verdict}"
     );
     assert!(!fs::read_to_string(&bundle).unwrap().contains("ZEBRA"));
 

@@ -25,7 +25,7 @@ pub struct Comparison {
     pub differences: Vec<Difference>,
     /// Forks that neither shows by itself: somebody told the two exporters different stories.
     pub contradictions: Vec<Fork>,
-    /// Two pasts of one node: its journal was rewritten between the exports.
+    /// Two pasts of one node: its journal was rolled back or rewritten between the exports.
     pub journal: Option<JournalFork>,
 }
 

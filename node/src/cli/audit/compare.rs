@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Pinned, audited, shown};
 use crate::cli::{failure::Failure, output::Output};
 
-/// Check two bundles and compare them: the same, one behind, or contradicting each other (exit code 4).
+/// Check two bundles and compare them: the same, one behind, or contradicting each other or a journal itself (exit code 4).
 #[derive(clap::Args)]
 pub(in crate::cli) struct Arguments {
     /// One bundle.
@@ -40,16 +40,22 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<(), 
         "a": shown::summary(&a),
         "b": shown::summary(&b),
         "differences": comparison.differences.iter().map(shown::difference_json).collect::<Vec<_>>(),
-        "journal_rewritten": comparison.journal.as_ref().map(shown::journal_fork_json),
+        "journal_rewritten": comparison.journal.as_ref().map(shown::journal::fork_json),
         "contradictions": comparison.contradictions.iter().map(shown::fork_json).collect::<Vec<_>>(),
     });
     output.result(human, &machine)?;
-    if verdict == shown::Verdict::Contradict {
-        return Err(Failure::unverified(
+    match verdict {
+        shown::Verdict::Same | shown::Verdict::Behind => Ok(()),
+        shown::Verdict::Contradict => Err(Failure::unverified(
             "the two directories contradict each other",
             "somebody signed two stories, and told one to each exporter; both are shown with their signatures",
             "keep both bundles, and call the member named and two stewards; OPERATIONS.md says how such a fork ends",
-        ));
+        )),
+        shown::Verdict::JournalsContradict => Err(Failure::unverified(
+            "one node's journal contradicts itself",
+            "its node signed both: its disk was rolled back (a snapshot of the virtual machine?), its past was rewritten, or \
+             its key is in two hands",
+            "keep both bundles, and call the member named; the directories do not contradict each other",
+        )),
     }
-    Ok(())
 }

@@ -1,14 +1,12 @@
 //! Bundles and what they say of one another, for people and for programs.
 
-mod journal;
+pub(super) mod journal;
 
 use std::collections::BTreeSet;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use refpoint_protocol::{
-    audit::{
-        Audited, ChainPlace, Comparison, Difference, Exhibit, Fork, ForkPlace, JournalFork, NotHeld, Side,
-    },
+    audit::{Audited, ChainPlace, Comparison, Difference, Exhibit, Fork, ForkPlace, NotHeld, Side},
     directory::{
         header::{ChainKey, ChainKind},
         view::{HeaderView, MemberView as Entry},
@@ -37,16 +35,20 @@ pub(super) enum Verdict {
     Behind,
     /// Two stories.
     Contradict,
+    /// A node's journal has two pasts. That says nothing of the directories.
+    JournalsContradict,
 }
 
 impl Verdict {
     pub(super) fn of(comparison: &Comparison) -> Self {
-        if comparison.is_same() {
-            Self::Same
-        } else if comparison.is_consistent() {
-            Self::Behind
-        } else {
+        if !comparison.contradictions.is_empty() {
             Self::Contradict
+        } else if comparison.journal.is_some() {
+            Self::JournalsContradict
+        } else if comparison.is_same() {
+            Self::Same
+        } else {
+            Self::Behind
         }
     }
 }
@@ -215,14 +217,12 @@ pub(super) fn comparison(comparison: &Comparison) -> String {
         Verdict::Contradict => {
             "CONTRADICTION: somebody told the two exporters different stories\n".to_owned()
         }
+        Verdict::JournalsContradict => {
+            "JOURNAL CONTRADICTED: the directories do not contradict each other, one node's journal does itself\n"
+                .to_owned()
+        }
     };
-    if let Some(fork) = &comparison.journal {
-        let JournalFork { origin, size, roots: [a, b] } = fork;
-        let (member, node) = (&origin.member, origin.node.short());
-        text.push_str(&format!(
-            "\nREWRITTEN: the journal of {member}'s node {node} has {size} entries with root {a} in A and {b} in B\n"
-        ));
-    }
+    text.push_str(&journal::compared(comparison));
     comparison.contradictions.iter().for_each(|fork| text.push_str(&format!("\n{}", fork_text(fork))));
     if !comparison.differences.is_empty() {
         text.push('\n');
@@ -296,13 +296,6 @@ fn fork_text(fork: &Fork) -> String {
         }
     }
     text
-}
-
-pub(super) fn journal_fork_json(fork: &JournalFork) -> Value {
-    json!({
-        "member": fork.origin.member, "node": fork.origin.node, "began": Instant::from(fork.origin.began),
-        "size": fork.size, "roots": fork.roots,
-    })
 }
 
 pub(super) fn fork_json(fork: &Fork) -> Value {

@@ -94,7 +94,7 @@ fn journal_event(news: &JournalNews) -> Event {
     let (code, text) = match news {
         JournalNews::Doubted { member, node, doubt } => (
             "journal-doubted",
-            format!("the journal of {member}'s node {} has {doubt}: its past was rewritten", node.short()),
+            format!("the journal of {member}'s node {} has {doubt}: rolled back or rewritten", node.short()),
         ),
         JournalNews::Succeeded { member, node } => {
             ("journal-succeeded", format!("{member}'s node {} began a new journal", node.short()))
@@ -192,6 +192,7 @@ fn relayed_event(event: &RelayEvent, own: &MemberCode) -> Option<Event> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use refpoint_protocol::{
+        audit::witness::Doubt,
         ids::{MessageId, NodeKey},
         message::{
             body::{Tlp, Word},
@@ -273,6 +274,17 @@ mod tests {
         assert!(
             matches!(told(queued(None)), Some(Event::MessageQueued { recipients, drill: true, .. }) if recipients == members())
         );
+    }
+
+    #[test]
+    fn a_doubted_journal_may_have_been_rolled_back() {
+        let (member, node) = ("KE".parse().unwrap(), NodeKey::from_bytes([1; 32]));
+        let Event::Notice { text, .. } =
+            journal_event(&JournalNews::Doubted { member, node, doubt: Doubt::Rewound })
+        else {
+            panic!()
+        };
+        assert!(text.ends_with("fewer entries than before: rolled back or rewritten"), "{text}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a bundle has of its exporter's journal.
 
 use refpoint_protocol::{
-    audit::{CosignedState, JournalCheckpoint, JournalEntries},
+    audit::{Comparison, CosignedState, JournalCheckpoint, JournalEntries, JournalFork},
     heads::JournalPosition,
 };
 use serde_json::{Value, json};
@@ -31,6 +31,27 @@ pub(super) fn text(entries: &JournalEntries) -> String {
     text
 }
 
+/// What two bundles say of one node's journals.
+pub(super) fn compared(comparison: &Comparison) -> String {
+    let mut text = String::new();
+    if let Some(JournalFork { origin, size, roots: [a, b] }) = &comparison.journal {
+        let (member, node) = (&origin.member, origin.node.short());
+        text.push_str(&format!(
+            "\nROLLED BACK OR REWRITTEN: the journal of {member}'s node {node} has {size} entries with root {a} in A and {b} \
+             in B\n"
+        ));
+    }
+    text
+}
+
+/// Two pasts of one journal, for programs.
+pub(in crate::cli::audit) fn fork_json(fork: &JournalFork) -> Value {
+    json!({
+        "member": fork.origin.member, "node": fork.origin.node, "began": Instant::from(fork.origin.began),
+        "size": fork.size, "roots": fork.roots,
+    })
+}
+
 /// The journal and what a bundle has of its entries, for programs.
 pub(super) fn json(journal: &JournalCheckpoint, entries: Option<&JournalEntries>) -> Value {
     let cosigned = entries.and_then(|entries| entries.cosigned.as_ref()).map(|state| {
@@ -49,4 +70,35 @@ pub(super) fn json(journal: &JournalCheckpoint, entries: Option<&JournalEntries>
 
 fn position(JournalPosition { began, size, root }: JournalPosition) -> Value {
     json!({ "began": Instant::from(began), "entries": size, "root": root })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use refpoint_protocol::{
+        audit::JournalOrigin,
+        ids::{FederationId, NodeKey, TreeRoot},
+        time::Timestamp,
+    };
+
+    use crate::cli::audit::shown::{Verdict, comparison};
+
+    use super::*;
+
+    #[test]
+    fn a_journals_two_pasts_blame_neither_the_directory_nor_a_person() {
+        let origin = JournalOrigin {
+            federation: FederationId::from_bytes([1; 32]),
+            member: "KE".parse().unwrap(),
+            node: NodeKey::from_bytes([2; 32]),
+            began: Timestamp::from_millis(1_800_000_000_000),
+        };
+        let roots = [TreeRoot::from_bytes([3; 32]), TreeRoot::from_bytes([4; 32])];
+        let journal = Some(JournalFork { origin, size: 9, roots });
+        let compared = Comparison { differences: Vec::new(), contradictions: Vec::new(), journal };
+        assert_eq!(json!(Verdict::of(&compared)), "journals-contradict");
+        let text = comparison(&compared);
+        assert!(text.contains("directories do not contradict") && text.contains("ROLLED BACK OR REWRITTEN"));
+        assert!(!text.contains("different stories"), "{text}");
+    }
 }
