@@ -18,7 +18,9 @@ mod tests;
 pub mod witness;
 
 pub use bundle::{BundleError, BundleWriter, Exporter, Frame};
-pub use compare::{ChainPlace, Comparison, Difference, JournalFork, Side, compare};
+pub use compare::{
+    ChainPlace, Comparison, Difference, JournalFork, JournalRewound, NamesLess, Side, compare,
+};
 pub use entries::{CosignedState, EntriesError, JournalEntries};
 pub use error::{AuditError, JournalError, LineError};
 pub use exhibit::{Exhibit, Signer};

@@ -1,10 +1,12 @@
 //! Two bundles side by side: the same, one behind the other, or two stories that cannot both be true.
 
+mod journals;
+
 use std::collections::BTreeSet;
 
+pub use self::journals::{JournalFork, JournalRewound, NamesLess};
 use super::{
     exhibit::Exhibit,
-    journal::{JournalCheckpoint, JournalOrigin},
     report::{Audited, Fork, ForkPlace, fork_places},
 };
 use crate::{
@@ -14,7 +16,7 @@ use crate::{
     },
     document::Kind,
     evidence::{AnyDocument, Evidence},
-    ids::{HeaderId, MemberCode, Sequence, TreeRoot},
+    ids::{HeaderId, MemberCode, Sequence},
     time::Timestamp,
 };
 
@@ -27,17 +29,12 @@ pub struct Comparison {
     pub contradictions: Vec<Fork>,
     /// Two pasts of one node: its journal was rolled back or rewritten between the exports.
     pub journal: Option<JournalFork>,
-}
-
-/// One node's journal with one number of entries and two roots. Both checkpoints are signed by the node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JournalFork {
-    /// Which journal.
-    pub origin: JournalOrigin,
-    /// How many entries it had.
-    pub size: u64,
-    /// Their root in the first and in the second bundle.
-    pub roots: [TreeRoot; 2],
+    /// A journal of which the later checkpoint has fewer entries: rolled back or rewritten, as far as its node's clock is
+    /// believed.
+    pub rewound: Option<JournalRewound>,
+    /// A journal that follows another and names less of it than was signed. That contradicts nothing: a backup is older than
+    /// what happened since.
+    pub names_less: Option<NamesLess>,
 }
 
 /// One of the two bundles.
@@ -104,7 +101,7 @@ impl Comparison {
     /// Whether nothing in the one contradicts the other.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
-        self.contradictions.is_empty() && self.journal.is_none()
+        self.contradictions.is_empty() && self.journal.is_none() && self.rewound.is_none()
     }
 }
 
@@ -129,22 +126,9 @@ pub fn compare(a: &Audited, b: &Audited) -> Comparison {
             }
         }
     }
-    let journal = journal_fork(a, b);
-    Comparison { differences, contradictions, journal }
-}
-
-/// Whether two checkpoints of one journal exclude each other: at the smaller one's size. Whether a larger one includes
-/// a smaller is shown by its entries, if its bundle has them, and not by the two alone; times are claims.
-fn journal_fork(a: &Audited, b: &Audited) -> Option<JournalFork> {
-    let (one, other) = a.journal.as_ref().zip(b.journal.as_ref())?;
-    let size = one.size.min(other.size);
-    let at = |journal: &JournalCheckpoint, audited: &Audited| {
-        let made = audited.entries.as_ref().and_then(|entries| entries.root_at(size));
-        made.or((journal.size == size).then_some(journal.root))
-    };
-    let roots = [at(one, a)?, at(other, b)?];
-    let forked = one.origin == other.origin && roots[0] != roots[1];
-    forked.then(|| JournalFork { origin: one.origin.clone(), size, roots })
+    let (journal, rewound, names_less) =
+        (journals::fork(a, b), journals::rewound(a, b), journals::names_less(a, b));
+    Comparison { differences, contradictions, journal, rewound, names_less }
 }
 
 /// The evidence of both: in it, two stories meet.

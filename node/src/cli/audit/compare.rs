@@ -41,6 +41,8 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<(), 
         "b": shown::summary(&b),
         "differences": comparison.differences.iter().map(shown::difference_json).collect::<Vec<_>>(),
         "journal_rewritten": comparison.journal.as_ref().map(shown::journal::fork_json),
+        "journal_rewound": comparison.rewound.as_ref().map(shown::journal::rewound_json),
+        "journal_names_less": comparison.names_less.as_ref().map(shown::journal::names_less_json),
         "contradictions": comparison.contradictions.iter().map(shown::fork_json).collect::<Vec<_>>(),
     });
     output.result(human, &machine)?;

@@ -43,7 +43,7 @@ impl Verdict {
     pub(super) fn of(comparison: &Comparison) -> Self {
         if !comparison.contradictions.is_empty() {
             Self::Contradict
-        } else if comparison.journal.is_some() {
+        } else if !comparison.is_consistent() {
             Self::JournalsContradict
         } else if comparison.is_same() {
             Self::Same

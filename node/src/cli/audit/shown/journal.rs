@@ -1,7 +1,9 @@
 //! What a bundle has of its exporter's journal.
 
 use refpoint_protocol::{
-    audit::{Comparison, CosignedState, JournalCheckpoint, JournalEntries, JournalFork},
+    audit::{
+        Comparison, CosignedState, JournalCheckpoint, JournalEntries, JournalFork, JournalRewound, NamesLess,
+    },
     heads::JournalPosition,
 };
 use serde_json::{Value, json};
@@ -41,7 +43,38 @@ pub(super) fn compared(comparison: &Comparison) -> String {
              in B\n"
         ));
     }
+    if let Some(JournalRewound { origin, sizes: [a, b], made: [made_a, made_b] }) = &comparison.rewound {
+        let (member, node, made_a, made_b) = (&origin.member, origin.node.short(), at(*made_a), at(*made_b));
+        text.push_str(&format!(
+            "\nROLLED BACK OR REWRITTEN: the journal of {member}'s node {node} has {a} entries in A, signed {made_a}, and {b} in \
+             B, signed {made_b}: fewer later, by its own clock\n"
+        ));
+    }
+    if let Some(NamesLess { origin, signed, named }) = &comparison.names_less {
+        let (member, node, began) = (&origin.member, origin.node.short(), at(origin.began));
+        text.push_str(&format!(
+            "\nthe journal of {member}'s node {node} that began at {began} had {signed} entries, and the later one names \
+             {named} of them: what happened after the backup that was restored, or what is left out\n"
+        ));
+    }
     text
+}
+
+/// A journal with fewer entries later, for programs.
+pub(in crate::cli::audit) fn rewound_json(rewound: &JournalRewound) -> Value {
+    json!({
+        "member": rewound.origin.member, "node": rewound.origin.node,
+        "began": Instant::from(rewound.origin.began),
+        "sizes": rewound.sizes, "made": rewound.made.map(Instant::from),
+    })
+}
+
+/// A journal of which a later one names less, for programs.
+pub(in crate::cli::audit) fn names_less_json(less: &NamesLess) -> Value {
+    json!({
+        "member": less.origin.member, "node": less.origin.node, "began": Instant::from(less.origin.began),
+        "entries": less.signed, "named": less.named,
+    })
 }
 
 /// Two pasts of one journal, for programs.
@@ -94,9 +127,24 @@ mod tests {
             began: Timestamp::from_millis(1_800_000_000_000),
         };
         let roots = [TreeRoot::from_bytes([3; 32]), TreeRoot::from_bytes([4; 32])];
-        let journal = Some(JournalFork { origin, size: 9, roots });
-        let compared = Comparison { differences: Vec::new(), contradictions: Vec::new(), journal };
+        let journal = Some(JournalFork { origin: origin.clone(), size: 9, roots });
+        let compared = Comparison {
+            differences: Vec::new(),
+            contradictions: Vec::new(),
+            journal,
+            rewound: None,
+            names_less: None,
+        };
         assert_eq!(json!(Verdict::of(&compared)), "journals-contradict");
+        let made = [9, 5].map(Timestamp::from_millis);
+        let rewound = Some(JournalRewound { origin: origin.clone(), sizes: [4, 7], made });
+        let names_less = Some(NamesLess { origin, signed: 9, named: 0 });
+        let alone = Comparison { journal: None, rewound, names_less, ..compared.clone() };
+        assert_eq!(Verdict::of(&alone), Verdict::JournalsContradict);
+        let text = comparison(&alone);
+        assert!(text.contains("4 entries in A") && text.contains("names 0 of them"), "{text}");
+        let alone = Comparison { rewound: None, ..alone };
+        assert_eq!(Verdict::of(&alone), Verdict::Same, "a backup is older than what happened since");
         let text = comparison(&compared);
         assert!(text.contains("directories do not contradict") && text.contains("ROLLED BACK OR REWRITTEN"));
         assert!(!text.contains("different stories"), "{text}");
