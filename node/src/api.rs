@@ -98,6 +98,7 @@ fn router<B: Backend>(request_timeout: Duration, backend: Arc<B>, stop: Cancella
         .route("/audit/bundle", get(audit::bundle::<B>))
         .route("/audit/proof/{id}", get(audit::proof::<B>))
         .route("/audit/witness", post(audit::witness::<B>))
+        .route("/audit/witnessed", get(audit::witnessed::<B>))
         .route("/dial-back", post(dial_back::<B>))
         .route("/snapshot", post(documents::snapshot::<B>))
         .route("/events", get(events::stream::<B>))

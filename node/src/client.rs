@@ -38,6 +38,7 @@ use crate::api::{
         snapshot::SnapshotReply,
         status::StatusView,
         witness::WitnessReply,
+        witnessed::WitnessedReply,
     },
 };
 use crate::bundle::Entries;
@@ -239,6 +240,14 @@ impl Client {
     /// [`ClientError`].
     pub async fn witness(&self) -> Result<WitnessReply, ClientError> {
         self.write("/v1/audit/witness", &()).await
+    }
+
+    /// What the node holds as a witness of others' journals.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn witnessed(&self) -> Result<WitnessedReply, ClientError> {
+        self.read("/v1/audit/witnessed").await
     }
 
     /// Has the node make a copy of all rows for a backup.

@@ -72,6 +72,13 @@ pub(crate) fn running_nodes_witness_each_other(federation: &Federation) {
     let again = witness();
     assert_eq!(members(&again), members(&first), "{again}");
     assert!(again["entries"].as_u64() >= first["entries"].as_u64() && again["began"] == first["began"]);
+    // What the witness holds of it is the signed checkpoint.
+    let held = federation.unit(1).run_ok(&["audit", "witnessed"]);
+    let of = |node: &&Value| node["newest"]["member"] == unit.code;
+    let node = held["nodes"].as_array().unwrap().iter().find(of).unwrap();
+    assert!(node["newest"]["entries"].as_u64() >= again["entries"].as_u64(), "{held}");
+    assert!(node["newest"]["note"].as_str().unwrap().starts_with("refpoint-journal/"), "{held}");
+    assert!(node["refuted"].as_array().unwrap().is_empty(), "{held}");
 }
 
 /// Two running nodes that hold one directory export the same.

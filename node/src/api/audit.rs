@@ -1,4 +1,5 @@
-//! The routes by which an auditor's bundle and a message's proof leave the node, and by which its journal is cosigned.
+//! The routes by which an auditor's bundle and a message's proof leave the node, by which its journal is cosigned, and by which
+//! what it holds of others' is read.
 
 use axum::{
     Json,
@@ -41,6 +42,10 @@ pub(super) async fn bundle<B: Backend>(
 
 pub(super) async fn witness<B: Backend>(State(shared): State<Shared<B>>) -> Result<Response, ApiError> {
     Ok(Json(shared.backend.witness().await?).into_response())
+}
+
+pub(super) async fn witnessed<B: Backend>(State(shared): State<Shared<B>>) -> Result<Response, ApiError> {
+    Ok(Json(shared.backend.witnessed().await?).into_response())
 }
 
 pub(super) async fn proof<B: Backend>(

@@ -24,6 +24,7 @@ use super::views::{
     snapshot::SnapshotReply,
     status::StatusFacts,
     witness::WitnessReply,
+    witnessed::WitnessedReply,
 };
 use crate::{bundle::Entries, metrics::Measured};
 
@@ -102,6 +103,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Has this node's journal cosigned now.
     fn witness(&self) -> impl Future<Output = Result<WitnessReply, BackendError>> + Send;
+
+    /// What this node holds as a witness of others' journals.
+    fn witnessed(&self) -> impl Future<Output = Result<WitnessedReply, BackendError>> + Send;
 
     /// Makes a copy of all rows between two batches, for a backup.
     fn snapshot(&self) -> impl Future<Output = Result<SnapshotReply, BackendError>> + Send;

@@ -23,3 +23,4 @@ pub mod send;
 pub mod snapshot;
 pub mod status;
 pub mod witness;
+pub mod witnessed;

@@ -7,6 +7,7 @@ mod proof;
 mod shown;
 mod verify;
 mod witness;
+mod witnessed;
 
 use std::{fs, path::Path, thread};
 
@@ -19,7 +20,7 @@ use refpoint_protocol::{
 use super::{failure::Failure, output::Output};
 use crate::fingerprint::heard;
 
-/// Export the directory with all its signatures, check such a bundle without a node, compare two; see who holds the same; have the journal cosigned; prove what became of a message.
+/// Export the directory with all its signatures, check such a bundle without a node, compare two; see who holds the same; have the journal cosigned; show what was cosigned of others'; prove what became of a message.
 #[derive(Subcommand)]
 pub(super) enum Command {
     Export(export::Arguments),
@@ -27,6 +28,7 @@ pub(super) enum Command {
     Verify(verify::Arguments),
     Compare(compare::Arguments),
     Witness(witness::Arguments),
+    Witnessed(witnessed::Arguments),
     Proof(proof::Arguments),
 }
 
@@ -37,6 +39,7 @@ pub(super) fn run(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Verify(arguments) => verify::run(arguments, output),
         Command::Compare(arguments) => compare::run(arguments, output),
         Command::Witness(arguments) => witness::run(arguments, output),
+        Command::Witnessed(arguments) => witnessed::run(arguments, output),
         Command::Proof(arguments) => proof::run(arguments, output),
     }
 }

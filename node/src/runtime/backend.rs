@@ -62,6 +62,7 @@ use crate::{
             snapshot::SnapshotReply,
             status::StatusFacts,
             witness::WitnessReply,
+            witnessed::WitnessedReply,
         },
     },
     bundle::Entries,
@@ -325,6 +326,10 @@ impl Backend for NodeBackend {
 
     async fn witness(&self) -> Result<WitnessReply, BackendError> {
         witness::now(&self.handle.rounds).await
+    }
+
+    async fn witnessed(&self) -> Result<WitnessedReply, BackendError> {
+        witness::held(&self.handle.store).await
     }
 
     async fn bundle(

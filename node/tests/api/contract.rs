@@ -92,6 +92,7 @@ async fn every_route_answers_with_its_view() {
     assert_eq!(client.peers().await.unwrap(), samples::peers());
     assert_eq!(client.heads().await.unwrap(), samples::heads());
     assert_eq!(client.witness().await.unwrap(), samples::witness());
+    assert_eq!(client.witnessed().await.unwrap(), samples::witnessed());
     assert_eq!(client.drills().await.unwrap(), [samples::drill().row]);
     assert_eq!(client.drill(&"d1d1".parse().unwrap()).await.unwrap(), samples::drill());
     assert_eq!(problem(client.drill(&"d2d2".parse().unwrap()).await).code, "unknown-drill");

@@ -32,6 +32,7 @@ use refpoint::{
             snapshot::SnapshotReply,
             status::{ChainState, StatusFacts},
             witness::WitnessReply,
+            witnessed::WitnessedReply,
         },
     },
     bundle::Entries,
@@ -250,6 +251,10 @@ impl Backend for Fake {
 
     async fn witness(&self) -> Result<WitnessReply, BackendError> {
         Ok(samples::witness())
+    }
+
+    async fn witnessed(&self) -> Result<WitnessedReply, BackendError> {
+        Ok(samples::witnessed())
     }
 
     async fn dial_back(&self) -> Result<DialBackReply, BackendError> {

@@ -22,10 +22,12 @@ use refpoint::{
             Unacknowledged,
         },
         witness::{CosignedBy, NotCosigned, WitnessReply},
+        witnessed::{RefutedCheckpoint, WitnessedNode, WitnessedReply, WitnessedState},
     },
     metrics::{Acknowledged, Counted, Delivered, Measured, MemberFigures, Queue, QueueDepth},
 };
 use refpoint_protocol::{
+    audit::witness::Doubt,
     directory::reference_point::{
         Channel, ChannelKind, Competence, CompetenceMode, CompetenceTask, LocalText, OnDuty,
     },
@@ -77,6 +79,26 @@ pub(crate) fn witness() -> WitnessReply {
         refused: vec![NotCosigned { member: member("BR"), node: node_key(3), why }],
         lost: None,
     }
+}
+
+/// A journal that was cosigned and contradicted.
+pub(crate) fn witnessed() -> WitnessedReply {
+    let newest = WitnessedState {
+        member: member("FR"),
+        began: at("09:00:00"),
+        entries: 12,
+        made: at("11:00:00"),
+        note: "a signed note".to_owned(),
+    };
+    let refuted = RefutedCheckpoint {
+        doubt: Doubt::Forked,
+        at: at("12:00:00"),
+        held: "a signed note".to_owned(),
+        refused: "another signed note".to_owned(),
+    };
+    let ended = vec!["the note of an ended journal".to_owned()];
+    let node = WitnessedNode { node: node_key(2), newest: Some(newest), ended, refuted: vec![refuted] };
+    WitnessedReply { nodes: vec![node], damaged: 1 }
 }
 
 /// A node that is well: nothing is found.

@@ -43,7 +43,7 @@ pub struct WitnessedRow {
     pub newest: Option<String>,
     /// Where the journals before it stood when they were cosigned last, the oldest first.
     pub ended: Vec<String>,
-    /// What contradicted the newest, for good: the first of each kind.
+    /// What contradicted the newest, for good: the first of each kind in a journal, the first six in all.
     pub refuted: Vec<Refuted>,
 }
 
@@ -304,13 +304,12 @@ impl WitnessedRow {
         let began = |note: &str| JournalCheckpoint::read(note.as_bytes()).map(|read| read.origin.began).ok();
         let current = began(refused);
         let is_known = |it: &Refuted| it.doubt == doubt && began(&it.refused) == current;
-        if self.refuted.iter().any(is_known) {
+        // Whoever begins new journals only to contradict them does not get rid of what is kept.
+        if self.refuted.len() >= REFUTED_MAX || self.refuted.iter().any(is_known) {
             return Judged::Answer(answer);
         }
         let mut row = self.clone();
         row.refuted.push(Refuted { doubt, held: held.to_owned(), refused: refused.to_owned(), at: now });
-        let surplus = row.refuted.len().saturating_sub(REFUTED_MAX);
-        row.refuted.drain(..surplus);
         Judged::Refuted { row: Box::new(row), doubt, answer }
     }
 }
@@ -341,5 +340,5 @@ impl RequestLimits {
     }
 }
 
-/// Contradictions of one node that are kept: the first of each kind, of two journals.
-const REFUTED_MAX: usize = 6;
+/// Contradictions of one node that are kept, for people told of the first one act on that: each kind, of two journals.
+pub(super) const REFUTED_MAX: usize = 6;

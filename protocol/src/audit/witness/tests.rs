@@ -268,6 +268,30 @@ fn a_fork_a_rewind_and_another_past_are_refused_with_what_is_held_and_remembered
 }
 
 #[test]
+fn new_journals_that_are_contradicted_too_push_out_no_proof() {
+    let desk = Desk::new("FR", 9);
+    let doubts = || desk.row(Node::new("KE", 7, START, None).node()).refuted;
+    let mut first = None;
+    for journal in 0..5 {
+        let begun = |count, story| {
+            let mut node = Node::new("KE", 7, later(100 * journal), None);
+            node.lives(count, story);
+            node
+        };
+        let at = |seconds| later(100 * journal + seconds);
+        assert!(is_cosigned(&desk.judge(at(1), &begun(5, 0), &begun(5, 0).request(0, at(1)))));
+        for (count, old) in [(5, 6), (2, 0), (9, 6)] {
+            let other = begun(count, 1);
+            let answer = desk.answer(at(2), &other, &other.request(old, at(2)));
+            assert!(matches!(answer, CosignAnswer::Held(_)));
+        }
+        first = first.or_else(|| doubts().first().cloned());
+        assert_eq!(doubts().first(), first.as_ref(), "of journal {journal}");
+    }
+    assert_eq!(doubts().len(), serving::REFUTED_MAX);
+}
+
+#[test]
 fn a_replay_and_another_old_size_are_answered_with_what_is_held_and_are_nobodys_fault() {
     let desk = Desk::new("FR", 9);
     let mut node = Node::new("KE", 7, START, None);
