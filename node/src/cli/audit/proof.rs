@@ -23,6 +23,7 @@ use crate::{
         human,
         node::{Node, converse},
         output::Output,
+        safe_text,
     },
     fingerprint::spoken,
 };
@@ -126,7 +127,7 @@ pub(super) fn report(proven: &ProvenMessage) -> String {
         line(format!(
             "{} by {} of {member}: signed by its node {}{}, {} by its clock",
             statement.word,
-            statement.role.reveal(),
+            safe_text::line(statement.role.reveal()),
             signer.short(),
             marked(*state),
             at(*created)
