@@ -16,6 +16,7 @@ mod commit;
 mod core;
 mod counting;
 mod dialled_in;
+mod doors;
 pub mod events;
 mod ingest;
 mod jobs;
@@ -49,9 +50,10 @@ use self::{
     alert::{AlertHealth, Watch},
     carry::{Carrier, SentParcels, Waiting, tell},
     commit::Commit,
-    core::{Core, Doors, Order},
+    core::Core,
     counting::{Counting, Depths},
     dialled_in::DialledIn,
+    doors::{Doors, Order},
     events::EventLog,
     ingest::{Ingest, Verifier},
     jobs::{Identity, Seeds, Workshop, drawn},

@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     commit::{Outcome, Ready},
-    core::Order,
+    doors::Order,
     events::EventLog,
     jobs::Workshop,
     journal::JournalKeeper,

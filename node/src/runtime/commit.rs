@@ -18,7 +18,7 @@ use refpoint_protocol::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::core::Turn;
+use super::doors::Turn;
 use crate::{
     metrics::SyncTimes,
     store::{KeptRows, StoreError, WaitsForRoom, WhenFull, Writer},

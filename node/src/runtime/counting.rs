@@ -8,7 +8,7 @@ use refpoint_protocol::{
 use tokio::sync::{Semaphore, broadcast::error::RecvError};
 use tokio_util::sync::CancellationToken;
 
-use super::{Handle, Stopping, core::Doors, pool::Pool};
+use super::{Handle, Stopping, doors::Doors, pool::Pool};
 use crate::metrics::{Acknowledged, Delivered, Queue, QueueDepth};
 
 /// The task that counts events.

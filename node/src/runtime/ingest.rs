@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     carry::Parcels,
-    core::{Doors, Order},
     dialled_in::DialledIn,
+    doors::{Doors, Order},
     pool::{Pool, Source, Urgency},
     tokens::Tokens,
 };

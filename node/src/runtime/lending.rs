@@ -18,7 +18,7 @@ use refpoint_protocol::{
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{carry::tell, core::Order, load, tokens::Tokens};
+use super::{carry::tell, doors::Order, load, tokens::Tokens};
 use crate::{
     network::{self, Network, ResponseToken},
     store::Store,

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{
     carry::tell,
-    core::Order,
+    doors::Order,
     jobs::{Identity, Workshop, drawn},
     journal::JournalKeeper,
 };

@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Handle, carry::tell, core::Order};
+use super::{Handle, carry::tell, doors::Order};
 use crate::{
     clock::Clock,
     network::CosignAsked,

@@ -117,7 +117,7 @@ impl Outbox {
         }
         let Some(window) = self.custodians.windows.remove(&custodian) else { return };
         for (message, node) in window.keys() {
-            let target = self.entries.get_mut(&message).and_then(|entry| entry.targets.get_mut(&node));
+            let target = self.target_mut(message, node);
             if let Some(target) = target {
                 target.asked.remove(&custodian);
             }
@@ -158,9 +158,7 @@ impl Outbox {
                 Ok(parcel) if open && still => {
                     let until = turn.now.after(receipt_wait(parcel.ciphertext.len()));
                     self.set_asked(message, node, custodian, Asked::Handed(until));
-                    if let Some(target) =
-                        self.entries.get_mut(&message).and_then(|it| it.targets.get_mut(&node))
-                    {
+                    if let Some(target) = self.target_mut(message, node) {
                         target.sealed_for_custodians(parcel.sealing_key);
                     }
                     turn.send_after(custodian, parcel.label.class, Outgoing::Parcel(parcel.clone()), write);
@@ -190,7 +188,7 @@ impl Outbox {
             ReceiptWord::Custody => self.on_custody(turn, custodian, receipt, verified.envelope()),
             ReceiptWord::Refused => {
                 let reason = receipt.reason.unwrap_or(RefusalReason::Invalid);
-                let target = self.entries.get_mut(&message).and_then(|entry| entry.targets.get_mut(&node));
+                let target = self.target_mut(message, node);
                 let rest = target.and_then(|target| target.rest_after(custodian, reason));
                 let until = rest.map(|rest| turn.now.after(rest));
                 self.on_custody_over(turn, custodian, receipt, reason, until);
@@ -377,14 +375,14 @@ impl Outbox {
 
     fn unask(&mut self, message: MessageId, node: NodeKey, custodian: NodeKey) {
         self.custodians.land(custodian, message, node);
-        if let Some(target) = self.entries.get_mut(&message).and_then(|entry| entry.targets.get_mut(&node)) {
+        if let Some(target) = self.target_mut(message, node) {
             target.asked.remove(&custodian);
         }
         self.mark_lacking(message, node);
     }
 
     fn set_asked(&mut self, message: MessageId, node: NodeKey, custodian: NodeKey, asked: Asked) {
-        if let Some(target) = self.entries.get_mut(&message).and_then(|entry| entry.targets.get_mut(&node)) {
+        if let Some(target) = self.target_mut(message, node) {
             target.asked.insert(custodian, asked);
         }
     }

@@ -132,9 +132,7 @@ impl Outbox {
         peer.connected = true;
         peer.repeated.clear();
         for message in std::mem::take(&mut peer.resting) {
-            if let Some(target) =
-                self.entries.get_mut(&message).and_then(|entry| entry.targets.get_mut(&node))
-            {
+            if let Some(target) = self.target_mut(message, node) {
                 target.attempts = 0;
             }
             self.requeue(turn, message, node);
@@ -235,7 +233,7 @@ impl Outbox {
         match self.progress(&message, &node) {
             Some(Progress::Resting(until)) if until == at => self.requeue(turn, message, node),
             Some(Progress::Sent(until)) if until == at => {
-                let target = self.entries.get_mut(&message).and_then(|entry| entry.targets.get_mut(&node));
+                let target = self.target_mut(message, node);
                 if let Some(target) = target {
                     // It does not answer any more, whatever it said before.
                     target.refused = None;
@@ -362,6 +360,10 @@ impl Outbox {
 
     pub(super) fn progress(&self, message: &MessageId, node: &NodeKey) -> Option<Progress> {
         Some(self.entries.get(message)?.targets.get(node)?.progress)
+    }
+
+    pub(super) fn target_mut(&mut self, message: MessageId, node: NodeKey) -> Option<&mut Target> {
+        self.entries.get_mut(&message)?.targets.get_mut(&node)
     }
 
     fn land(&mut self, node: NodeKey, message: MessageId) {
