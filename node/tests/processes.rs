@@ -203,14 +203,14 @@ fn ask_until(unit: &Unit, arguments: &[&str], what: &str, holds: impl Fn(&Value)
     let began = Instant::now();
     loop {
         let output = unit.run(arguments);
-        if output.status.success() {
-            let value = serde_json::from_slice(&output.stdout).unwrap();
-            if holds(&value) {
-                return value;
-            }
+        let value = output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap());
+        if let Some(value) = value.filter(&holds) {
+            return value;
         }
-        let log = || fs::read_to_string(log_of(unit)).unwrap_or_default();
-        assert!(began.elapsed() < DEADLINE, "{what} did not happen; the log:\n{}", log());
+        // The log names no dial that failed, but `peers` does.
+        let log = || fs::read(log_of(unit)).unwrap_or_default();
+        let said = || [output.stdout, unit.run(&["peers"]).stdout, log()].join(&b'\n');
+        assert!(began.elapsed() < DEADLINE, "{what} did not happen:\n{}", String::from_utf8_lossy(&said()));
         std::thread::sleep(Duration::from_millis(50));
     }
 }
