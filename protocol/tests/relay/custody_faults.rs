@@ -159,6 +159,12 @@ fn a_parcel_that_cannot_be_read_back_ends_its_custody_in_plain_words() {
     world.start("KE");
     world.connect("JO", "KE");
     world.run(CUSTODY_AGAIN);
+    assert_eq!(endings(&world, "JO"), [], "it may not be written yet");
+    world.kill("JO");
+    world.start("JO");
+    world.connect("BR", "JO");
+    world.connect("JO", "KE");
+    world.run(CUSTODY_AGAIN);
     assert_eq!(endings(&world, "JO"), [CustodyEnd::Lost]);
     assert_eq!(refusals(&world), [RefusalReason::Lost]);
     assert_ne!(world.reached("BR", message), RecipientState::Delivered);

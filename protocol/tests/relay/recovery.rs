@@ -219,6 +219,24 @@ fn lost_content_stops_the_message_and_says_so() {
 }
 
 #[test]
+fn content_whose_write_is_still_on_its_way_is_not_lost() {
+    let mut world = World::new(49, &["BR", "KE"]);
+    let message = world.submit("BR", &["KE"], Precedence::Flash).unwrap();
+    // A disk that is busy for minutes has not applied it yet, while the link comes and goes.
+    let key = (Table::OutboxContent, message.as_bytes().to_vec());
+    let content = world.nodes.get_mut("BR").unwrap().disk.remove(&key).unwrap();
+    for _ in 0..4 {
+        world.connect("BR", "KE");
+        world.run(Duration::from_secs(30));
+        world.disconnect("BR", "KE");
+    }
+    world.nodes.get_mut("BR").unwrap().disk.insert(key, content);
+    world.connect("BR", "KE");
+    world.run(Duration::from_secs(600));
+    assert_eq!(world.reached("BR", message), RecipientState::Delivered);
+}
+
+#[test]
 fn what_is_no_longer_needed_is_forgotten() {
     let mut world = World::new(50, &["BR", "KE"]);
     world.connect("BR", "KE");

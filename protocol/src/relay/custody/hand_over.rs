@@ -85,9 +85,10 @@ impl Custody {
             Some(parcel) if self.connected.contains(&key.node) => self.hand_over(turn, key, parcel),
             Some(_) => self.queue(turn, key),
             None => {
-                // The read may have run ahead of the write that it follows, so it is tried again.
+                // The read may have run ahead of the write that it follows, for as long as the disk is busy or full.
+                let may_be_on_its_way = kept.write.is_some();
                 kept.unreadable += 1;
-                if kept.unreadable < UNREADABLE_MAX {
+                if may_be_on_its_way || kept.unreadable < UNREADABLE_MAX {
                     self.rest(turn, key, None);
                 } else {
                     let class = kept.row.class;

@@ -1,6 +1,10 @@
 //! One message that this node sends: what each node answered, and where each parcel is.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     ids::{MemberCode, MessageId, NodeKey, SealingKeyId},
@@ -47,6 +51,8 @@ pub(in crate::relay) struct Target {
     pub(super) reseals: u32,
     /// The last passing refusal, for people.
     pub(in crate::relay) refused: Option<RefusalReason>,
+    /// The passing reasons that were told in this run: once each, however they alternate.
+    pub(in crate::relay) told: BTreeSet<RefusalReason>,
     /// When the node said that it lacks what it had confirmed, by this node's clock.
     pub(super) lacking: Option<Timestamp>,
     /// How often the stored content could not be read.
@@ -106,6 +112,7 @@ impl Target {
             key: None,
             reseals: 0,
             refused: None,
+            told: BTreeSet::new(),
             lacking: None,
             unreadable: 0,
             asked: BTreeMap::new(),

@@ -79,8 +79,12 @@ impl Outbox {
         let (message, node) = (receipt.message, receipt.node);
         let asked = !matches!(self.progress(&message, &node), None | Some(Progress::Done));
         let known = self.entries.get(&message).and_then(|entry| entry.answer(&node));
-        // What the node said before its disk was put back does not take back what it said of it since.
-        if from != node && known.is_some_and(|known| known.late.is_some()) && !self.is_of_lacking(receipt) {
+        // What the node said before its disk was put back does not take back what it said of it since; by a clock that
+        // is ahead that word itself may look like a later one.
+        let is_old = |known: &AnswerRow| {
+            known.late.is_some() && (known.at == receipt.at || !self.is_of_lacking(receipt))
+        };
+        if from != node && known.is_some_and(is_old) {
             return;
         }
         self.settle(turn, message, node);
@@ -139,7 +143,8 @@ impl Outbox {
             if !matches!(target.progress, Progress::Sent(_)) {
                 return turn.fault(node, RelayFault::ReceiptDoubled(message));
             }
-            let told = target.refused.replace(reason) == Some(reason);
+            target.refused = Some(reason);
+            let told = !target.told.insert(reason);
             self.rest(turn, message, node, None);
             if !told && !answered {
                 turn.emit(RelayEvent::MessageRefused { step, reason, again });

@@ -206,10 +206,13 @@ impl Outbox {
         entry.set_progress(turn, message, node, Progress::Sent(turn.now.after(wait)));
     }
 
-    /// The stored content cannot be read. The write may not have reached the disk yet, so it is tried again;
-    /// then the message stops and says so.
+    /// The stored content cannot be read. What was composed in this run may stand behind a busy or full disk for as
+    /// long as that lasts, so it is tried until it expires; what an earlier run stored stops the message, and says so.
     fn on_unreadable(&mut self, turn: &mut Turn<'_>, message: MessageId, node: NodeKey) {
         let Some(entry) = self.entries.get_mut(&message) else { return };
+        if entry.write.is_some() {
+            return self.rest(turn, message, node, None);
+        }
         let Some(target) = entry.targets.get_mut(&node) else { return };
         target.unreadable += 1;
         if target.unreadable < UNREADABLE_MAX {
@@ -393,5 +396,5 @@ fn update_stop(entry: &mut Entry, member: &MemberCode, stop: Option<StopReason>)
     true
 }
 
-/// Times that a stored content is looked for: a seal may run ahead of the write that it follows.
+/// Times that a stored content is looked for: a disk may fail to read once.
 const UNREADABLE_MAX: u32 = 3;
