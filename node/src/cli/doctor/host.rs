@@ -168,7 +168,7 @@ fn limit_in(table: &str) -> Option<u64> {
 pub(super) fn alert(config: &Config) -> Line {
     let check = "alert command";
     let Some(program) = config.alert_command.first() else {
-        let fix = "set alert_command in the configuration; node/DUTY.md has an example";
+        let fix = "set alert_command in the configuration; node/OPERATIONS.md says how under \"The alarm\"";
         return Line::warn(check, "none: a message that comes in wakes nobody", fix);
     };
     let fix = "install it, make it executable for the node's user, or correct alert_command";

@@ -44,7 +44,7 @@ pub(super) fn running(facts: &StatusFacts, entry: Option<&DirectoryEntryView>) -
         Line::fail(
             "alert command",
             format!("failed last: {why}"),
-            "run it by hand with the line in node/DUTY.md, and correct it",
+            "run it by hand with a line of node/OPERATIONS.md, \"The alarm\", and correct it",
         )
     }));
     lines
