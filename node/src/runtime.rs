@@ -144,19 +144,30 @@ pub struct Handle {
 #[error("the node is stopping")]
 pub struct Stopping;
 
+/// Why a command has no answer: the node is stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswered {
+    /// It was not taken: nothing happened.
+    #[error("the node is stopping, and did not take the command")]
+    NotTaken,
+    /// Whether it was taken, and what it led to is stored, is not known before the next start.
+    #[error("the node stopped before it said what came of the command")]
+    Undecided,
+}
+
 impl Handle {
     /// Asks the machine to do something, and waits until it is done and durable.
     ///
     /// # Errors
-    /// [`Stopping`].
-    pub async fn command(&self, command: Command) -> Result<CommandResult, Stopping> {
+    /// [`Unanswered`].
+    pub async fn command(&self, command: Command) -> Result<CommandResult, Unanswered> {
         let (answer, answered) = oneshot::channel();
         let door = match &command {
             Command::Send(draft) => self.doors.of(draft.precedence.class()),
             _ => &self.doors.urgent,
         };
-        door.send(Order::Command { command, answer }).await.map_err(|_| Stopping)?;
-        answered.await.map_err(|_| Stopping)
+        door.send(Order::Command { command, answer }).await.map_err(|_| Unanswered::NotTaken)?;
+        answered.await.map_err(|_| Unanswered::Undecided)
     }
 
     /// Looks at the machine between two inputs: to be quick.

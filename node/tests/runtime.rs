@@ -5,13 +5,14 @@ mod full_disk;
 mod metrics;
 mod rogue;
 mod settlements;
+mod stopping;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use refpoint::{
     clock::Clock,
     network::{Address, NetworkConfig, TransportKind},
-    runtime::{Node, NodeBackend, Operator, Parts},
+    runtime::{Node, NodeBackend, Operator, Parts, Unanswered},
     store::{MemoryStore, Store as _},
 };
 use refpoint_protocol::{
@@ -19,8 +20,8 @@ use refpoint_protocol::{
     ids::{DocumentId, MemberCode, MessageId},
     machine::{self, Command, CommandRefused, Machine, Reply},
     message::{
-        body::{Body, Tlp},
-        draft::Draft,
+        body::{Body, Statement, Tlp, Word},
+        draft::{Draft, StatementDraft},
         header::Precedence,
     },
     redact::Redacted,
@@ -130,8 +131,15 @@ impl Running {
     ) -> Result<MessageId, CommandRefused> {
         let draft = Draft { recipients: vec![to.clone()], precedence, lifetime: None, body: body(text) };
         let reply = self.node.handle().command(Command::Send(Box::new(draft))).await.unwrap()?;
-        let Reply::Queued { message } = reply else { panic!("another answer than queued") };
+        let Reply::Queued { message, .. } = reply else { panic!("another answer than queued") };
         Ok(message)
+    }
+
+    async fn acknowledge(&self, message: MessageId) {
+        let (answers, word, role) = (message, Word::Acknowledged, Redacted("duty".into()));
+        let statement = Statement { answers, word, role, will: Some(true), form: None, by: None };
+        let draft = Box::new(StatementDraft { statement, text: None });
+        self.node.handle().command(Command::State(draft)).await.unwrap().unwrap();
     }
 
     async fn until_delivered(&self, message: MessageId) {

@@ -55,7 +55,7 @@ fn draft(world: &World, to: usize) -> Command {
 
 fn queued(reply: &Result<Reply, CommandRefused>) -> refpoint_protocol::ids::MessageId {
     match reply {
-        Ok(Reply::Queued { message }) => *message,
+        Ok(Reply::Queued { message, .. }) => *message,
         other => panic!("{other:?}"),
     }
 }

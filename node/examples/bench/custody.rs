@@ -21,7 +21,7 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
         let since = few.handle(SENDER)?.events().newest();
         let command = draft(few.code(RECIPIENT)?, Precedence::Flash, 1_024);
         let reply = few.handle(SENDER)?.command(command).await??;
-        let Reply::Queued { message } = reply else { anyhow::bail!("not queued") };
+        let Reply::Queued { message, .. } = reply else { anyhow::bail!("not queued") };
         seen(few.handle(SENDER)?, since, |event| is_kept(event, message)).await?;
         few.stop(SENDER).await?;
         let (code, since) = (few.code(RECIPIENT)?, few.handle(CUSTODIAN)?.events().newest());

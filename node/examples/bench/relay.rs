@@ -95,7 +95,7 @@ impl Pair {
         let mut live = self.sender.events().subscribe(None).live;
         let begun = Instant::now();
         let reply = self.sender.command(command).await??;
-        let Reply::Queued { message } = reply else { anyhow::bail!("not queued") };
+        let Reply::Queued { message, .. } = reply else { anyhow::bail!("not queued") };
         loop {
             if delivered(&live.recv().await?.event) == Some(message) {
                 return Ok(begun.elapsed().as_secs_f64() * 1e3);

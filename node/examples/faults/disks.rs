@@ -94,9 +94,11 @@ async fn full(trial: &Trial<'_>, rounds: u64, folder: &Path) -> anyhow::Result<(
             traffic.stop().await;
             let refused = scene.ledger.read().refused.len();
             say(&format!("  {left} MB left: {refused} refused so far, the node {}", word(ended)));
-            if ended
-                || scene.fleet.members_mut().get_mut(victim).is_some_and(|it| it.has_ended().unwrap_or(true))
-            {
+            if scene.fleet.members_mut().get_mut(victim).is_some_and(|it| it.has_ended().unwrap_or(true)) {
+                if !ended {
+                    let log = scene.fleet.at(victim)?.log_tail();
+                    say(&format!("  it stopped once there was room again:\n{log}"));
+                }
                 scene.fleet.kill(victim).await?;
                 scene.fleet.start(victim)?;
                 scene.fleet.answers(victim).await?;

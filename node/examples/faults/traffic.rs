@@ -89,6 +89,8 @@ pub(crate) async fn send(
             let sent = Sent { sender, recipients, text, is_forgotten: false };
             book.accepted.insert(reply.id, sent);
         }
+        // Nobody knows whether these were taken.
+        Err(ClientError::Problem(problem)) if matches!(problem.code.as_str(), "undecided" | "timed-out") => {}
         Err(ClientError::Problem(problem)) => {
             book.unanswered.remove(&text.words());
             book.refused.insert(text.words(), problem.code.clone());

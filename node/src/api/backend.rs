@@ -316,6 +316,10 @@ pub enum BackendError {
         /// How.
         why: String,
     },
+    /// The node stopped before it said whether it did what was asked. Unlike [`BackendError::Unavailable`] this is no
+    /// refusal: what was asked may stand on the disk, and go on with the next start.
+    #[error("the node stopped before it said whether this is stored")]
+    Undecided,
     /// The node cannot answer now, for instance because it is starting or stopping.
     #[error("the node cannot answer now: {why}")]
     Unavailable {

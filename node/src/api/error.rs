@@ -150,11 +150,7 @@ fn classify(error: &ApiError) -> (StatusCode, &'static str, String) {
         ApiError::UnknownRoute => of(StatusCode::NOT_FOUND, "unknown-route", "routes begin with /v1"),
         ApiError::UnknownMethod => of(StatusCode::METHOD_NOT_ALLOWED, "unknown-method", "use GET to read"),
         ApiError::Busy => of(StatusCode::SERVICE_UNAVAILABLE, "busy", "try again in a moment"),
-        ApiError::TimedOut => of(
-            StatusCode::GATEWAY_TIMEOUT,
-            "timed-out",
-            "look before you repeat it: refpoint message outbox --all",
-        ),
+        ApiError::TimedOut => of(StatusCode::GATEWAY_TIMEOUT, "timed-out", LOOK_FIRST),
     }
 }
 
@@ -188,6 +184,7 @@ fn classify_backend(error: &BackendError) -> (StatusCode, &'static str, String) 
         BackendError::Storage { .. } => {
             of(StatusCode::INTERNAL_SERVER_ERROR, "storage", "see the node's log and refpoint status")
         }
+        BackendError::Undecided => of(StatusCode::SERVICE_UNAVAILABLE, "undecided", LOOK_FIRST),
         BackendError::Unavailable { .. } => {
             of(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "try again in a moment; see refpoint status")
         }
@@ -207,6 +204,9 @@ pub fn member_hint(text: &str) -> String {
         _ => "see all members: refpoint directory list".to_owned(),
     }
 }
+
+/// What to do where nobody knows whether something was done.
+const LOOK_FIRST: &str = "look before you repeat it, once the node runs: refpoint message outbox --all";
 
 /// Candidates that an ambiguous prefix's problem lists.
 const CANDIDATES_MAX: usize = 10;

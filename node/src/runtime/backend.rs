@@ -115,7 +115,7 @@ impl NodeBackend {
         if self.handle.waits_for_room.now() {
             return Err(BackendError::NoRoom { why: DISK_FULL.to_owned() });
         }
-        self.handle.command(command).await.map_err(stopping)
+        self.handle.command(command).await.map_err(refusals::unanswered)
     }
 
     async fn look<T: Send + 'static>(
@@ -404,14 +404,8 @@ impl Backend for NodeBackend {
     async fn send(&self, request: SendRequest) -> Result<SendReply, BackendError> {
         let members = request.recipients.clone();
         let draft = messages::draft(request);
-        let Reply::Queued { message } = self.command(Command::Send(Box::new(draft))).await? else {
-            return Err(unavailable());
-        };
-        let times = self.look(move |machine, _| match machine.messages().message(&message) {
-            Some(Held::Sent(sent)) => Some((sent.created, sent.expires)),
-            _ => None,
-        });
-        let (created, expires) = times.await?.ok_or_else(unavailable)?;
+        let reply = self.command(Command::Send(Box::new(draft))).await?;
+        let Reply::Queued { message, created, expires, .. } = reply else { return Err(unavailable()) };
         let recipients = self.contacts(&members).await;
         Ok(SendReply { id: message, created: created.into(), expires: expires.into(), recipients })
     }
@@ -424,19 +418,12 @@ impl Backend for NodeBackend {
         };
         let word = request.word;
         let draft = messages::statement(answers, request);
-        let Reply::Queued { message } = self.command(Command::State(Box::new(draft))).await? else {
+        let reply = self.command(Command::State(Box::new(draft))).await?;
+        let Reply::Queued { message: statement, created, recipients, .. } = reply else {
             return Err(unavailable());
         };
-        let own = self.own.member.clone();
-        let sent = self.look(move |machine, now| match machine.messages().message(&message) {
-            Some(Held::Sent(sent)) => {
-                let others = sent.recipients.into_iter().map(|it| it.member).filter(|it| *it != own);
-                (sent.created, others.collect())
-            }
-            _ => (now, Vec::new()),
-        });
-        let (at, recipients) = sent.await?;
-        Ok(StatementReply { message: answers, statement: message, word, at: at.into(), recipients })
+        let recipients = recipients.into_iter().filter(|member| *member != self.own.member).collect();
+        Ok(StatementReply { message: answers, statement, word, at: created.into(), recipients })
     }
 
     async fn events(&self, after: Option<u64>) -> Result<EventSubscription, BackendError> {

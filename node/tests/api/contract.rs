@@ -188,6 +188,7 @@ async fn every_failure_of_the_node_has_its_status_and_code() {
         (BackendError::NoRoom { why: why() }, 507, "no-room"),
         (BackendError::Storage { why: why() }, 500, "storage"),
         (BackendError::Unavailable { why: why() }, 503, "unavailable"),
+        (BackendError::Undecided, 503, "undecided"),
     ];
     for (failure, status, code) in cases {
         server.fake.change(|state| state.failure = Some(failure));

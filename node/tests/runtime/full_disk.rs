@@ -5,13 +5,7 @@ use refpoint::{
     store::{Fullness, Keys},
 };
 
-use refpoint_protocol::{
-    message::{
-        body::{Statement, Word},
-        draft::StatementDraft,
-    },
-    relay::event::SubmitRefusal,
-};
+use refpoint_protocol::relay::event::SubmitRefusal;
 
 use super::*;
 

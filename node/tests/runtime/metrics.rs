@@ -3,12 +3,7 @@
 use refpoint::api::backend::Backend as _;
 use refpoint_protocol::{
     machine::Command,
-    message::{
-        body::{Statement, Word},
-        draft::{Draft, StatementDraft},
-        header::Precedence,
-    },
-    redact::Redacted,
+    message::{draft::Draft, header::Precedence},
     testing::Federation,
 };
 
@@ -32,18 +27,7 @@ async fn deliveries_and_acknowledgements_are_timed_and_drills_count_apart() {
         body: drill,
     };
     fr.node.handle().command(Command::Send(Box::new(draft))).await.unwrap().unwrap();
-    let acknowledged = StatementDraft {
-        statement: Statement {
-            answers: message,
-            word: Word::Acknowledged,
-            role: Redacted("duty".into()),
-            will: Some(true),
-            form: None,
-            by: None,
-        },
-        text: None,
-    };
-    br.node.handle().command(Command::State(Box::new(acknowledged))).await.unwrap().unwrap();
+    br.acknowledge(message).await;
 
     let backend = fr.backend();
     let wanted = [

@@ -3,9 +3,10 @@
 use super::Batch;
 use crate::{
     directory::reference_point::ReferencePoint,
-    ids::{MessageId, Sequence},
+    ids::{MemberCode, MessageId, Sequence},
     message::draft::{Draft, StatementDraft},
     relay::event::SubmitRefusal,
+    time::Timestamp,
 };
 
 /// What the operator asks. It has no `Debug`: drafts hold content.
@@ -29,6 +30,12 @@ pub enum Reply {
     Queued {
         /// Its id.
         message: MessageId,
+        /// When it was made, by this node's clock.
+        created: Timestamp,
+        /// When this node stops sending it.
+        expires: Timestamp,
+        /// For whom, sorted.
+        recipients: Vec<MemberCode>,
     },
     /// The entry is signed and on its way, or will be at once when this node may sign.
     Published {

@@ -62,8 +62,13 @@ impl Machine {
             RelayEvent::SubmitRefused { command, why } => {
                 return effects.push(Effect::Reply { id: command, reply: Err(CommandRefused::Submit(why)) });
             }
-            RelayEvent::MessageQueued { message, command: Some(command), .. } => {
-                effects.push(Effect::Reply { id: command, reply: Ok(Reply::Queued { message }) });
+            RelayEvent::MessageQueued { message, command: Some(command), ref recipients, .. } => {
+                // What is queued is there: its reply says all that whoever asked is told, since a node may stop after it.
+                if let Some((created, expires)) = self.relay.sent_between(&message) {
+                    let recipients = recipients.clone();
+                    let reply = Reply::Queued { message, created, expires, recipients };
+                    effects.push(Effect::Reply { id: command, reply: Ok(reply) });
+                }
             }
             _ => {}
         }

@@ -271,6 +271,11 @@ impl Relay {
             .or_else(|| self.machines.outbox.entry(id).map(|entry| MessageView::Sent(self.sent(*id, entry))))
     }
 
+    /// When a message that this node sends was made, and when it stops sending it.
+    pub(crate) fn sent_between(&self, id: &MessageId) -> Option<(Timestamp, Timestamp)> {
+        self.machines.outbox.entry(id).map(|entry| (entry.row.created, entry.row.expires))
+    }
+
     /// The lasting answers to a message that this node sent, by node.
     #[must_use]
     pub fn receipts(&self, id: &MessageId) -> Vec<ReceiptView> {

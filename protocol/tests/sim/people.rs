@@ -172,7 +172,7 @@ impl Sim {
             return self.violate(invariants::ONE_ANSWER, format!("{id:?} is answered twice"));
         };
         match (asked, reply) {
-            (Asked::Send { lifetime, recipients }, Ok(Reply::Queued { message })) => {
+            (Asked::Send { lifetime, recipients }, Ok(Reply::Queued { message, .. })) => {
                 invariants::on_queued(self, node, message);
                 if self.nodes[node].is_honest() {
                     self.counts.messages += 1;

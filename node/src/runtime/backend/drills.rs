@@ -60,7 +60,7 @@ impl NodeBackend {
                 continue;
             }
             match self.command(Command::Send(Box::new(draft(id, part, lifetime)))).await {
-                Ok(Reply::Queued { message }) => messages.push(message),
+                Ok(Reply::Queued { message, .. }) => messages.push(message),
                 Ok(_) if messages.is_empty() => return Err(unavailable()),
                 Err(error) if messages.is_empty() => return Err(error),
                 Ok(_) => reason = Some(unavailable().to_string()),

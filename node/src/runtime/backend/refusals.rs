@@ -8,11 +8,22 @@ use refpoint_protocol::{
 };
 
 use super::directory::{TWIN_TO_DO, clock_words};
-use crate::{api::backend::BackendError, runtime::Stopping};
+use crate::{
+    api::backend::BackendError,
+    runtime::{Stopping, Unanswered},
+};
 
 /// Whoever asks a node that is stopping.
 pub(super) fn stopping(_: Stopping) -> BackendError {
     unavailable()
+}
+
+/// Whoever gave a command to a node that is stopping.
+pub(super) fn unanswered(unanswered: Unanswered) -> BackendError {
+    match unanswered {
+        Unanswered::NotTaken => unavailable(),
+        Unanswered::Undecided => BackendError::Undecided,
+    }
 }
 
 /// A part of the node has gone.
