@@ -157,6 +157,7 @@ fn a_root_key_signs_one_founding_and_only_its_own() {
     assert!(sign(sg, &second, &sg.root_key()).status.success());
     let combine = founding.on_desk(&["charter", "combine", "FR.signed", "SG.signed"]);
     assert_failed(&combine, 4, "another charter");
+    assert_failed(&combine, 4, "SG.signed does not go with FR.signed");
     assert_failed(&founding.on_desk(&["charter", "combine", "FR.signed"]), 1, "have not signed: BR, SG");
     let unsigned = founding.on_desk(&["charter", "combine", "charter.draft"]);
     assert_failed(&unsigned, 4, "CHARTER DRAFT");

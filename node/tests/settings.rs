@@ -239,6 +239,18 @@ fn a_configuration_is_checked_as_a_whole() {
     assert_failed(&run(root.path(), &["conifg", "check"]), 2, "similar");
 }
 
+#[test]
+fn a_reader_that_has_had_enough_is_no_failure() {
+    let root = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_refpoint"));
+    command.args(["sample", "s", "--run", "KE"]).current_dir(root.path()).stdin(Stdio::null());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert!(root.path().join("s").exists(), "what was asked for is done");
+}
+
 /// Runs the program as a script would: no terminal, JSON results, nothing from the environment.
 fn run(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_refpoint"));

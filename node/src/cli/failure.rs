@@ -123,6 +123,11 @@ impl fmt::Display for Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         let (what, remedy) = match &error {
+            ConfigError::Read { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => (
+                "the configuration is not for this user",
+                "use the account that runs the node (sudo -u refpoint …), or have this one added to the group refpoint \
+                 and log in again",
+            ),
             ConfigError::Read { .. } => (
                 "there is no configuration to work with",
                 "name one with --config FILE, or make one with `refpoint init`",

@@ -152,7 +152,8 @@ fn report(
     let listed: String = files.iter().map(|(path, about)| format!("  {path:<width$}  {about}\n")).collect();
     let human = format!(
         "{} is ready to join.\n\nfingerprint of the root key, to read aloud to the stewards:\n\n    {print}\n\n{}\n\
-         {listed}\n{}\n\nNext: send {send}, then, when the draft comes back:\n  \
+         {listed}\n{}\n\nNext: send {send}, then sign the draft that comes back, charter.draft of a founding, \
+         charter-VERSION.draft of a federation that exists:\n  \
          refpoint charter sign charter.draft --root-key {root}",
         request.member,
         qr::root(request.member.as_str(), &print),

@@ -47,13 +47,18 @@ impl Output {
             human.to_string()
         };
         let mut stream = io::stdout().lock();
-        writeln!(stream, "{}", text.trim_end()).and_then(|()| stream.flush()).map_err(|error| {
-            Failure::error(
-                "cannot print the result",
-                error,
-                "what was asked for is done; look at it with a further command",
-            )
-        })
+        let printed = writeln!(stream, "{}", text.trim_end()).and_then(|()| stream.flush());
+        match printed {
+            // Whoever reads, such as `head`, has had enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            printed => printed.map_err(|error| {
+                Failure::error(
+                    "cannot print the result",
+                    error,
+                    "what was asked for is done; look at it with a further command",
+                )
+            }),
+        }
     }
 
     /// Says something that is no result: a note, a next step.

@@ -31,17 +31,19 @@ pub(in crate::cli) struct Arguments {
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
     let what = "nothing was combined";
     let mut whole: Option<AnyCeremony> = None;
+    let first = arguments.files.first().map(|file| file.display().to_string()).unwrap_or_default();
     for file in &arguments.files {
         let (_, copy) = AnyCeremony::read(file, &[Label::SignedCharter, Label::Federation])
             .map_err(|error| Failure::from(error).during(what))?;
         match &mut whole {
             None => whole = Some(copy),
             Some(whole) => whole.merge(copy).map_err(|fault| {
-                let why = format!("{}: {fault}", file.display());
+                let why = format!("{} does not go with {first}: {fault}", file.display());
                 Failure::unverified(
                     what,
                     why,
-                    "combine copies of one draft; ask the member to sign the right one",
+                    "name the signed copies of one draft alone: either may be a file of an earlier charter, or a member \
+                     signed another draft",
                 )
             })?,
         }

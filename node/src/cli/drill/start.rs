@@ -114,8 +114,8 @@ fn preview(rows: &[DirectoryRow], request: &DrillRequest, now: Instant) -> Strin
             if row.connected { "connected".to_owned() } else { "away".to_owned() },
         ]
     };
-    let mut text =
-        format!("DRILL, {precedence}, TLP:GREEN, {within} to answer, to {} members:\n", rows.len());
+    let members = human::count(rows.len() as u64, "member");
+    let mut text = format!("DRILL, {precedence}, TLP:GREEN, {within} to answer, to {members}:\n");
     text.push_str(&table(["member", "working group", "local time", "node"], rows.iter().map(cells)));
     let hour = |row: &&&DirectoryRow| row.time_zone.as_deref().and_then(|zone| local_hour(zone, now));
     let asleep: Vec<&str> =

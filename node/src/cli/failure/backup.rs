@@ -19,6 +19,11 @@ impl From<BackupError> for Failure {
                 error,
                 "name an empty folder with --dir; an old folder is moved away first, never mixed with a backup",
             ),
+            BackupError::Io { ref cause, .. } if cause.kind() == std::io::ErrorKind::NotFound => Self::error(
+                what,
+                error,
+                "name the right file; if it lies on a medium, see that that is mounted",
+            ),
             BackupError::Io { .. } | BackupError::Snapshot(_) => {
                 Self::error(what, error, "check that the files and folders are yours and the disk not full")
             }
