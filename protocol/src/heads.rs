@@ -9,7 +9,6 @@ mod document;
 mod heard;
 mod history;
 mod own;
-mod passing;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -19,6 +18,5 @@ pub use self::{
     heard::{Contradicted, Contradiction, Heard, HeldHead, Taken},
     history::History,
     own::{OwnHeads, Said},
-    passing::passes_on,
     view::{HeadsView, NodeHead, Standing, judge},
 };

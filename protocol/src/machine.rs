@@ -32,7 +32,7 @@ pub use self::{
     own::{sealing_seed_from_row, sealing_seed_row, signed_before_mark},
     restore::{Restored, Stored},
 };
-use self::{repairs::Repairs, settling::NewestHeads};
+use self::{heads::Halves, repairs::Repairs, settling::NewestHeads};
 use crate::{
     audit::witness::HeardJournals,
     directory::{
@@ -85,6 +85,8 @@ pub struct Machine {
     heard: Heard,
     heard_journals: HeardJournals,
     newest_heads: NewestHeads,
+    /// Heads that contradict each other, by their node: to be told to all.
+    halves: BTreeMap<NodeKey, Halves>,
     history: History,
     pushes: PushLimits,
     intake: Intake,
@@ -168,7 +170,8 @@ impl Machine {
         let own = self.own.planned().map(|(at, _)| (at, "own records"));
         let repair = Some((self.repairs.next_wakeup(), "repair"));
         let head = Some((self.own_heads.look_at(), "head"));
-        [relay, own, repair, head].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let halves = self.halves.values().map(|halves| halves.at).min().map(|at| (at, "contradicting heads"));
+        [relay, own, repair, head, halves].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// What this node is.
@@ -301,6 +304,7 @@ impl Machine {
             self.drive_own(now, effects);
         }
         self.drive_heads(now, effects);
+        self.tell_halves(now, effects);
         self.relay(now, RelayInput::Woke, effects);
     }
 

@@ -11,10 +11,7 @@ use crate::{
     directory::view::NodeListing,
     document::{Payload as _, sign},
     ids::{CharterId, ContentHash, HeadId, NodeKey, Sequence, TreeRoot},
-    limits::{
-        HEAD_INTERVAL, HEAD_PASSED_BY_ALL_MAX, HEAD_REST_INTERVAL, HEAD_SETTLE, HEAD_SILENCE, HEAD_TIPS_MAX,
-        HEARD_NODES_MAX,
-    },
+    limits::{HEAD_INTERVAL, HEAD_REST_INTERVAL, HEAD_SETTLE, HEAD_SILENCE, HEAD_TIPS_MAX, HEARD_NODES_MAX},
     testing::{FOUNDED, Federation},
     time::Timestamp,
 };
@@ -261,25 +258,6 @@ fn nodes_are_bounded_and_those_that_do_not_count_any_more_are_let_go() {
     assert_eq!(heard.take(START, late.clone()), Taken::Old);
     heard.retain(|_, _| false);
     assert_eq!(heard.take(START, late), Taken::New);
-}
-
-#[test]
-fn half_of_many_pass_a_head_on_another_half_each_time() {
-    let nodes: Vec<_> = (0..200).map(node).collect();
-    let half = |head: u8, is_dialable, connected| {
-        let head = HeadId::from_bytes([head; 32]);
-        let passes = |own: &&NodeKey| passes_on(own, &head, is_dialable, connected);
-        nodes.iter().filter(passes).copied().collect::<Vec<_>>()
-    };
-    let (first, second) = (half(1, true, 195), half(2, true, 195));
-    for half in [&first, &second] {
-        assert!((75..=125).contains(&half.len()), "{} of 200", half.len());
-    }
-    let both = first.iter().filter(|node| second.contains(node)).count();
-    assert!((30..=70).contains(&both), "{both} of 200 pass both on");
-    assert_eq!(half(1, false, 195).len(), 200, "nobody can dial its signer");
-    assert_eq!(half(1, true, HEAD_PASSED_BY_ALL_MAX).len(), 200, "few are connected");
-    assert_eq!(half(1, true, HEAD_PASSED_BY_ALL_MAX + 1).len(), first.len());
 }
 
 fn listing(number: u8) -> NodeListing {

@@ -29,6 +29,10 @@ pub const HEAD_SILENCE: Duration = Duration::from_secs(2 * 3_600 + 900);
 /// Connected nodes up to which a node passes every head on: with so few its neighbours may have no other way to it.
 pub const HEAD_PASSED_BY_ALL_MAX: usize = 16;
 
+/// How long after a contradiction both its heads are told to all. Gossip knows for a minute that it saw a head, and carries
+/// none twice within that.
+pub const HALVES_TOLD_AFTER: Duration = Duration::from_secs(150);
+
 /// Heads kept of each node, so that one that comes late is compared with its neighbours: twenty minutes of change.
 pub const HEADS_KEPT_PER_NODE: usize = 4;
 

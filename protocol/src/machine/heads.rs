@@ -1,19 +1,29 @@
 //! Heads in the machine: what this node signs of what it holds, and what others' heads say.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use rand_core::Rng;
 
 use super::{Effect, Event, Input, Machine, PushToken, Verdict};
 use crate::{
     audit::witness::HeardJournal,
     directory::own_chain::Standing as ChainStanding,
     document::{Envelope, Verified, VerifyError},
-    heads::{Contradiction, Head, HeadsView, HeldHead, Said, Taken, judge, passes_on, verify_head},
-    ids::{ContentHash, MemberCode, NodeKey},
-    limits::HEAD_AHEAD_MAX,
+    heads::{Contradiction, Head, HeadsView, HeldHead, Said, Taken, judge, verify_head},
+    ids::{ContentHash, HeadId, MemberCode, NodeKey},
+    limits::{HALVES_TOLD_AFTER, HEAD_AHEAD_MAX, HEAD_PASSED_BY_ALL_MAX},
     membership::NodeStanding,
     peers::PushKey,
     time::Timestamp,
 };
+
+/// Two heads of a node that contradict each other, and when they are told to all.
+pub(super) struct Halves {
+    pub(super) at: Timestamp,
+    heads: [Arc<Verified<Head>>; 2],
+    /// Those that others told first.
+    passed: BTreeSet<HeadId>,
+}
 
 impl Machine {
     /// What the heads say: who holds the same, who is behind, who is silent, who contradicts himself.
@@ -105,6 +115,7 @@ impl Machine {
                     Some(Taken::New) if !self.passes_on(&head) => (Verdict::Ignore, true),
                     // A contradiction is passed on by all, so that it is known everywhere.
                     Some(Taken::New | Taken::Contradicts) => (Verdict::Accept, true),
+                    Some(Taken::Old) if self.is_half(&head) => (Verdict::Accept, false),
                     Some(Taken::Old) | None => (Verdict::Ignore, false),
                 }
             }
@@ -116,12 +127,50 @@ impl Machine {
     }
 
     /// Whether this node passes on a head that was news to it.
-    fn passes_on(&self, head: &Verified<Head>) -> bool {
+    ///
+    /// A signer tells its head to all whom it is connected with. One whom others can dial reaches nearly everybody so, and
+    /// half of those who hear it, by lot, bring it to the rest (Haas, Halpern and Li, *Gossip-based ad hoc routing*,
+    /// INFOCOM 2002). One whom nobody can dial, and a node that few are connected with, need everybody. The lot is this
+    /// node's secret: a signer who knew it could show another head to those alone who keep it to themselves.
+    fn passes_on(&mut self, head: &Verified<Head>) -> bool {
         let Head { member, node, .. } = head.payload();
         let listing = self.evidence.listing(member, *node);
         let record = listing.and_then(|listing| self.evidence.directory().record(listing));
         let is_dialable = record.is_some_and(|record| !record.addresses.is_empty());
-        passes_on(&self.config.node, &head.id().into(), is_dialable, self.connected.len())
+        !is_dialable
+            || self.connected.len() <= HEAD_PASSED_BY_ALL_MAX
+            || self.rng.next_u32().is_multiple_of(2)
+    }
+
+    /// Tells both halves of contradictions, those that are due: whoever heard one of them alone hears the other.
+    pub(super) fn tell_halves(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let due: Vec<NodeKey> =
+            self.halves.iter().filter(|(_, halves)| halves.at <= now).map(|(node, _)| *node).collect();
+        for node in due {
+            for half in self.halves.remove(&node).into_iter().flat_map(|halves| halves.heads) {
+                effects.push(Effect::Push { document: Arc::clone(half.envelope()), body: None });
+            }
+        }
+    }
+
+    /// Two heads of a node contradict each other: both are told to all, once gossip has forgotten that it saw them, and
+    /// not by all who found it at the same moment.
+    fn plan_halves(&mut self, now: Timestamp, node: NodeKey, ids: [HeadId; 2], late: &Arc<Verified<Head>>) {
+        let find = |id: HeadId| {
+            let is_late = HeadId::from(late.id()) == id;
+            if is_late { Some(late) } else { self.newest_heads.find(&node, id) }.map(Arc::clone)
+        };
+        let [Some(one), Some(other)] = ids.map(find) else { return };
+        let jitter = Duration::from_millis(u64::from(self.rng.next_u32()) % HALVES_JITTER_MILLIS);
+        let (at, passed) = (now.after(HALVES_TOLD_AFTER + jitter), BTreeSet::new());
+        self.halves.insert(node, Halves { at, heads: [one, other], passed });
+    }
+
+    /// Whether this is one of two that this node is about to tell: another told it first, and it goes on from here too,
+    /// once.
+    fn is_half(&mut self, head: &Verified<Head>) -> bool {
+        let Some(halves) = self.halves.get_mut(&head.payload().node) else { return false };
+        halves.heads.iter().any(|half| half.id() == head.id()) && halves.passed.insert(head.id().into())
     }
 
     /// Takes a head in; `None` of one that does not count, or of more than its node may push.
@@ -164,9 +213,9 @@ impl Machine {
             }
             Taken::Contradicts => {
                 let (member, node) = (payload.member.clone(), payload.node);
-                if let Some(Contradiction { what, heads, .. }) = self.heard.contradiction(&node) {
-                    let event = Event::HeadsContradict { member, node, what: *what, heads: *heads };
-                    self.emit(now, event, effects);
+                if let Some(Contradiction { what, heads, .. }) = self.heard.contradiction(&node).cloned() {
+                    self.plan_halves(now, node, heads, head);
+                    self.emit(now, Event::HeadsContradict { member, node, what, heads }, effects);
                 }
                 if self.heard.newest(&node).is_some_and(|newest| newest.id == head.id().into()) {
                     self.newest_heads.keep(Arc::clone(head));
@@ -185,6 +234,7 @@ impl Machine {
         };
         self.heard.retain(is_active);
         self.heard_journals.retain(is_active);
+        self.halves.retain(|node, halves| is_active(&halves.heads[0].payload().member, node));
         self.newest_heads
             .retain(|head| membership.node_of(&head.member, &head.node).is_some_and(NodeStanding::is_active));
     }
@@ -197,3 +247,6 @@ impl Input {
         Self::HeadPushed { from, token, head: Box::new(head) }
     }
 }
+
+/// Milliseconds over which those who found a contradiction spread their telling of it.
+const HALVES_JITTER_MILLIS: u64 = 30_000;

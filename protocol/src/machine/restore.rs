@@ -62,7 +62,7 @@ pub struct Restored {
 }
 
 impl Machine {
-    /// Rebuilds the machine. `seed` are 32 random bytes: they spread retries and blind bodies.
+    /// Rebuilds the machine. `seed` are 32 random bytes: they spread retries, blind bodies, and draw what others must not foresee.
     #[must_use]
     pub fn restore(config: Config, stored: Stored<'_>, now: Timestamp, seed: [u8; 32]) -> Restored {
         let Stored { trust, headers, bodies, own_state, seeds, relay, newest_event } = stored;
@@ -119,6 +119,7 @@ impl Machine {
             heard: Heard::default(),
             heard_journals: HeardJournals::default(),
             newest_heads: NewestHeads::default(),
+            halves: std::collections::BTreeMap::new(),
             history: heads::History::default(),
             pushes: PushLimits::default(),
             intake: Intake::default(),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use refpoint_protocol::{
     document::sign,
     evidence::AnyDocument,
-    heads::{Head, Standing, passes_on, verify_head},
+    heads::{Head, Standing, verify_head},
     ids::{ContentHash, HeadId, Sequence},
-    limits::{CLOCK_WITNESS_AGE, HEAD_INTERVAL, HEAD_PASSED_BY_ALL_MAX, HEAD_SILENCE},
+    limits::{CLOCK_WITNESS_AGE, HALVES_TOLD_AFTER, HEAD_INTERVAL, HEAD_PASSED_BY_ALL_MAX, HEAD_SILENCE},
     machine::{Batch, Carriage, Command, Effect, Event, Input, NumberedEvent, PushToken, Verdict},
     testing::{FOUNDED, chains, node_key},
 };
@@ -169,6 +169,7 @@ fn heads_of_those_that_do_not_count_are_ignored() {
     assert_eq!(judged(&mut world, &other, &key), Some(Verdict::Accept), "the proof is passed on");
     assert!(matches!(standing(&world, 0, 1), Standing::Contradicts { .. }));
     assert_eq!(told.get(), 1, "people are told");
+    assert_eq!(judged(&mut world, &good, &key), Some(Verdict::Accept), "half of the proof, told by another");
     // What anybody hands on again uses up none of its node's allowance.
     for _ in 0..20 {
         assert_eq!(judged(&mut world, &good, &key), Some(Verdict::Ignore));
@@ -235,16 +236,41 @@ fn a_head_of_one_whom_all_can_dial_is_passed_on_by_half_of_many() {
     assert!((3..=13).contains(&accepted), "{of_dialable:?}");
     assert_eq!(verdicts(&mut world, unheard_of), vec![Verdict::Accept; 16]);
 
-    // Both halves of a contradiction are passed on by all: this one would not be if it were news of another kind.
-    let own_key = world.key(0);
-    let contradicting = (2..=255)
-        .map(|digest| head_of(&world, 1, 1_030, digest))
-        .find(|head| !passes_on(&own_key, &head.id().into(), true, codes.len()))
-        .unwrap();
-    assert_eq!(judged(&mut world, contradicting), Some(Verdict::Accept));
+    // What contradicts is passed on by all, and both halves once more, when gossip no longer knows that it saw them.
+    let mut pushed = Vec::new();
+    for at in 2..10 {
+        let [one, other] = [1, 2].map(|digest| head_of(&world, at, 1_030, digest));
+        judged(&mut world, one.clone());
+        // Which is not the newest any more: the two are told, and not what came since.
+        let later = head_of(&world, at, 1_033, 1);
+        judged(&mut world, later.clone());
+        assert_eq!(judged(&mut world, other.clone()), Some(Verdict::Accept));
+        // What another tells first goes on from here too.
+        assert_eq!(judged(&mut world, one.clone()), Some(Verdict::Accept));
+        assert_eq!(judged(&mut world, one.clone()), Some(Verdict::Ignore), "once");
+        assert_eq!(judged(&mut world, later), Some(Verdict::Ignore));
+        pushed.extend([one, other].map(|half| half.id()));
+    }
+    // Each finder spreads it over half a minute.
+    let due = world.now.after(HALVES_TOLD_AFTER + Duration::from_secs(30));
+    let told = |effects: Vec<Effect>| -> Vec<_> {
+        let ids = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Push { document, .. } => Some(document.id(Some(federation))),
+            _ => None,
+        });
+        ids.collect()
+    };
+    let early = world.now.after(HALVES_TOLD_AFTER - Duration::from_secs(1));
+    let before = told(world.machine_mut(0).handle(early, Input::Woke));
+    assert!(pushed.iter().all(|half| !before.contains(half)));
+    assert!(world.machine(0).next_wakeup().unwrap().0 <= due);
+    let halves = told(world.machine_mut(0).handle(due, Input::Woke));
+    assert!(pushed.iter().all(|half| halves.contains(half)), "{halves:?}");
+    let after = told(world.machine_mut(0).handle(due.after(HALVES_TOLD_AFTER), Input::Woke));
+    assert!(pushed.iter().all(|half| !after.contains(half)), "once");
 
     world.cut(2);
     world.run_for(Duration::from_secs(1));
     assert_eq!(world.machine(0).connected().len(), HEAD_PASSED_BY_ALL_MAX);
-    assert_eq!(verdicts(&mut world, 3), vec![Verdict::Accept; 16]);
+    assert_eq!(verdicts(&mut world, 12), vec![Verdict::Accept; 16]);
 }
