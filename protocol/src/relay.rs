@@ -51,7 +51,7 @@ use self::{
 };
 use crate::{
     ids::{MemberCode, MessageId, NodeKey},
-    limits::TIMERS_PER_WAKE_MAX,
+    limits::{EXPIRY_DEFAULT, EXPIRY_MAX, TIMERS_PER_WAKE_MAX},
     message::{
         body::{Body, Word},
         draft::{Draft, StatementDraft},
@@ -173,12 +173,14 @@ impl Machines {
                 inbox.on_parcel(turn, from, parcel);
             }
             RelayInput::ParcelReceived { from, parcel } => {
-                let is_own = outbox.entry(&parcel.label.message).is_some();
+                let message = &parcel.label.message;
+                let is_own = outbox.entry(message).is_some() || outbox.is_said(message);
                 custody.on_parcel(turn, from, parcel, is_own);
             }
             RelayInput::ReceiptReceived { from, receipt } => {
                 let kept = custody.on_receipt(turn, from, &receipt);
-                if !kept || outbox.entry(&receipt.payload().message).is_some() {
+                let message = receipt.payload().message;
+                if !kept || outbox.entry(&message).is_some() || outbox.is_said(&message) {
                     outbox.on_receipt(turn, from, &receipt);
                 }
             }
@@ -187,7 +189,8 @@ impl Machines {
                 offers.on_unknown(turn, from, outbox.kept_for(&from))
             }
             RelayInput::OfferIdsReceived { from, ids } => {
-                let has = |id: &MessageId| inbox.has(id) || inbox.is_opening(from, *id);
+                // A statement stays with its message, also one that was said here.
+                let has = |id: &MessageId| inbox.has(id) || inbox.is_opening(from, *id) || statements.has(id);
                 offers.on_ids(turn, from, &ids, has);
             }
             RelayInput::LackingReceived { from, lacking } => outbox.on_lacking(turn, from, &lacking.ids),
@@ -211,8 +214,9 @@ impl Machines {
                 self.statements.remove(message);
                 self.outbox.on_refused_write(turn, message);
             }
-            Some(write @ Write::Received { .. }) => {
-                self.inbox.on_refused_write(turn, write, &mut self.statements)
+            Some(write @ Write::Received { message, .. }) => {
+                self.outbox.unsay(message);
+                self.inbox.on_refused_write(turn, write, &mut self.statements);
             }
             Some(Write::Kept(key)) => self.custody.on_refused_write(turn, ticket, key),
             None => {}
@@ -252,18 +256,21 @@ fn state(outbox: &mut Outbox, inbox: &Inbox, turn: &mut Turn<'_>, command: Comma
     let (answers, word) = (statement.answers, statement.word);
     let about = if let Some(row) = inbox.row(&answers) {
         let theirs = word == Word::Withdrawn;
-        (!theirs).then(|| (vec![row.sender.clone()], row.precedence, row.tlp, row.drill))
+        (!theirs).then(|| (vec![row.sender.clone()], row.precedence, row.tlp, row.drill, row.expires))
     } else if let Some(entry) = outbox.entry(&answers).filter(|entry| entry.row.statement.is_none()) {
         let ours = matches!(word, Word::Withdrawn | Word::Closed | Word::Unacknowledged);
-        ours.then(|| (entry.row.recipients.clone(), entry.row.precedence, entry.row.tlp, entry.row.drill))
+        let row = &entry.row;
+        ours.then(|| (row.recipients.clone(), row.precedence, row.tlp, row.drill, row.expires))
     } else {
         let why = SubmitRefusal::UnknownMessage(answers);
         return turn.emit(RelayEvent::SubmitRefused { command, why });
     };
-    let Some((others, precedence, tlp, drill)) = about else {
+    let Some((others, precedence, tlp, drill, expires)) = about else {
         return turn.emit(RelayEvent::SubmitRefused { command, why: SubmitRefusal::NotOurs(word) });
     };
     let recipients = outbox::statement_recipients(turn, &others);
+    // It is of use for as long as the message may come to a node that lacks both.
+    let lifetime = Some(expires.since(turn.now).clamp(EXPIRY_DEFAULT, EXPIRY_MAX));
     let body = Body {
         tlp,
         text,
@@ -273,5 +280,5 @@ fn state(outbox: &mut Outbox, inbox: &Inbox, turn: &mut Turn<'_>, command: Comma
         drill,
         form: None,
     };
-    outbox.submit_statement(turn, command, Box::new(Draft { recipients, precedence, lifetime: None, body }));
+    outbox.submit_statement(turn, command, Box::new(Draft { recipients, precedence, lifetime, body }));
 }

@@ -10,6 +10,7 @@ mod delivery;
 mod drills;
 mod faults;
 mod recovery;
+mod returned;
 mod schedules;
 mod statements;
 mod vectors;

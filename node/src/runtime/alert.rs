@@ -18,10 +18,13 @@ use refpoint_protocol::{
     ids::{MemberCode, MessageId},
     limits::STORED_VALUE_BYTES_MAX,
     machine::{Event, NumberedEvent},
-    message::{body::Tlp, header::Precedence},
+    message::{
+        body::{Tlp, Word},
+        header::Precedence,
+    },
     relay::{
         event::RelayEvent,
-        views::{MessageView, ReceivedView},
+        views::{MessageView, ReceivedView, StatementView},
     },
     storage::{Change, Table},
     time::Timestamp,
@@ -56,10 +59,18 @@ impl Alert {
 
     /// Of a message in the inbox that nobody has seen to.
     fn of_row(row: ReceivedView) -> Option<Self> {
-        let ReceivedView { id: message, precedence, sender, tlp, drill, acknowledged, withdrawn, .. } = row;
-        let is_open = acknowledged.is_none() && !withdrawn;
+        let is_open = is_open(&row);
+        let ReceivedView { id: message, precedence, sender, tlp, drill, .. } = row;
         is_open.then_some(Self { message, precedence, sender, tlp, drill })
     }
+}
+
+/// Whether nobody of this side has seen to a message. A word that a stolen key may have signed wakes nobody less.
+fn is_open(row: &ReceivedView) -> bool {
+    let took = |said: &StatementView| {
+        said.word == Word::Acknowledged && said.member != row.sender && !said.marks.unproven
+    };
+    !row.statements.iter().any(took) && !row.withdrawn
 }
 
 /// What the command learns.
@@ -182,7 +193,7 @@ impl Watch {
             }
             loop {
                 if running.is_none() {
-                    let next = progress.queue.next();
+                    let Ok(next) = self.next_open(&mut progress).await else { return Ok(()) };
                     progress.running = next.as_ref().map(|alert| alert.message);
                     running = next.map(|alert| Box::pin(run(&self.command, alert)));
                 }
@@ -217,6 +228,21 @@ impl Watch {
         }
         // Now and then, so that after a restart the log reaches back to where this was.
         if event.number.is_multiple_of(STORED_EVERY) { self.store(progress) } else { Ok(()) }
+    }
+
+    /// The next alert that is still anybody's: a message may be acknowledged before its turn, and one that a node lost
+    /// comes with what was said of it.
+    async fn next_open(&self, progress: &mut Progress) -> Result<Option<Alert>, Stopping> {
+        while let Some(alert) = progress.queue.next() {
+            let message = alert.message;
+            let look =
+                move |machine: &refpoint_protocol::machine::Machine, _| machine.messages().message(&message);
+            match self.handle.query(look).await? {
+                Some(MessageView::Received(row)) if !is_open(&row) => {}
+                _ => return Ok(Some(alert)),
+            }
+        }
+        Ok(None)
     }
 
     fn queue(&self, progress: &mut Progress, alert: Alert) {

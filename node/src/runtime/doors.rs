@@ -130,8 +130,7 @@ impl Entrance {
     /// The next order, or that it is time to wake, `wakeup` from now. What they lead to is stored in order with
     /// everything else, so only a few normal ones may be on their way to the disk: an urgent one waits for those.
     pub(super) async fn next(&mut self, wakeup: Duration) -> Option<(Order, Turn)> {
-        let is_due = wakeup.is_zero();
-        let order = if is_due && !self.has_woken {
+        let order = if wakeup.is_zero() && !self.has_woken {
             None
         } else if let Some(order) = self.whose_turn_it_is() {
             Some((order, None))

@@ -8,12 +8,16 @@ use std::{
 use ed25519_dalek::SigningKey;
 use refpoint_protocol::{
     crypto::{OpenedSeed, SEAL_RANDOM_BYTES, SealingSeed},
-    ids::{FederationId, MemberCode, NodeKey, SealingKeyId},
+    ids::{FederationId, MemberCode, MessageId, NodeKey, SealingKeyId},
     relay::{
         exchange::{ContentSource, Job, RelayInput},
         parcel::Parcel,
-        rows::{CustodyKey, decode_custody_parcel, decode_outbox_content},
-        sealing::{COMPOSE_RANDOM_BYTES, ComposeError, OpenError, SealError, Sealable, compose, open, seal},
+        rows::{
+            CustodyKey, decode_custody_parcel, decode_outbox_content, decode_statement_content, statement_key,
+        },
+        sealing::{
+            COMPOSE_RANDOM_BYTES, ComposeError, OpenError, SealError, Sealable, compose, label, open, seal,
+        },
     },
     storage::Table,
 };
@@ -82,6 +86,13 @@ impl Workshop {
                 });
                 RelayInput::Sealed { ticket, result }
             }
+            Job::SealStatement { ticket, answers, statement, member, node, key, .. } => {
+                let result = self.statement(answers, statement).and_then(|content| {
+                    let random = drawn::<SEAL_RANDOM_BYTES>().map_err(SealError::Bug)?;
+                    seal(&content, label(&content, member, node), &key, &random).map(Box::new)
+                });
+                RelayInput::Sealed { ticket, result }
+            }
             Job::Open { ticket, parcel } => {
                 let seed = self.seeds.of(parcel.sealing_key);
                 let result = open(&parcel, seed.as_deref(), *federation, member, node).map(Box::new);
@@ -100,7 +111,7 @@ impl Workshop {
             Job::Compose { ticket, .. } => {
                 RelayInput::Composed { ticket: *ticket, result: Err(ComposeError::Bug(what())) }
             }
-            Job::Seal { ticket, .. } => {
+            Job::Seal { ticket, .. } | Job::SealStatement { ticket, .. } => {
                 RelayInput::Sealed { ticket: *ticket, result: Err(SealError::Bug(what())) }
             }
             Job::Open { ticket, .. } => {
@@ -127,6 +138,23 @@ impl Workshop {
         };
         tracing::error!(message = %key.message.short(), node = %key.node.short(), %fault, "a kept parcel cannot be read");
         None
+    }
+
+    /// Another member's statement, as its maker signed it.
+    fn statement(&self, answers: MessageId, id: MessageId) -> Result<Sealable, SealError> {
+        let row = self.store.value(Table::Statements, &statement_key(answers, id));
+        let content = row.map_err(|error| error.to_string()).and_then(|row| match row {
+            None => Ok(None),
+            Some(row) => {
+                decode_statement_content(&row, self.identity.federation).map_err(|it| it.to_string())
+            }
+        });
+        content
+            .unwrap_or_else(|fault| {
+                tracing::error!(statement = %id.short(), %fault, "a stored statement cannot be read");
+                None
+            })
+            .ok_or(SealError::NoContent)
     }
 
     /// The content to seal, its header signed by the key that this node has now.

@@ -39,6 +39,22 @@ fn inbox_becomes(federation: &Federation, ids: &[&str]) {
     assert!(has(&federation.unit(BR).run_ok(&["message", "inbox", "--all"])));
 }
 
+/// A person at Brazil acknowledges a message, and France knows.
+fn acknowledge(federation: &Federation, id: &str) {
+    federation.unit(BR).run_ok(&["message", "ack", id, "--as", "duty officer", "--will", "yes"]);
+    federation.ask_until(FR, &["message", "receipts", id], "the word", is_acknowledged);
+}
+
+fn is_acknowledged(value: &Value) -> bool {
+    value["recipients"][0]["person"]["word"] == "acknowledged"
+}
+
+/// What Brazil shows as acknowledged by nobody.
+fn unacknowledged(federation: &Federation) -> Vec<String> {
+    let open = federation.unit(BR).run_ok(&["message", "inbox"]);
+    rows(&open).iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+}
+
 #[test]
 fn a_recipient_restored_from_an_old_backup_is_offered_all_that_it_lost_once() {
     let mut federation = Federation::running();
@@ -46,23 +62,25 @@ fn a_recipient_restored_from_an_old_backup_is_offered_all_that_it_lost_once() {
     let first = delivered(&federation);
     let made = shelf.back_up(federation.unit(BR), "old.age");
     assert_eq!(made["messages"]["received"], 1);
-    // Lost after the backup: one that nobody has acknowledged, one that somebody has.
-    let unacknowledged = delivered(&federation);
+    // Lost after the backup: one that nobody has acknowledged, one that somebody has, and the word about the first.
+    let unread = delivered(&federation);
     let acknowledged = delivered(&federation);
-    federation.unit(BR).run_ok(&["message", "ack", &acknowledged, "--as", "duty officer", "--will", "yes"]);
-    let is_acknowledged = |value: &Value| value["recipients"][0]["person"]["word"] == "acknowledged";
-    federation.ask_until(FR, &["message", "receipts", &acknowledged], "the word", is_acknowledged);
+    acknowledge(&federation, &first);
+    acknowledge(&federation, &acknowledged);
     federation.kill(BR);
     shelf.replace(federation.unit(BR), "old.age");
     federation.start(BR);
-    inbox_becomes(&federation, &[&first, &unacknowledged, &acknowledged]);
+    inbox_becomes(&federation, &[&first, &unread, &acknowledged]);
+    let one = |value: &Value| rows(value).len() == 1;
+    federation.ask_until(BR, &["message", "inbox"], "what its own people said", one);
+    assert_eq!(unacknowledged(&federation), [unread.as_str()]);
     assert_eq!(federation.unit(FR).run_ok(&["status"])["directory"]["disputed"], 0);
     // What was said at France stays.
     assert!(is_acknowledged(&federation.unit(FR).run_ok(&["message", "receipts", &acknowledged])));
     // Once more, and again nothing is doubled.
     federation.kill(BR);
     federation.start(BR);
-    inbox_becomes(&federation, &[&first, &unacknowledged, &acknowledged]);
+    inbox_becomes(&federation, &[&first, &unread, &acknowledged]);
 }
 
 #[test]
@@ -112,6 +130,8 @@ fn a_node_rebuilt_without_a_backup_receives_what_waits_sealed_anew() {
     let mut federation = Federation::running();
     let shelf = Shelf::of(&federation, BR);
     let unread = delivered(&federation);
+    let acknowledged = delivered(&federation);
+    acknowledge(&federation, &acknowledged);
     let lost = federation.unit(BR).run_ok(&["keys", "export", "BR", "--out", "own.documents"]);
     let lost = lost["nodes"][0].as_str().unwrap()[..8].to_owned();
     federation.kill(BR);
@@ -127,7 +147,9 @@ fn a_node_rebuilt_without_a_backup_receives_what_waits_sealed_anew() {
     crate::founding::parsed(&unit.init(&[]));
     let config = unit.folder.join("refpoint.toml");
     let settings = fs::read_to_string(&config).unwrap();
-    fs::write(&config, format!("{settings}allow_private_addresses = true\n")).unwrap();
+    let rang = federation.unit(BR).folder.join("rang");
+    let alarm = format!("alert_command = [\"sh\", \"-c\", \"cat >> {}\"]", text(&rang));
+    fs::write(&config, format!("{settings}allow_private_addresses = true\n{alarm}\n")).unwrap();
     let join = federation.founding.desk.join("federation.join");
     let root = shelf.file("root.key");
     let fingerprint = federation.unit(SG).run_ok(&["status"])["federation_fingerprint"].clone();
@@ -145,8 +167,18 @@ fn a_node_rebuilt_without_a_backup_receives_what_waits_sealed_anew() {
     ]);
     assert_eq!(joined["epoch"], 1);
     federation.start(BR);
-    inbox_becomes(&federation, &[&unread, &waiting]);
-    for id in [&unread, &waiting] {
+    inbox_becomes(&federation, &[&unread, &waiting, &acknowledged]);
+    // Nobody is woken again for what a person took on the lost node.
+    let mut open = unacknowledged(&federation);
+    open.sort_unstable();
+    let mut expected = [unread.clone(), waiting.clone()];
+    expected.sort_unstable();
+    assert_eq!(open, expected);
+    let alarms = || fs::read_to_string(&rang).unwrap_or_default();
+    let rung = |_: &Value| alarms().contains(&unread) && alarms().contains(&waiting);
+    federation.until(BR, "the alarms", rung);
+    assert!(!alarms().contains(&acknowledged));
+    for id in [&unread, &waiting, &acknowledged] {
         let machine = federation.unit(FR).run_ok(&["message", "receipts", id]);
         assert_eq!(machine["recipients"][0]["machine"], "delivered");
     }

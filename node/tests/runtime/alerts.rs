@@ -55,6 +55,28 @@ async fn a_flood_neither_hides_nor_delays_the_flash_message_of_another() {
 }
 
 #[tokio::test]
+async fn what_is_acknowledged_before_its_turn_wakes_nobody() {
+    let (federation, folder) = (Federation::new(82, &CODES, 1), tempfile::tempdir().unwrap());
+    let store = Arc::new(MemoryStore::new());
+    store.apply(&founding(&federation)).unwrap();
+    let sg = Running::start_on(&federation, "SG", &[], store, command(folder.path())).await;
+    let br = Running::start(&federation, "BR", &[&sg]).await;
+    br.until_knows(&sg).await;
+    let mut sent = Vec::new();
+    for text in ["rings", "is acknowledged meanwhile", "rings too"] {
+        sent.push(br.send(&sg, Precedence::Flash, text).await.unwrap());
+        br.until_delivered(*sent.last().unwrap()).await;
+        until_alerts(folder.path(), 1).await;
+    }
+    sg.acknowledge(sent[1]).await;
+    std::fs::write(folder.path().join("go"), "").unwrap();
+    let alerts = until_alerts(folder.path(), 2).await;
+    assert_eq!(alerts[1]["message"], sent[2].to_string());
+    assert_eq!(alerts.len(), 2);
+    assert!(br.stop().await.is_ok() && sg.stop().await.is_ok());
+}
+
+#[tokio::test]
 async fn what_the_event_log_forgot_is_found_in_the_inbox_and_nothing_is_said_twice() {
     let (federation, folder) = (Federation::new(81, &CODES, 1), tempfile::tempdir().unwrap());
     std::fs::write(folder.path().join("go"), "").unwrap();

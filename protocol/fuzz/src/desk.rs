@@ -22,8 +22,10 @@ use refpoint_protocol::{
         exchange::{ContentSource, Job, Outgoing, RelayEffect, RelayInput},
         frame::RelayFrame,
         receipt::{Receipt, ReceiptWord, RefusalReason},
-        rows::{CustodyKey, decode_custody_parcel, decode_outbox_content},
-        sealing::{SealError, compose, open, seal},
+        rows::{
+            CustodyKey, decode_custody_parcel, decode_outbox_content, decode_statement_content, statement_key,
+        },
+        sealing::{SealError, compose, label, open, seal},
     },
     storage::{Change, Table},
     testing,
@@ -242,6 +244,16 @@ impl Desk {
                 let content = content.ok_or(SealError::NoContent);
                 let seal = |content: Arc<_>| seal(&content, label, &key, &[self.drawn; 64]).map(Box::new);
                 RelayInput::Sealed { ticket, result: content.and_then(seal) }
+            }
+            Job::SealStatement { ticket, answers, statement, member, node, key, .. } => {
+                let row = self.disk.get(&(Table::Statements, statement_key(answers, statement)));
+                let content = row.and_then(|row| {
+                    decode_statement_content(row, FEDERATION).expect("what it stored decodes")
+                });
+                let seal = |content| {
+                    seal(&content, label(&content, member, node), &key, &[self.drawn; 64]).map(Box::new)
+                };
+                RelayInput::Sealed { ticket, result: content.ok_or(SealError::NoContent).and_then(seal) }
             }
             Job::Open { ticket, parcel } => {
                 let seed = (own.seed.id() == parcel.sealing_key).then_some(&own.seed);

@@ -68,6 +68,8 @@ impl Machine {
                     let recipients = recipients.clone();
                     let reply = Reply::Queued { message, created, expires, recipients };
                     effects.push(Effect::Reply { id: command, reply: Ok(reply) });
+                } else {
+                    self.bug(format!("{} is queued and nowhere", message.short()));
                 }
             }
             _ => {}

@@ -53,7 +53,7 @@ pub enum RelayInput {
         /// What [`super::sealing::compose`] returned.
         result: Result<Composed, ComposeError>,
     },
-    /// A [`Job::Seal`] is done.
+    /// A [`Job::Seal`] or [`Job::SealStatement`] is done.
     Sealed {
         /// The job's.
         ticket: Ticket,
@@ -254,6 +254,25 @@ pub enum Job {
         /// To which key.
         key: Box<SealingKeyEntry>,
     },
+    /// [`super::sealing::seal`] of another member's statement, as its maker signed it, for a node of its maker's: read it
+    /// from [`crate::storage::Table::Statements`] with [`super::rows::decode_statement_content`]; the label is
+    /// [`super::sealing::label`]'s.
+    SealStatement {
+        /// Returns with the result, as a [`RelayInput::Sealed`].
+        ticket: Ticket,
+        /// The message that it is about.
+        answers: MessageId,
+        /// Which.
+        statement: MessageId,
+        /// Whose it is.
+        member: MemberCode,
+        /// For which node.
+        node: NodeKey,
+        /// Whether it goes before normal jobs.
+        class: Class,
+        /// To which key.
+        key: Box<SealingKeyEntry>,
+    },
     /// [`super::sealing::open`].
     Open {
         /// Returns with the result.
@@ -281,7 +300,7 @@ impl Job {
             Self::Compose { draft, .. } => draft.precedence.class(),
             Self::Seal { label, .. } => label.class,
             Self::Open { parcel, .. } => parcel.label.class,
-            Self::Load { class, .. } => *class,
+            Self::SealStatement { class, .. } | Self::Load { class, .. } => *class,
         }
     }
 }

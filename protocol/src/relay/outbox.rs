@@ -9,6 +9,7 @@ mod entry;
 mod intake;
 mod peer;
 mod receipts;
+mod returned;
 mod targets;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,7 +45,10 @@ pub(super) struct Outbox {
     finished: BTreeSet<(Timestamp, MessageId)>,
     peers: BTreeMap<NodeKey, Peer>,
     composing: BTreeMap<Ticket, Composing>,
-    sealing: BTreeMap<Ticket, (MessageId, NodeKey)>,
+    /// Messages being sealed for a node, or the statement that goes there before the message.
+    sealing: BTreeMap<Ticket, (MessageId, NodeKey, Option<MessageId>)>,
+    /// What recipients said of the messages whose content is kept, and of which.
+    said_of: BTreeMap<MessageId, MessageId>,
     custodians: Custodians,
     at_hand_bytes: usize,
 }
@@ -190,6 +194,7 @@ impl Outbox {
         for node in &nodes {
             self.stop_watching(turn, message, *node);
         }
+        self.forget_said(message);
         let entry = self.entries.get_mut(&message)?;
         entry.row.content = false;
         if let Some(content) = entry.at_hand.take() {

@@ -70,6 +70,9 @@ impl Relay {
         for (id, row) in statements {
             let answers = row.statement.answers;
             let known = machines.outbox.entry(&answers).is_some() || machines.inbox.row(&answers).is_some();
+            if !row.marks.unproven {
+                machines.outbox.on_said(answers, id, &row.member);
+            }
             machines.statements.insert(id, row, known);
             let acknowledged = machines.statements.acknowledged(&answers);
             if !acknowledged.is_empty() {

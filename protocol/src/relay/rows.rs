@@ -12,12 +12,12 @@ use super::{
     event::{Marks, StatementLabel, StopReason},
     parcel::{Class, Parcel},
     receipt::{ReceiptWord, RefusalReason},
-    sealing::Sealable,
+    sealing::{OpenError, Sealable},
 };
 use crate::{
     crypto::ContentKey,
     document::{DecodeError, EncodeError, Envelope, EnvelopeError, Unverified, VerifyError, decode, encode},
-    ids::{MemberCode, MessageId, NodeKey, SealingKeyId},
+    ids::{FederationId, MemberCode, MessageId, NodeKey, SealingKeyId},
     limits::STORED_VALUE_BYTES_MAX,
     message::{
         body::{Body, Statement, Tlp},
@@ -287,6 +287,9 @@ pub enum RowError {
     /// The ciphertext is not the one that the header names.
     #[error("damaged: another ciphertext than the header names")]
     Ciphertext,
+    /// The signed statement does not open.
+    #[error("damaged: {0}")]
+    Statement(#[from] OpenError),
     /// The key has not the form of its table.
     #[error("damaged: the key has {0} bytes")]
     Key(usize),
@@ -339,6 +342,19 @@ pub fn decode_outbox_content(bytes: &[u8]) -> Result<Sealable, RowError> {
         return Err(RowError::Ciphertext);
     }
     Ok(Sealable::from_parts(row.id, header, row.envelope, key, row.ciphertext))
+}
+
+/// Decodes the row of [`crate::storage::Table::Statements`] into what a [`super::exchange::Job::SealStatement`] needs;
+/// `None` if it was stored by an earlier program, without its proof.
+///
+/// # Errors
+/// [`RowError`] if the value is damaged.
+pub fn decode_statement_content(
+    bytes: &[u8],
+    federation: FederationId,
+) -> Result<Option<Sealable>, RowError> {
+    let row: StatementRow = decode_row(bytes)?;
+    row.signed.map(|signed| Sealable::of_statement(&signed, federation)).transpose().map_err(RowError::from)
 }
 
 /// Encodes the row of [`crate::storage::Table::InboxContent`].
@@ -461,34 +477,4 @@ struct InboxContentRow {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-    use super::*;
-
-    #[test]
-    fn rows_come_back_and_newer_versions_are_named() {
-        let row = IdRow { until: Timestamp::from_millis(7) };
-        let bytes = encode_row(&row).unwrap();
-        assert_eq!(decode_row::<IdRow>(&bytes), Ok(row));
-        let newer = encode(&Versioned { v: 2, row: "another shape" }).unwrap();
-        assert_eq!(decode_row::<IdRow>(&newer), Err(RowError::Version(2)));
-        let same_shape = encode(&Versioned { v: 3, row }).unwrap();
-        assert_eq!(decode_row::<IdRow>(&same_shape), Err(RowError::Version(3)));
-        assert!(matches!(decode_row::<IdRow>(&bytes[1..]), Err(RowError::Decode(_))));
-    }
-
-    #[test]
-    fn keys_name_their_ids() {
-        let (one, two) = (MessageId::from_bytes([1; 32]), MessageId::from_bytes([2; 32]));
-        assert_eq!(ids_from_statement_key(&statement_key(one, two)), Ok((one, two)));
-        assert_eq!(ids_from_statement_key(&[0; 31]), Err(RowError::Key(31)));
-        assert_eq!(ids_from_statement_key(&[0; 65]), Err(RowError::Key(33)));
-        assert_eq!(id_from_key(one.as_bytes()), Ok(one));
-        let (hander, node) = (NodeKey::from_bytes([3; 32]), NodeKey::from_bytes([4; 32]));
-        let key = CustodyKey { hander, message: one, node };
-        assert_eq!(CustodyKey::from_bytes(&key.to_bytes()), Ok(key));
-        for length in [0, 32, 95, 97] {
-            assert_eq!(CustodyKey::from_bytes(&vec![0; length]), Err(RowError::Key(length)));
-        }
-    }
-}
+mod tests;

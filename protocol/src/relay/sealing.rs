@@ -187,6 +187,17 @@ impl Sealable {
         Ok(Some(SignedStatement { header: ByteBuf::from(header), key, body }))
     }
 
+    /// A statement as its maker signed it: to be sealed for another node of its maker's.
+    ///
+    /// # Errors
+    /// [`OpenError::Invalid`] if a binding does not hold.
+    pub fn of_statement(signed: &SignedStatement, federation: FederationId) -> Result<Self, OpenError> {
+        let Restored { header, key, ciphertext } = restored(signed, federation)?;
+        open_body(header.payload(), &key, &ciphertext)?;
+        let (id, envelope) = (MessageId::from(header.id()), Envelope::clone(header.envelope()));
+        Ok(Self { id, header: header.payload().clone(), envelope, key, ciphertext })
+    }
+
     /// The same content with the header signed by another key of the sender's: after the sender's node key
     /// changed. The header names the member, not the key, so the id stays.
     ///
@@ -368,10 +379,15 @@ pub fn open(
     check(MessageId::from(header.id()) == label.message, "PA-04", "the label names another message")?;
     check(signed.expires == label.expires, "PA-05", "the label names another expiry")?;
     check(signed.precedence.class() == label.class, "PA-05", "the label names another class")?;
-    if !signed.recipients.contains(member) {
+    let named = signed.recipients.contains(member);
+    if !named && signed.sender != *member {
         return Err(OpenError::NotARecipient);
     }
     let (body, bytes) = open_body(signed, &key, &parcel.ciphertext)?;
+    // What this member's people said comes back to a node that lacks it.
+    if !named && body.statement.is_none() {
+        return Err(OpenError::NotARecipient);
+    }
     let row = rows::encode_inbox_content(&inner.header, &bytes).map_err(|error| invalid("PA-10", error))?;
     let signed = body.statement.is_some().then(|| SignedStatement {
         header: inner.header,
@@ -389,13 +405,25 @@ pub fn open_statement(
     signed: &SignedStatement,
     federation: FederationId,
 ) -> Result<(Verified<MessageHeader>, Statement), OpenError> {
+    let Restored { header, key, ciphertext } = restored(signed, federation)?;
+    let (body, _) = open_body(header.payload(), &key, &ciphertext)?;
+    let statement = body.statement.ok_or_else(|| invalid("MP-05", "the signed content is no statement"))?;
+    Ok((header, statement))
+}
+
+/// A statement's parts as they were sealed.
+struct Restored {
+    header: Verified<MessageHeader>,
+    key: ContentKey,
+    ciphertext: Vec<u8>,
+}
+
+fn restored(signed: &SignedStatement, federation: FederationId) -> Result<Restored, OpenError> {
     let header = verified_header(&signed.header, federation)?;
     let key = ContentKey::from_bytes(signed.key);
     let cipher = BodyCipher::new(&key, &header.payload().nonce);
     let ciphertext = cipher.encrypt(&signed.body).map_err(|error| invalid("PA-09", error))?;
-    let (body, _) = open_body(header.payload(), &key, &ciphertext)?;
-    let statement = body.statement.ok_or_else(|| invalid("MP-05", "the signed content is no statement"))?;
-    Ok((header, statement))
+    Ok(Restored { header, key, ciphertext })
 }
 
 /// What HPKE seals: the header in its envelope, and the content key.

@@ -29,6 +29,8 @@ pub(super) struct Said {
 #[derive(Default)]
 pub(super) struct Statements {
     by_message: BTreeMap<MessageId, Vec<Said>>,
+    /// Of which message each is.
+    about: BTreeMap<MessageId, MessageId>,
     shares: Shares<MemberCode>,
     /// Statements about messages that are not known here, with the message.
     orphans: BTreeMap<MessageId, MessageId>,
@@ -44,9 +46,9 @@ impl Statements {
             && (known || self.orphan_shares.has_room(ORPHANS, member, 1))
     }
 
-    /// Whether this statement about this message is here.
-    pub(super) fn has(&self, message: &MessageId, id: &MessageId) -> bool {
-        self.of(message).iter().any(|said| said.id == *id)
+    /// Whether this statement is here.
+    pub(super) fn has(&self, id: &MessageId) -> bool {
+        self.about.contains_key(id)
     }
 
     /// Keeps a statement, in the order of its making.
@@ -54,6 +56,7 @@ impl Statements {
         let row = row.in_memory();
         let message = row.statement.answers;
         self.shares.add(&row.member, 1);
+        self.about.insert(id, message);
         if !known {
             self.orphans.insert(id, message);
             self.orphan_shares.add(&row.member, 1);
@@ -65,8 +68,7 @@ impl Statements {
 
     /// Takes a statement back that could not be stored.
     pub(super) fn remove(&mut self, id: MessageId) {
-        let of = |(_, all): &(&MessageId, &Vec<Said>)| all.iter().any(|said| said.id == id);
-        if let Some(message) = self.by_message.iter().find(of).map(|(message, _)| *message) {
+        if let Some(message) = self.about.get(&id).copied() {
             self.take(message, id);
         }
     }
@@ -93,7 +95,10 @@ impl Statements {
     pub(super) fn forget(&mut self, message: MessageId) -> Vec<MessageId> {
         self.on_known(message);
         let all = self.by_message.remove(&message).unwrap_or_default();
-        all.iter().for_each(|said| self.shares.remove(&said.row.member, 1));
+        for said in &all {
+            self.shares.remove(&said.row.member, 1);
+            self.about.remove(&said.id);
+        }
         all.into_iter().map(|said| said.id).collect()
     }
 
@@ -106,6 +111,7 @@ impl Statements {
         let Some(all) = self.by_message.get_mut(&message) else { return };
         let Some(at) = all.iter().position(|said| said.id == id) else { return };
         let said = all.remove(at);
+        self.about.remove(&id);
         if all.is_empty() {
             self.by_message.remove(&message);
         }
@@ -120,9 +126,10 @@ impl Statements {
         self.by_message.get(message).map_or(&[], Vec::as_slice)
     }
 
-    /// The members that acknowledged a message.
+    /// The members that acknowledged a message. What a key signed that is declared stolen ends nobody's work.
     pub(super) fn acknowledged(&self, message: &MessageId) -> BTreeSet<MemberCode> {
-        let acknowledged = |said: &&Said| said.row.statement.word == Word::Acknowledged;
+        let acknowledged =
+            |said: &&Said| said.row.statement.word == Word::Acknowledged && !said.row.marks.unproven;
         self.of(message).iter().filter(acknowledged).map(|said| said.row.member.clone()).collect()
     }
 }

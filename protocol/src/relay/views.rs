@@ -418,9 +418,11 @@ fn node_views(entry: &Entry, member: &MemberCode) -> Vec<NodeView> {
             Progress::Done if entry.row.expired => (RecipientState::Expired, None),
             Progress::Done => (RecipientState::Stopped, None),
             _ if !custodians.is_empty() => (RecipientState::Custody, None),
-            Progress::Sent(_) => (RecipientState::Sent, None),
+            Progress::Sent(_) if !target.returned.is_under_way() => (RecipientState::Sent, None),
             Progress::Resting(at) => (RecipientState::Queued, Some(at)),
-            Progress::Waiting | Progress::Keyless | Progress::Sealing(_) => (RecipientState::Queued, None),
+            Progress::Waiting | Progress::Keyless | Progress::Sealing(_) | Progress::Sent(_) => {
+                (RecipientState::Queued, None)
+            }
         };
         let keyless = target.progress == Progress::Keyless;
         nodes.push(NodeView {

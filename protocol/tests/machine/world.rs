@@ -2,6 +2,7 @@
 
 mod documents;
 mod heads;
+mod jobs;
 mod storage;
 mod tell;
 
@@ -13,7 +14,7 @@ use std::{
 
 use ed25519_dalek::SigningKey;
 use refpoint_protocol::{
-    crypto::{OpenedSeed, SEAL_RANDOM_BYTES, SealingSeed},
+    crypto::{OpenedSeed, SealingSeed},
     directory::header::{ChainKind, NodeRecordHeader, ReferencePointHeader},
     document::{Envelope, Unverified, decode, encode, sign},
     evidence::{
@@ -30,11 +31,9 @@ use refpoint_protocol::{
     },
     relay::{
         Relay,
-        exchange::{CommandId, ContentSource, Job, RelayInput},
+        exchange::{CommandId, RelayInput},
         frame::RelayFrame,
         receipt::Receipt,
-        rows::{decode_custody_parcel, decode_outbox_content},
-        sealing::{COMPOSE_RANDOM_BYTES, SealError, compose, open, seal},
     },
     storage::{Change, Grade, Table},
     testing::{self, FOUNDED, Federation},
@@ -450,41 +449,6 @@ impl World {
         let (asker, ticket, answerer) = self.asks.remove(&token).expect("each request is answered once");
         let from = self.key(answerer);
         self.queue.push_back((asker, Input::RepairAnswered { from, ticket, answer: Some(answer) }));
-    }
-
-    fn work(&mut self, at: usize, job: Job) -> RelayInput {
-        let (federation, member, node) = (self.federation.id, self.member(at), self.key(at));
-        match job {
-            Job::Compose { ticket, draft, created } => {
-                let random: [u8; COMPOSE_RANDOM_BYTES] = self.random();
-                let signing = &self.nodes[at].signing;
-                let result = compose(&draft, &member, federation, signing, created, &random);
-                RelayInput::Composed { ticket, result }
-            }
-            Job::Seal { ticket, content, label, key } => {
-                let random: [u8; SEAL_RANDOM_BYTES] = self.random();
-                let stored = |id: refpoint_protocol::ids::MessageId| {
-                    let row = self.nodes[at].store.get(&(Table::OutboxContent, id.as_bytes().to_vec()));
-                    row.map(|row| Arc::new(decode_outbox_content(row).unwrap())).ok_or(SealError::NoContent)
-                };
-                let content = match content {
-                    ContentSource::AtHand(content) => Ok(content),
-                    ContentSource::Stored(id) => stored(id),
-                };
-                let result = content.and_then(|content| seal(&content, label, &key, &random).map(Box::new));
-                RelayInput::Sealed { ticket, result }
-            }
-            Job::Open { ticket, parcel } => {
-                let seed = self.nodes[at].seeds.get(&parcel.sealing_key);
-                let result = open(&parcel, seed, federation, &member, &node).map(Box::new);
-                RelayInput::Opened { ticket, result }
-            }
-            Job::Load { ticket, key, .. } => {
-                let stored = self.nodes[at].store.get(&(Table::CustodyParcels, key.to_bytes()));
-                let parcel = stored.map(|row| Box::new(decode_custody_parcel(row).unwrap()));
-                RelayInput::Loaded { ticket, parcel }
-            }
-        }
     }
 
     fn random<const N: usize>(&mut self) -> [u8; N] {

@@ -26,7 +26,7 @@ use refpoint_protocol::{
         frame::RelayFrame,
         receipt::{Receipt, ReceiptWord},
         rows::{self, CustodyKey},
-        sealing::{SealError, compose, open, seal},
+        sealing::{SealError, compose, label, open, seal},
     },
     storage::{Change, Table},
     time::Timestamp,
@@ -324,8 +324,9 @@ impl World {
         let node = self.nodes.get_mut(name).unwrap();
         match &frame {
             Outgoing::Receipt(receipt) if receipt.word == ReceiptWord::Delivered => {
-                let key = (Table::MessageIds, receipt.message.as_bytes().to_vec());
-                assert!(node.disk.contains_key(&key), "{name} confirms what it has not stored");
+                let stored = [Table::MessageIds, Table::Outbox]
+                    .map(|table| node.disk.contains_key(&(table, receipt.message.as_bytes().to_vec())));
+                assert!(stored.contains(&true), "{name} confirms what it has not stored");
             }
             Outgoing::Receipt(receipt) if receipt.word == ReceiptWord::Custody => {
                 let key = CustodyKey { hander: to, message: receipt.message, node: receipt.node };
@@ -468,6 +469,13 @@ impl World {
                     .ok_or(SealError::NoContent)
                     .and_then(|content| seal(&content, label, &key, &seal_bytes).map(Box::new));
                 RelayInput::Sealed { ticket, result }
+            }
+            Job::SealStatement { ticket, answers, statement, member, node: to, key, .. } => {
+                let row = node.disk.get(&(Table::Statements, rows::statement_key(answers, statement)));
+                let content = row.and_then(|row| rows::decode_statement_content(row, FEDERATION).unwrap());
+                let seal =
+                    |content| seal(&content, label(&content, member, to), &key, &seal_bytes).map(Box::new);
+                RelayInput::Sealed { ticket, result: content.ok_or(SealError::NoContent).and_then(seal) }
             }
             Job::Open { ticket, parcel } => {
                 let seed = node.seeds.get(&parcel.sealing_key).map(Arc::as_ref);

@@ -17,8 +17,8 @@ use refpoint_protocol::{
         frame::RelayFrame,
         parcel::Class,
         receipt::Receipt,
-        rows::{decode_custody_parcel, decode_outbox_content},
-        sealing::{COMPOSE_RANDOM_BYTES, SealError, compose, open, seal},
+        rows::{decode_custody_parcel, decode_outbox_content, decode_statement_content, statement_key},
+        sealing::{COMPOSE_RANDOM_BYTES, SealError, compose, label, open, seal},
     },
     storage::{Change, Grade, Table},
 };
@@ -434,6 +434,14 @@ impl Sim {
                     seal(&anew, label, &key, &random).map(Box::new)
                 });
                 RelayInput::Sealed { ticket, result }
+            }
+            Job::SealStatement { ticket, answers, statement, member, node, key, .. } => {
+                let random: [u8; SEAL_RANDOM_BYTES] = self.draw.bytes();
+                let row = self.nodes[at].disk.value(Table::Statements, &statement_key(answers, statement));
+                let content = row.and_then(|row| decode_statement_content(&row, federation).unwrap());
+                let seal =
+                    |content| seal(&content, label(&content, member, node), &key, &random).map(Box::new);
+                RelayInput::Sealed { ticket, result: content.ok_or(SealError::NoContent).and_then(seal) }
             }
             Job::Open { ticket, parcel } => {
                 let node = &self.nodes[at];

@@ -26,6 +26,8 @@ use super::Sim;
 pub(crate) const ONE_ENTRY: &str = "one inbox entry a message";
 pub(crate) const NOTHING_LOST: &str =
     "no message that the sender's node accepted is lost before its expiry while its promises hold";
+pub(crate) const NOBODY_ASKED_TWICE: &str =
+    "what a member's people acknowledged is acknowledged at each of its nodes once faults stop";
 pub(crate) const DURABLE_BEFORE_SAID: &str = "no receipt without the durable state that it states";
 pub(crate) const SAME_VIEWS: &str = "honest connected nodes hold equal digests and views once faults stop";
 pub(crate) const NOTHING_DISAPPEARS: &str =
@@ -76,6 +78,7 @@ pub(crate) fn once_faults_stopped(sim: &mut Sim) {
     settlement::nothing_beside_counts(sim);
     settlement::heads_are_heard(sim);
     messages::everything_arrived(sim);
+    messages::acknowledged_everywhere(sim);
     custody::what_was_left_arrived(sim);
 }
 
@@ -132,9 +135,10 @@ pub(crate) fn on_receipt(sim: &mut Sim, at: usize, receipt: &Receipt) {
     if receipt.word == ReceiptWord::Delivered {
         let disk = &sim.nodes[at].disk;
         let key = receipt.message.as_bytes();
-        let stored = disk.has_durably(Table::MessageIds, key);
+        // What was said here, and comes back, has its id in the outbox.
+        let has_id = [Table::MessageIds, Table::Outbox].iter().any(|table| disk.has_durably(*table, key));
         let is_statement = || disk.table(Table::Statements).any(|(row, _)| row.ends_with(key));
-        if !stored || !(disk.has_durably(Table::Inbox, key) || is_statement()) {
+        if !has_id || !(disk.has_durably(Table::Inbox, key) || is_statement()) {
             let what =
                 format!("{} says delivered of {}, which is not on its disk", sim.name(at), receipt.message);
             sim.violate(DURABLE_BEFORE_SAID, what);

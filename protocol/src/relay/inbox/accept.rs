@@ -163,6 +163,7 @@ impl Inbox {
         marks: Marks,
     ) {
         let Opened { header, body, signed, .. } = *opened;
+        let maker = NodeKey::from_bytes(header.signer().unwrap_or_default());
         let (id, header) = (MessageId::from(header.id()), header.payload());
         let Some(statement) = body.statement else { return };
         let (answers, member) = (statement.answers, header.sender.clone());
@@ -178,7 +179,7 @@ impl Inbox {
             turn.fault(from, RelayFault::Statement { message: answers, borne });
             return refuse(turn, from, class, id, RefusalReason::Invalid);
         }
-        if statements.has(&answers, &id) {
+        if statements.has(&id) {
             // Its id was forgotten, and a clock that is not to be trusted lets it come again.
             return confirm(turn, from, class, id, None);
         }
@@ -202,10 +203,13 @@ impl Inbox {
         let until = turn.now.max(header.expires).after(EXPIRY_GRACE).after(CLOCK_SKEW_MAX);
         self.store(turn, (from, class, id), &member, until, stored.into_iter().collect());
         let own = member == turn.own.member;
+        if sent == Some(true) && !marks.unproven {
+            outbox.on_statement(turn, (answers, id), &member, maker);
+        }
         turn.emit(RelayEvent::StatementArrived { id, statement: label, member, known, marks, drill });
         if label.word == crate::message::body::Word::Acknowledged {
             outbox.on_acknowledged(turn, answers, &statements.acknowledged(&answers));
-            if own {
+            if own && !marks.unproven {
                 self.on_acknowledged(answers);
             }
         }

@@ -117,8 +117,7 @@ impl Outbox {
         }
         let Some(window) = self.custodians.windows.remove(&custodian) else { return };
         for (message, node) in window.keys() {
-            let target = self.target_mut(message, node);
-            if let Some(target) = target {
+            if let Some(target) = self.target_mut(message, node) {
                 target.asked.remove(&custodian);
             }
             self.mark_lacking(message, node);
@@ -353,7 +352,7 @@ impl Outbox {
         let Some(entry) = self.entries.get(&message) else { return };
         let key = lacking_key(entry, message, node);
         let (_, asked) = entry.custody_of(&node);
-        if entry.is_open() && entry.answer(&node).is_none() && asked < CUSTODIANS_MAX {
+        if entry.wants_custodians(&node) && asked < CUSTODIANS_MAX {
             self.custodians.lacking.insert(key);
         } else {
             self.custodians.lacking.remove(&key);
@@ -389,7 +388,7 @@ impl Outbox {
 
     /// Whether a parcel is on its way to a custodian.
     fn progress_of(&self, message: &MessageId, node: &NodeKey, custodian: &NodeKey) -> Option<Timestamp> {
-        match self.entries.get(message)?.targets.get(node)?.asked.get(custodian)? {
+        match self.target(message, node)?.asked.get(custodian)? {
             Asked::Handed(until) => Some(*until),
             Asked::Declined { .. } => None,
         }
@@ -442,6 +441,14 @@ impl Custodians {
 }
 
 impl Entry {
+    /// Whether a parcel for this node is to be kept by others while it is out of reach. Where a person of its member's
+    /// already spoke of the message there is no haste, and what was said is to be there before it.
+    pub(super) fn wants_custodians(&self, node: &NodeKey) -> bool {
+        let spoken =
+            self.targets.get(node).is_some_and(|target| self.said_by(&target.member).next().is_some());
+        self.is_open() && self.answer(node).is_none() && !spoken
+    }
+
     /// How many nodes keep a parcel for this one, and how many were asked.
     pub(in crate::relay) fn custody_of(&self, node: &NodeKey) -> (usize, usize) {
         let held = self.row.custodians.iter().filter(|row| row.node == *node).count();

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use super::returned::ReturnedStatements;
 use crate::{
     ids::{MemberCode, MessageId, NodeKey, SealingKeyId},
     limits::{CUSTODIAN_REST, CUSTODIANS_MAX, CUSTODY_AGAIN, UNOPENED_PAUSE_MAX},
@@ -36,6 +37,8 @@ pub(in crate::relay) struct Entry {
     pub(super) write: Option<Ticket>,
     /// The content, until the first parcels are sealed.
     pub(super) at_hand: Option<Arc<Sealable>>,
+    /// What each recipient's people said of it.
+    pub(super) said: BTreeMap<MemberCode, BTreeSet<MessageId>>,
     /// When its content is to be dropped because every recipient acknowledged it.
     pub(super) drop_at: Option<Timestamp>,
 }
@@ -52,7 +55,9 @@ pub(in crate::relay) struct Target {
     /// The last passing refusal, for people.
     pub(in crate::relay) refused: Option<RefusalReason>,
     /// The passing reasons that were told in this run: once each, however they alternate.
-    pub(in crate::relay) told: BTreeSet<RefusalReason>,
+    pub(super) told: BTreeSet<RefusalReason>,
+    /// What its own people said of the message, and it lacks.
+    pub(in crate::relay) returned: ReturnedStatements,
     /// When the node said that it lacks what it had confirmed, by this node's clock.
     pub(super) lacking: Option<Timestamp>,
     /// How often the stored content could not be read.
@@ -104,7 +109,7 @@ pub(in crate::relay) enum Asked {
 }
 
 impl Target {
-    pub(super) const fn new(member: MemberCode, progress: Progress) -> Self {
+    pub(super) fn new(member: MemberCode, progress: Progress) -> Self {
         Self {
             member,
             progress,
@@ -113,6 +118,7 @@ impl Target {
             reseals: 0,
             refused: None,
             told: BTreeSet::new(),
+            returned: ReturnedStatements::default(),
             lacking: None,
             unreadable: 0,
             asked: BTreeMap::new(),
@@ -167,7 +173,23 @@ impl Target {
 
 impl Entry {
     pub(super) fn from_row(row: OutboxRow) -> Self {
-        Self { row, targets: BTreeMap::new(), command: None, write: None, at_hand: None, drop_at: None }
+        let (targets, said) = (BTreeMap::new(), BTreeMap::new());
+        Self { row, targets, command: None, write: None, at_hand: None, said, drop_at: None }
+    }
+
+    /// The target of a node that answered, to which something goes once more; `None` while its member is stopped.
+    pub(super) fn target_again(&mut self, node: NodeKey) -> Option<&mut Target> {
+        let member = self.answer(&node)?.member.clone();
+        if self.stop_of(&member).is_some() {
+            return None;
+        }
+        Some(self.targets.entry(node).or_insert_with(|| Target::new(member, Progress::Done)))
+    }
+
+    /// Whether the message itself is to go to this node.
+    pub(super) fn is_due(&self, node: &NodeKey) -> bool {
+        let lacking = self.targets.get(node).is_some_and(|target| target.lacking.is_some());
+        lacking || self.answer(node).is_none()
     }
 
     pub(super) fn answer(&self, node: &NodeKey) -> Option<&AnswerRow> {

@@ -164,7 +164,7 @@ impl Outbox {
         let _ = self.drop_content(turn, message);
         self.entries.remove(&message);
         self.finished.remove(&(created, message));
-        self.sealing.retain(|_, (sealed, _)| *sealed != message);
+        self.sealing.retain(|_, (sealed, ..)| *sealed != message);
         turn.timers.clear(expires, Timer::Expire(message));
         turn.timers.clear(created.after(MESSAGE_ID_KEPT), Timer::ForgetSent(message));
         if let Some(command) = command {

@@ -43,6 +43,9 @@ impl Outbox {
         if borne && receipt.word != ReceiptWord::Delivered {
             return self.on_borne_refusal(turn, from, verified);
         }
+        if self.is_said(&message) {
+            return self.on_statement_answer(turn, from, receipt);
+        }
         let Some(entry) = self.entries.get_mut(&message) else {
             return turn.fault(from, RelayFault::ReceiptUnknown(message));
         };
@@ -53,6 +56,10 @@ impl Outbox {
         };
         if !addressed {
             return turn.fault(from, RelayFault::ReceiptUnknown(message));
+        }
+        if receipt.word != ReceiptWord::Delivered && self.is_returning(&message, &node) {
+            // What it says of an earlier parcel says nothing of the statement that goes there now.
+            return turn.fault(from, RelayFault::ReceiptDoubled(message));
         }
         match receipt.word {
             ReceiptWord::Delivered => {
@@ -87,6 +94,16 @@ impl Outbox {
         if from != node && known.is_some_and(is_old) {
             return;
         }
+        let entry = self.entries.get(&message);
+        if entry.is_some_and(|entry| entry.has_delivered(&node) && !entry.is_due(&node)) {
+            // The answer to a parcel that was sent anew confirms what is known; it says nothing of what goes there now.
+            if from == node {
+                turn.fault(node, RelayFault::ReceiptDoubled(message));
+            }
+            return;
+        }
+        let lacked =
+            self.target_mut(message, node).map(|target| target.returned.missing()).unwrap_or_default();
         self.settle(turn, message, node);
         let Some(entry) = self.entries.get_mut(&message) else { return };
         if entry.has_delivered(&node) {
@@ -94,7 +111,7 @@ impl Outbox {
             if !asked && from == node {
                 turn.fault(node, RelayFault::ReceiptDoubled(message));
             }
-            return;
+            return self.go_again(turn, message, node, lacked, false);
         }
         let late = entry.row.expired || receipt.at > entry.row.expires;
         let member = receipt.member.clone();
@@ -110,19 +127,21 @@ impl Outbox {
         let mut changes: Vec<Change> = entry.stored(message).into_iter().collect();
         changes.extend(stored_receipt(message, node, envelope));
         if entry.is_open() {
-            self.peers.entry(node).or_default().kept.insert(message);
+            let kept = &mut self.peers.entry(node).or_default().kept;
+            kept.insert(message);
+            kept.extend(entry.said_by(&member));
         }
         turn.persist(changes);
         turn.emit(RelayEvent::MessageDelivered { step, late, receipt: Some(verified.id()) });
         self.release_custodians(turn, message, node, from, envelope);
+        self.go_again(turn, message, node, lacked, false);
     }
 
     /// Whether a node said this after it had lost the message that it once confirmed. One whose clock is slow says it
     /// once more when it is handed the message again.
     fn is_of_lacking(&self, receipt: &Receipt) -> bool {
-        let target = self.entries.get(&receipt.message).and_then(|entry| entry.targets.get(&receipt.node));
-        let lacking = target.and_then(|target| target.lacking);
-        lacking.is_some_and(|since| receipt.at >= since)
+        let target = self.target(&receipt.message, &receipt.node);
+        target.and_then(|target| target.lacking).is_some_and(|since| receipt.at >= since)
     }
 
     fn on_refused(
@@ -145,7 +164,7 @@ impl Outbox {
             }
             target.refused = Some(reason);
             let told = !target.told.insert(reason);
-            self.rest(turn, message, node, None);
+            self.on_vain(turn, message, node);
             if !told && !answered {
                 turn.emit(RelayEvent::MessageRefused { step, reason, again });
             }

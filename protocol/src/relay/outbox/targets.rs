@@ -7,6 +7,7 @@ use super::{
     entry::{Entry, Progress, Target},
 };
 use crate::{
+    directory::node_record::SealingKeyEntry,
     ids::{MemberCode, MessageId, NodeKey},
     limits::RETRY_MAX,
     relay::{
@@ -67,12 +68,13 @@ impl Outbox {
                     if entry.targets.get(&node).is_some_and(|target| target.member != member) {
                         self.custodians.forget(turn, entry, message, node);
                     }
-                    let target = entry
-                        .targets
-                        .entry(node)
-                        .or_insert_with(|| Target::new(member.clone(), Progress::Keyless));
-                    if target.member != member {
-                        *target = Target::new(member.clone(), target.progress);
+                    let known = entry.targets.get(&node);
+                    if known.is_none_or(|known| known.member != member) {
+                        let progress = known.map_or(Progress::Keyless, |known| known.progress);
+                        let mut target = Target::new(member.clone(), progress);
+                        target.lacking = known.and_then(|known| known.lacking);
+                        target.returned.owe(entry.said_by(&member));
+                        entry.targets.insert(node, target);
                     }
                     entry.set_progress(turn, message, node, Progress::Waiting);
                     let peer = self.peers.entry(node).or_default();
@@ -157,17 +159,13 @@ impl Outbox {
     }
 
     /// A parcel could not be handed over: it waits, and goes when the node connects or after a pause.
-    pub(in crate::relay) fn on_send_failed(
-        &mut self,
-        turn: &mut Turn<'_>,
-        node: NodeKey,
-        message: MessageId,
-    ) {
+    pub(in crate::relay) fn on_send_failed(&mut self, turn: &mut Turn<'_>, node: NodeKey, parcel: MessageId) {
+        let message = self.message_of(parcel);
         if matches!(self.progress(&message, &node), Some(Progress::Sent(_))) {
             self.rest(turn, message, node, None);
             self.pump(turn, node);
         }
-        self.on_custody_send_failed(turn, node, message);
+        self.on_custody_send_failed(turn, node, parcel);
     }
 
     pub(in crate::relay) fn on_sealed(
@@ -179,7 +177,7 @@ impl Outbox {
         if self.on_sealed_for_custodians(turn, ticket, &result) {
             return;
         }
-        let Some((message, node)) = self.sealing.remove(&ticket) else { return };
+        let Some((message, node, statement)) = self.sealing.remove(&ticket) else { return };
         let current = self.progress(&message, &node) == Some(Progress::Sealing(ticket));
         if !current {
             return;
@@ -188,8 +186,10 @@ impl Outbox {
             Ok(parcel) if self.is_connected(&node) => self.send(turn, message, node, parcel),
             Ok(_) => self.requeue(turn, message, node),
             Err(SealError::Key(_)) => self.rest(turn, message, node, Some(turn.now.after(RETRY_MAX))),
+            // It may be without its proof, or its write on its way.
+            Err(SealError::NoContent) if statement.is_some() => self.on_vain(turn, message, node),
             Err(SealError::NoContent) => self.on_unreadable(turn, message, node),
-            Err(SealError::Busy | SealError::Bug(_)) => self.rest(turn, message, node, None),
+            Err(SealError::Busy | SealError::Bug(_)) => self.on_vain(turn, message, node),
         }
         self.release_content(message);
         self.pump(turn, node);
@@ -236,39 +236,58 @@ impl Outbox {
         match self.progress(&message, &node) {
             Some(Progress::Resting(until)) if until == at => self.requeue(turn, message, node),
             Some(Progress::Sent(until)) if until == at => {
-                let target = self.target_mut(message, node);
-                if let Some(target) = target {
+                if let Some(target) = self.target_mut(message, node) {
                     // It does not answer any more, whatever it said before.
                     target.refused = None;
                 }
-                self.rest(turn, message, node, None);
+                self.on_vain(turn, message, node);
             }
             _ => return,
         }
         self.pump(turn, node);
     }
 
-    /// The peer lacks messages that it once confirmed: its disk is older than its word. They go once more.
+    /// The peer lacks messages that it once confirmed, or what its people said of them: its disk is older than its word.
+    /// They go once more.
     pub(in crate::relay) fn on_lacking(&mut self, turn: &mut Turn<'_>, node: NodeKey, ids: &[MessageId]) {
-        let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.connected) else { return };
-        for message in ids {
-            if !peer.kept.contains(message) || !peer.repeated.insert(*message) {
+        for id in ids {
+            let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.connected) else { return };
+            if !peer.kept.contains(id) || !peer.repeated.insert(*id) {
                 continue;
             }
-            let Some(entry) = self.entries.get_mut(message).filter(|entry| entry.is_open()) else { continue };
-            let Some(member) = entry.answer(&node).map(|answer| answer.member.clone()) else { continue };
-            if entry.stop_of(&member).is_none() {
-                let target = entry.targets.entry(node).or_insert_with(|| Target::new(member, Progress::Done));
-                if target.progress != Progress::Done {
-                    // It is on its way since an earlier offer.
-                    continue;
-                }
-                target.lacking = Some(turn.now);
-                entry.set_progress(turn, *message, node, Progress::Waiting);
-                peer.lane.queue(entry.place(*message));
-            }
+            let message = self.message_of(*id);
+            let lacks_message = message == *id;
+            let Some(entry) = self.entries.get(&message) else { continue };
+            let said = entry.answer(&node).into_iter().flat_map(|it| entry.said_by(&it.member));
+            let statements = said.filter(|said| lacks_message || said == id).collect();
+            self.go_again(turn, message, node, statements, lacks_message);
         }
         self.pump(turn, node);
+    }
+
+    /// Something goes once more to a node that answered: what its people said of a message, and that if it lacks it.
+    pub(super) fn go_again(
+        &mut self,
+        turn: &mut Turn<'_>,
+        message: MessageId,
+        node: NodeKey,
+        statements: Vec<MessageId>,
+        lacks_message: bool,
+    ) {
+        if statements.is_empty() && !lacks_message {
+            return;
+        }
+        let Some(entry) = self.entries.get_mut(&message).filter(|entry| entry.is_open()) else { return };
+        let Some(target) = entry.target_again(node) else { return };
+        target.returned.owe(statements);
+        if lacks_message {
+            target.lacking.get_or_insert(turn.now);
+        }
+        // Else it is on its way already.
+        if target.progress == Progress::Done {
+            entry.set_progress(turn, message, node, Progress::Waiting);
+            self.peers.entry(node).or_default().lane.queue(entry.place(message));
+        }
     }
 
     /// A connected node was offered again what is kept for it: what it lacks goes to it once more.
@@ -287,33 +306,67 @@ impl Outbox {
     pub(super) fn pump(&mut self, turn: &mut Turn<'_>, node: NodeKey) {
         while let Some(place) = self.peers.get_mut(&node).and_then(super::Peer::take_next) {
             let message = place.key;
-            let Some(entry) = self.entries.get_mut(&message) else {
-                // A queue holds only what the entries hold; forgetting a place is right all the same.
-                self.land(node, message);
-                continue;
-            };
-            let Some(member) = entry.targets.get(&node).map(|target| target.member.clone()) else {
-                self.land(node, message);
-                continue;
-            };
-            let Some(key) = turn.book.sealing_key(&member, &node, turn.now) else {
-                entry.set_progress(turn, message, node, Progress::Keyless);
-                self.land(node, message);
-                continue;
-            };
+            // A queue holds only what the entries hold; forgetting a place is right all the same.
+            let member = self.target(&message, &node).map(|target| target.member.clone());
+            let key = member.map(|member| turn.book.sealing_key(&member, &node, turn.now));
             let ticket = turn.tickets.draw();
-            let (expires, size) = (entry.row.expires, entry.row.size);
-            let class = entry.row.precedence.class();
-            let label = Label { message, member, node, expires, class, size };
-            let content = match &entry.at_hand {
-                Some(content) => ContentSource::AtHand(content.clone()),
-                None => ContentSource::Stored(message),
+            let (progress, job) = match key {
+                None => (None, None),
+                Some(None) => (Some(Progress::Keyless), None),
+                Some(Some(key)) => match self.seal_next(ticket, message, node, key) {
+                    None => (Some(Progress::Done), None),
+                    job => (Some(Progress::Sealing(ticket)), job),
+                },
             };
-            entry.set_progress(turn, message, node, Progress::Sealing(ticket));
-            self.sealing.insert(ticket, (message, node));
-            let key = Box::new(key);
-            turn.effects.push(RelayEffect::Work(Job::Seal { ticket, content, label, key }));
+            if let (Some(entry), Some(progress)) = (self.entries.get_mut(&message), progress) {
+                entry.set_progress(turn, message, node, progress);
+            }
+            match job {
+                Some(job) => {
+                    let statement = match &job {
+                        Job::SealStatement { statement, .. } => Some(*statement),
+                        _ => None,
+                    };
+                    self.sealing.insert(ticket, (message, node, statement));
+                    turn.effects.push(RelayEffect::Work(job));
+                }
+                None => self.land(node, message),
+            }
         }
+    }
+
+    /// Seals what goes to a node next: a statement of its own people's, else the message, if that is to go there at all.
+    fn seal_next(
+        &mut self,
+        ticket: Ticket,
+        message: MessageId,
+        node: NodeKey,
+        key: SealingKeyEntry,
+    ) -> Option<Job> {
+        let key = Box::new(key);
+        let entry = self.entries.get_mut(&message)?;
+        let class = entry.row.precedence.class();
+        let is_due = entry.is_due(&node);
+        let target = entry.targets.get_mut(&node)?;
+        let member = target.member.clone();
+        if let Some(statement) = target.returned.next() {
+            return Some(Job::SealStatement {
+                ticket,
+                answers: message,
+                statement,
+                member,
+                node,
+                class,
+                key,
+            });
+        }
+        let (expires, size) = (entry.row.expires, entry.row.size);
+        let label = Label { message, member, node, expires, class, size };
+        let content = match &entry.at_hand {
+            Some(content) => ContentSource::AtHand(content.clone()),
+            None => ContentSource::Stored(message),
+        };
+        is_due.then_some(Job::Seal { ticket, content, label, key })
     }
 
     /// Lets go of the content at hand once nobody is about to need it.
@@ -362,7 +415,11 @@ impl Outbox {
     }
 
     pub(super) fn progress(&self, message: &MessageId, node: &NodeKey) -> Option<Progress> {
-        Some(self.entries.get(message)?.targets.get(node)?.progress)
+        Some(self.target(message, node)?.progress)
+    }
+
+    pub(super) fn target(&self, message: &MessageId, node: &NodeKey) -> Option<&Target> {
+        self.entries.get(message)?.targets.get(node)
     }
 
     pub(super) fn target_mut(&mut self, message: MessageId, node: NodeKey) -> Option<&mut Target> {

@@ -44,6 +44,17 @@ fn draft(text: &str) -> Draft {
     }
 }
 
+fn acknowledged() -> Statement {
+    Statement {
+        answers: MessageId::from_bytes([1; 32]),
+        word: Word::Acknowledged,
+        role: Redacted("duty officer".into()),
+        will: Some(true),
+        form: None,
+        by: None,
+    }
+}
+
 fn composed(draft: &Draft) -> Composed {
     compose(draft, &code("BR"), FEDERATION, &signing_key(), CREATED, &[5; 56]).unwrap()
 }
@@ -224,6 +235,29 @@ fn a_recipient_that_the_signed_header_does_not_name_refuses() {
 }
 
 #[test]
+fn what_a_member_said_comes_back_to_its_own_nodes_and_what_it_sent_does_not() {
+    // Made by KE, where the parcel goes, for BR alone.
+    let mut said = draft("a");
+    said.recipients = vec![code("BR")];
+    let by_ke = |draft: &Draft| {
+        compose(draft, &code("KE"), FEDERATION, &signing_key(), CREATED, &[5; 56]).unwrap().content
+    };
+    assert_eq!(error(&parcel(&by_ke(&said))), OpenError::NotARecipient);
+    said.body.statement = Some(acknowledged());
+    let content = by_ke(&said);
+    // As whoever it was said to has it on the disk.
+    let signed = content.signed_statement().unwrap().unwrap();
+    let borne = Sealable::of_statement(&signed, FEDERATION).unwrap();
+    assert_eq!(borne.id(), content.id());
+    let opened = opened(&parcel(&borne)).unwrap();
+    assert_eq!((&opened.header.payload().sender, opened.signed), (&code("KE"), Some(signed.clone())));
+    let others = composed(&Draft { recipients: vec![code("JO")], ..said }).content;
+    assert_eq!(error(&parcel(&others)), OpenError::NotARecipient, "another's statement, for another");
+    let damaged = SignedStatement { key: [0; 32], ..signed };
+    assert!(Sealable::of_statement(&damaged, FEDERATION).is_err());
+}
+
+#[test]
 fn a_body_that_breaks_a_rule_is_refused_by_both_sides() {
     let bad = draft("bell \u{7}");
     let refused = compose(&bad, &code("BR"), FEDERATION, &signing_key(), CREATED, &[5; 56]);
@@ -253,14 +287,7 @@ fn only_a_statement_goes_to_the_senders_own_nodes() {
     own.recipients.push(code("BR"));
     let refused = compose(&own, &code("BR"), FEDERATION, &signing_key(), CREATED, &[5; 56]);
     assert!(matches!(refused, Err(ComposeError::Header(FormError { rule: "MB-08", .. }))));
-    own.body.statement = Some(Statement {
-        answers: MessageId::from_bytes([1; 32]),
-        word: Word::Acknowledged,
-        role: Redacted("duty officer".into()),
-        will: Some(true),
-        form: None,
-        by: None,
-    });
+    own.body.statement = Some(acknowledged());
     let content = composed(&own).content;
     assert!(opened(&parcel(&content)).is_ok());
 }

@@ -70,7 +70,7 @@ impl Relay {
 
     fn is_open(&self, id: &MessageId, row: &InboxRow) -> bool {
         !self.machines.statements.of(id).iter().any(|said| match said.row.statement.word {
-            Word::Acknowledged => said.row.member == self.own.member,
+            Word::Acknowledged => said.row.member == self.own.member && !said.row.marks.unproven,
             Word::Withdrawn => said.row.member == row.sender,
             _ => false,
         })

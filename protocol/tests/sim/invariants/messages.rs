@@ -11,7 +11,7 @@ use refpoint_protocol::{
     time::Timestamp,
 };
 
-use super::{NO_REVOKED_KEY, NOTHING_LOST, ONE_ENTRY};
+use super::{NO_REVOKED_KEY, NOBODY_ASKED_TWICE, NOTHING_LOST, ONE_ENTRY};
 use crate::sim::{Sim, ledger::Promised};
 
 /// One inbox entry a message: it is told of once in a folder's life.
@@ -93,6 +93,34 @@ pub(super) fn everything_arrived(sim: &mut Sim) {
     }
 }
 
+/// Where a message is that a person of the node's member acknowledged, and its sender knows, it is shown so.
+pub(super) fn acknowledged_everywhere(sim: &mut Sim) {
+    let asked_twice = sim.ledger.messages.iter().find_map(|(message, promised)| {
+        let machine = sim.nodes[promised.node].machine.as_ref().filter(|_| is_sound(sim, promised.node))?;
+        let Some(MessageView::Sent(sent)) = machine.messages().message(message) else { return None };
+        let said = sent.recipients.iter().filter_map(|it| it.acknowledged.as_ref());
+        // A clock that was wrong may have dated it after its signer's key ended.
+        let settled = said.filter(|said| said.created.after(SAID_SETTLES) < Timestamp::from_millis(sim.now));
+        let mut nodes = settled
+            .flat_map(|said| sim.honest().into_iter().filter(|node| sim.nodes[*node].member == said.member));
+        nodes.find(|node| is_open_at(sim, *node, message)).map(|node| (*message, promised.node, node))
+    });
+    if let Some((message, from, to)) = asked_twice {
+        let what = format!("{message} of {} is acknowledged, and not at {}", sim.name(from), sim.name(to));
+        sim.violate(NOBODY_ASKED_TWICE, what);
+    }
+}
+
+/// Whether a node holds a message that nobody there is known to have acknowledged.
+fn is_open_at(sim: &Sim, node: usize, message: &MessageId) -> bool {
+    let machine =
+        sim.nodes[node].machine.as_ref().filter(|_| is_sound(sim, node) && !sim.nodes[node].retired);
+    match machine.and_then(|machine| machine.messages().message(message)) {
+        Some(MessageView::Received(received)) => received.acknowledged.is_none(),
+        _ => false,
+    }
+}
+
 /// Whether every recipient's officer has acknowledged a message, after which its sender may let it go.
 fn is_done_with(sim: &Sim, message: &MessageId, promised: &Promised) -> bool {
     let machine = sim.nodes[promised.node].machine.as_ref();
@@ -150,6 +178,10 @@ fn forget_expired(sim: &mut Sim) {
 
 /// Milliseconds by which right clocks may differ, and a minute.
 const CLOCKS_DIFFER: u64 = 660_000;
+
+/// After which what was said by a right clock has come to all nodes of its speaker's that are connected with whoever it
+/// was said to.
+const SAID_SETTLES: Duration = Duration::from_millis(CLOCKS_DIFFER + SETTLING);
 
 /// Milliseconds within which a message that was sent without faults arrives.
 const SETTLING: u64 = 120_000;

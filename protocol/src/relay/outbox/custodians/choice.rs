@@ -28,7 +28,7 @@ impl Outbox {
     pub(super) fn ask_custodians(&mut self, turn: &mut Turn<'_>, message: MessageId, node: NodeKey) {
         self.time_out(turn, message, node);
         self.mark_lacking(message, node);
-        let member = self.entries.get(&message).and_then(|entry| Some(&entry.targets.get(&node)?.member));
+        let member = self.target(&message, &node).map(|target| &target.member);
         let Some(key) = member.and_then(|member| turn.book.sealing_key(member, &node, turn.now)) else {
             return;
         };
@@ -68,7 +68,7 @@ impl Outbox {
     ) -> Vec<NodeKey> {
         let Some(entry) = self.entries.get(&message) else { return Vec::new() };
         let Some(target) = entry.targets.get(&node) else { return Vec::new() };
-        let open = entry.is_open() && entry.answer(&node).is_none() && target.progress != Progress::Done;
+        let open = entry.wants_custodians(&node) && target.progress != Progress::Done;
         let handed = target.asked.iter().filter(|(_, asked)| matches!(asked, Asked::Handed(_)));
         let handed = handed.filter_map(|(custodian, _)| turn.member_of(custodian));
         let kept: Vec<&CustodianRow> = entry.row.custodians.iter().filter(|row| row.node == node).collect();
@@ -133,9 +133,7 @@ impl Outbox {
 
     /// What was handed over and not answered in time is given up for a while.
     fn time_out(&mut self, turn: &Turn<'_>, message: MessageId, node: NodeKey) {
-        let Some(target) = self.entries.get(&message).and_then(|entry| entry.targets.get(&node)) else {
-            return;
-        };
+        let Some(target) = self.target(&message, &node) else { return };
         let late = |asked: &Asked| matches!(asked, Asked::Handed(until) if *until <= turn.now);
         let late: Vec<NodeKey> =
             target.asked.iter().filter(|(_, asked)| late(asked)).map(|(custodian, _)| *custodian).collect();
