@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use refpoint_protocol::{
     directory::own_chain::Standing,
-    ids::{MessageId, SealingKeyId},
+    document::Envelope,
+    ids::{MessageId, NodeKey, SealingKeyId},
     membership::KeyState,
-    relay::views::MessageView,
+    relay::{
+        rows::{StatementRow, decode_row, statement_key},
+        views::{MessageView, StatementView},
+    },
     storage::Table,
     time::Timestamp,
 };
@@ -99,15 +103,38 @@ pub(super) fn acknowledged_everywhere(sim: &mut Sim) {
         let machine = sim.nodes[promised.node].machine.as_ref().filter(|_| is_sound(sim, promised.node))?;
         let Some(MessageView::Sent(sent)) = machine.messages().message(message) else { return None };
         let said = sent.recipients.iter().filter_map(|it| it.acknowledged.as_ref());
-        // A clock that was wrong may have dated it after its signer's key ended.
-        let settled = said.filter(|said| said.created.after(SAID_SETTLES) < Timestamp::from_millis(sim.now));
-        let mut nodes = settled
-            .flat_map(|said| sim.honest().into_iter().filter(|node| sim.nodes[*node].member == said.member));
-        nodes.find(|node| is_open_at(sim, *node, message)).map(|node| (*message, promised.node, node))
+        let settled = said.filter(|said| {
+            !said.marks.unproven && said.created.after(SAID_SETTLES) < Timestamp::from_millis(sim.now)
+        });
+        let mut asked = settled.flat_map(|said| {
+            let nodes = sim.honest().into_iter().filter(|node| sim.nodes[*node].member == said.member);
+            nodes.map(|node| (node, said.clone()))
+        });
+        let open = asked.find(|(node, said)| {
+            is_open_at(sim, *node, message) && counts_at(sim, *node, promised.node, message, said)
+        });
+        open.map(|(node, _)| (*message, promised.node, node))
     });
     if let Some((message, from, to)) = asked_twice {
         let what = format!("{message} of {} is acknowledged, and not at {}", sim.name(from), sim.name(to));
         sim.violate(NOBODY_ASKED_TWICE, what);
+    }
+}
+
+/// Whether what a sender holds as said was made before its signer's key ended, as a node knows that: a clock that was ahead
+/// may have dated it later.
+fn counts_at(sim: &Sim, node: usize, sender: usize, message: &MessageId, said: &StatementView) -> bool {
+    let row = sim.nodes[sender].disk.value(Table::Statements, &statement_key(*message, said.id));
+    let signed = row.and_then(|row| decode_row::<StatementRow>(&row).unwrap().signed);
+    let header = signed.map(|signed| Envelope::from_bytes(&signed.header).unwrap());
+    let key = header
+        .and_then(|header| Some(NodeKey::from_bytes(header.signatures.first()?.key[..].try_into().ok()?)));
+    let (Some(key), Some(machine)) = (key, sim.nodes[node].machine.as_ref()) else { return false };
+    let membership = machine.evidence().membership();
+    match membership.node_of(&said.member, &key).map(|standing| standing.state) {
+        Some(KeyState::Retired { at } | KeyState::LeftOut { at }) => said.created < at,
+        Some(KeyState::Compromised { .. }) | None => false,
+        Some(_) => true,
     }
 }
 
