@@ -280,7 +280,7 @@ const STORM: u64 = 35 * 60_000;
 
 /// Milliseconds without faults after which everything is to be in order: the ten minutes that a node without
 /// three witnesses waits, the longest retry, and a few rounds of repair.
-const CALM: u64 = 25 * 60_000;
+pub(crate) const CALM: u64 = 25 * 60_000;
 
 /// Milliseconds in which what was published last reaches everybody: two rounds of repair.
 const HUSH: u64 = 2 * 60_000;

@@ -1,6 +1,6 @@
 //! What must hold of heads, and of the charter versions that they settle.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use refpoint_protocol::{
     directory::own_chain::Standing as ChainStanding,
@@ -10,7 +10,7 @@ use refpoint_protocol::{
 };
 
 use super::{HEADS_HEARD, NO_SELF_CONTRADICTION, NOBODY_BESIDE, ONE_SETTLED, SETTLED_STAYS, SETTLES};
-use crate::sim::Sim;
+use crate::sim::{Sim, faults::CALM};
 
 /// No honest node signs two heads for one place: a run is one program's, and begins anew with each start.
 pub(crate) fn on_head_signed(sim: &mut Sim, at: usize, head: &Head, id: DocumentId) {
@@ -201,8 +201,14 @@ pub(super) fn heads_are_heard(sim: &mut Sim) {
             let of = sim.index.get(&other.node).copied().filter(|of| speaking.contains(of))?;
             let rule = match other.standing {
                 Standing::Contradicts { .. } => NO_SELF_CONTRADICTION,
-                Standing::NotHeard { .. } | Standing::Silent { .. } => HEADS_HEARD,
-                Standing::Same | Standing::Behind { .. } | Standing::Unmatched { .. } => return None,
+                Standing::NotHeard { .. } | Standing::Silent { .. } if has_spoken_in_calm(sim, of) => {
+                    HEADS_HEARD
+                }
+                Standing::NotHeard { .. }
+                | Standing::Silent { .. }
+                | Standing::Same
+                | Standing::Behind { .. }
+                | Standing::Unmatched { .. } => return None,
             };
             Some((rule, format!("{} holds of {} {:?}", sim.name(*node), sim.name(of), other.standing)))
         })
@@ -217,4 +223,12 @@ fn signs_heads(sim: &Sim, node: usize) -> bool {
     let now = sim.nodes[node].clock.at(sim.now);
     let standing = sim.nodes[node].machine.as_ref().map(|machine| machine.standing(now));
     matches!(standing, Some(ChainStanding::Signing | ChainStanding::Waiting { .. }))
+}
+
+/// Whether a node has signed a head since faults have stopped: one that was lost before is followed within an hour.
+fn has_spoken_in_calm(sim: &Sim, node: usize) -> bool {
+    let now = sim.nodes[node].clock.at(sim.now);
+    let heads = sim.nodes[node].machine.as_ref().and_then(|machine| machine.heads(now));
+    let own = heads.and_then(|heads| heads.own);
+    own.is_some_and(|own| now.since(own.head.time) < Duration::from_millis(CALM))
 }
