@@ -162,8 +162,11 @@ fn a_disk_that_was_full_hears_what_its_people_said_before_the_message() {
     set_up_anew(&mut world);
     world.nodes.get_mut("KE2").unwrap().disk_is_full = true;
     world.connect("BR", "KE2");
+    let sent = world.nodes["BR"].parcels_sent;
     world.run(Duration::from_secs(3_600));
     assert!(!world.has("KE2", message));
+    let tried = world.nodes["BR"].parcels_sent - sent;
+    assert!(tried < 100, "the pauses grow: {tried} parcels in an hour");
     world.nodes.get_mut("KE2").unwrap().disk_is_full = false;
     world.run(Duration::from_secs(900));
     assert!(is_acknowledged(&world, "KE2", message));

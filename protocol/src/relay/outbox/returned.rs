@@ -198,7 +198,6 @@ impl Outbox {
         let is_due = entry.is_due(&node);
         let Some(target) = entry.targets.get_mut(&node) else { return };
         if target.returned.gives_way(is_due) {
-            target.attempts = 0;
             self.requeue(turn, message, node);
         } else {
             self.rest(turn, message, node, None);
