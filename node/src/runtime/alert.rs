@@ -17,14 +17,11 @@ use refpoint_protocol::{
     document::{decode, encode},
     ids::{MemberCode, MessageId},
     limits::STORED_VALUE_BYTES_MAX,
-    machine::{Event, NumberedEvent},
-    message::{
-        body::{Tlp, Word},
-        header::Precedence,
-    },
+    machine::{Event, Machine, NumberedEvent},
+    message::{body::Tlp, header::Precedence},
     relay::{
         event::RelayEvent,
-        views::{MessageView, ReceivedView, StatementView},
+        views::{MessageView, ReceivedView},
     },
     storage::{Change, Table},
     time::Timestamp,
@@ -57,20 +54,10 @@ impl Alert {
         Some(Self { message, precedence, sender, tlp: *tlp, drill: *drill })
     }
 
-    /// Of a message in the inbox that nobody has seen to.
-    fn of_row(row: ReceivedView) -> Option<Self> {
-        let is_open = is_open(&row);
+    fn of_row(row: ReceivedView) -> Self {
         let ReceivedView { id: message, precedence, sender, tlp, drill, .. } = row;
-        is_open.then_some(Self { message, precedence, sender, tlp, drill })
+        Self { message, precedence, sender, tlp, drill }
     }
-}
-
-/// Whether nobody of this side has seen to a message. A word that a stolen key may have signed wakes nobody less.
-fn is_open(row: &ReceivedView) -> bool {
-    let took = |said: &StatementView| {
-        said.word == Word::Acknowledged && said.member != row.sender && !said.marks.unproven
-    };
-    !row.statements.iter().any(took) && !row.withdrawn
 }
 
 /// What the command learns.
@@ -235,11 +222,8 @@ impl Watch {
     async fn next_open(&self, progress: &mut Progress) -> Result<Option<Alert>, Stopping> {
         while let Some(alert) = progress.queue.next() {
             let message = alert.message;
-            let look =
-                move |machine: &refpoint_protocol::machine::Machine, _| machine.messages().message(&message);
-            match self.handle.query(look).await? {
-                Some(MessageView::Received(row)) if !is_open(&row) => {}
-                _ => return Ok(Some(alert)),
+            if self.handle.query(move |machine, _| machine.messages().is_unseen(&message)).await? {
+                return Ok(Some(alert));
             }
         }
         Ok(None)
@@ -258,15 +242,17 @@ impl Watch {
         logged: &[Arc<NumberedEvent>],
     ) -> Result<(), Stopping> {
         let since = progress.at;
-        let rows = self.handle.query(move |machine, _| machine.messages().received_since(since)).await?;
+        let look = move |machine: &Machine, _| {
+            let mut rows = machine.messages().received_since(since);
+            rows.retain(|row| machine.messages().is_unseen(&row.id));
+            rows
+        };
+        let rows = self.handle.query(look).await?;
         let mut known: std::collections::BTreeSet<MessageId> = progress.latest.iter().copied().collect();
         known.extend(progress.queue.iter().map(|alert| alert.message));
         known.extend(logged.iter().filter_map(|event| Alert::of(&event.event)).map(|alert| alert.message));
-        let missed: Vec<_> = rows
-            .into_iter()
-            .filter_map(Alert::of_row)
-            .filter(|alert| !known.contains(&alert.message))
-            .collect();
+        let missed: Vec<_> =
+            rows.into_iter().map(Alert::of_row).filter(|alert| !known.contains(&alert.message)).collect();
         tracing::warn!(messages = missed.len(), "the event log has a gap: alerts come from the inbox");
         for alert in missed {
             self.queue(progress, alert);
@@ -291,8 +277,9 @@ impl Watch {
             self.store(&progress)?;
             return Ok(Some(progress));
         };
-        let look = move |machine: &refpoint_protocol::machine::Machine, _| {
-            let messages = waiting.iter().filter_map(|message| machine.messages().message(message));
+        let look = move |machine: &Machine, _| {
+            let unseen = waiting.iter().filter(|message| machine.messages().is_unseen(message));
+            let messages = unseen.filter_map(|message| machine.messages().message(message));
             let received = messages.filter_map(|message| match message {
                 MessageView::Received(row) => Some(row),
                 MessageView::Sent(_) => None,
@@ -302,7 +289,7 @@ impl Watch {
         let Ok(mut rows) = self.handle.query(look).await else { return Ok(None) };
         rows.sort_by_key(|row| (row.received, row.id));
         let mut progress = Progress { taken, at, latest, ..Progress::default() };
-        for alert in rows.into_iter().filter_map(Alert::of_row) {
+        for alert in rows.into_iter().map(Alert::of_row) {
             self.queue(&mut progress, alert);
         }
         Ok(Some(progress))

@@ -20,7 +20,7 @@ use crate::{
     ids::{FederationId, MemberCode, MessageId, NodeKey, SealingKeyId},
     limits::STORED_VALUE_BYTES_MAX,
     message::{
-        body::{Body, Statement, Tlp},
+        body::{Body, Statement, Tlp, Word},
         drill::DrillId,
         header::{MessageHeader, Precedence},
     },
@@ -236,6 +236,12 @@ pub struct StatementRow {
 }
 
 impl StatementRow {
+    /// Whether a person took the message: no word of a key that is declared stolen.
+    #[must_use]
+    pub(super) fn is_acknowledgement(&self) -> bool {
+        self.statement.word == Word::Acknowledged && !self.marks.unproven
+    }
+
     /// The row as memory keeps it: the text and the proof stay on the disk.
     #[must_use]
     pub(super) fn in_memory(self) -> Self {

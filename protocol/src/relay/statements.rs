@@ -15,7 +15,6 @@ use crate::{
         ORPHAN_STATEMENTS_MAX, ORPHAN_STATEMENTS_PER_MEMBER_MAX, ORPHAN_STATEMENTS_PER_MEMBER_MIN,
         STATEMENTS_MAX, STATEMENTS_PER_MEMBER_MAX, STATEMENTS_PER_SPEAKER_MAX, STATEMENTS_PER_SPEAKER_MIN,
     },
-    message::body::Word,
 };
 
 /// One statement in memory; its text and its proof stay on the disk.
@@ -128,8 +127,7 @@ impl Statements {
 
     /// The members that acknowledged a message. What a key signed that is declared stolen ends nobody's work.
     pub(super) fn acknowledged(&self, message: &MessageId) -> BTreeSet<MemberCode> {
-        let acknowledged =
-            |said: &&Said| said.row.statement.word == Word::Acknowledged && !said.row.marks.unproven;
+        let acknowledged = |said: &&Said| said.row.is_acknowledgement();
         self.of(message).iter().filter(acknowledged).map(|said| said.row.member.clone()).collect()
     }
 }
@@ -150,7 +148,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        message::body::Statement,
+        message::body::{Statement, Word},
         redact::Redacted,
         relay::{event::Marks, rows::SignedStatement},
         time::Timestamp,

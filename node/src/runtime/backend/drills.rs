@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use refpoint_protocol::{
-    ids::{MemberCode, MessageId},
+    ids::MemberCode,
     limits::RECIPIENTS_MAX,
     machine::{Command, Machine, Reply},
     message::{
@@ -12,7 +12,7 @@ use refpoint_protocol::{
         drill::DrillId,
     },
     redact::Redacted,
-    relay::views::{DrillRun, MessageView as Held},
+    relay::views::DrillRun,
     time::Timestamp,
 };
 
@@ -48,19 +48,24 @@ impl NodeBackend {
     pub(super) async fn begun_drill(&self, request: DrillRequest) -> Result<DrillStarted, BackendError> {
         let DrillRequest { members, within_seconds } = request;
         let (own, asked) = (self.own.member.clone(), members.clone());
-        let check =
-            move |machine: &Machine, _| asked.iter().try_for_each(|it| can_be_asked(machine, &own, it));
-        self.look(check).await??;
+        let check = move |machine: &Machine, now: Timestamp| {
+            asked.iter().try_for_each(|it| can_be_asked(machine, &own, it)).map(|()| now)
+        };
+        let now = self.look(check).await??;
         let id = DrillId::from_bytes(getrandom::u64().map_err(|error| no_random(&error))?.to_be_bytes());
         let lifetime = Duration::from_secs(within_seconds);
-        let (mut messages, mut not_asked, mut reason) = (Vec::new(), Vec::new(), None);
+        let (mut messages, mut times) = (Vec::new(), Vec::new());
+        let (mut not_asked, mut reason) = (Vec::new(), None);
         for part in members.chunks(RECIPIENTS_MAX) {
             if reason.is_some() {
                 not_asked.extend_from_slice(part);
                 continue;
             }
             match self.command(Command::Send(Box::new(draft(id, part, lifetime)))).await {
-                Ok(Reply::Queued { message, .. }) => messages.push(message),
+                Ok(Reply::Queued { message, created, expires, .. }) => {
+                    messages.push(message);
+                    times.push((created, expires));
+                }
                 Ok(_) if messages.is_empty() => return Err(unavailable()),
                 Err(error) if messages.is_empty() => return Err(error),
                 Ok(_) => reason = Some(unavailable().to_string()),
@@ -70,25 +75,12 @@ impl NodeBackend {
                 not_asked.extend_from_slice(part);
             }
         }
-        let (started, ends) = self.span(messages.clone()).await?;
+        let started = times.iter().map(|(created, _)| *created).min().unwrap_or(now);
+        let ends = times.iter().map(|(_, expires)| *expires).max().unwrap_or(now);
         let asked = members.into_iter().filter(|member| !not_asked.contains(member)).collect();
         tracing::info!(drill = %id, messages = messages.len(), "a drill was started");
         let (started, ends) = (started.into(), ends.into());
         Ok(DrillStarted { drill: id, started, ends, messages, asked, not_asked, reason })
-    }
-
-    /// From the making of the first of these messages to the end of the last.
-    async fn span(&self, messages: Vec<MessageId>) -> Result<(Timestamp, Timestamp), BackendError> {
-        let look = move |machine: &Machine, now: Timestamp| {
-            let held = |id: &MessageId| match machine.messages().message(id) {
-                Some(Held::Sent(sent)) => Some((sent.created, sent.expires)),
-                _ => None,
-            };
-            let times: Vec<_> = messages.iter().filter_map(held).collect();
-            let first = times.iter().map(|(created, _)| *created).min().unwrap_or(now);
-            (first, times.iter().map(|(_, expires)| *expires).max().unwrap_or(now))
-        };
-        self.look(look).await
     }
 }
 

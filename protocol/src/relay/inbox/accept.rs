@@ -80,7 +80,7 @@ impl Inbox {
             unproven,
         };
         if is_statement {
-            self.accept_statement(turn, outbox, statements, (from, class, opened), marks);
+            self.accept_statement(turn, outbox, statements, (from, class, opened), (signer, marks));
         } else {
             self.accept_message(turn, statements, (from, class, opened), signer, marks);
         }
@@ -160,10 +160,9 @@ impl Inbox {
         outbox: &mut Outbox,
         statements: &mut Statements,
         (from, class, opened): (NodeKey, Class, Box<Opened>),
-        marks: Marks,
+        (maker, marks): (NodeKey, Marks),
     ) {
         let Opened { header, body, signed, .. } = *opened;
-        let maker = NodeKey::from_bytes(header.signer().unwrap_or_default());
         let (id, header) = (MessageId::from(header.id()), header.payload());
         let Some(statement) = body.statement else { return };
         let (answers, member) = (statement.answers, header.sender.clone());

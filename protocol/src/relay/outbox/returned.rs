@@ -166,14 +166,12 @@ impl Outbox {
         let Some(target) = self.target_mut(message, node).filter(|it| it.member == receipt.member) else {
             return turn.fault(from, RelayFault::ReceiptDoubled(statement));
         };
-        let is_awaited = target.returned.under_way == Some(statement)
-            && matches!(target.progress, Progress::Sent(_))
-            && from == node;
+        let was_under_way = target.returned.under_way == Some(statement);
+        let is_awaited = was_under_way && matches!(target.progress, Progress::Sent(_)) && from == node;
         let is_taken = receipt.word == ReceiptWord::Delivered;
         let is_refused =
             receipt.word == ReceiptWord::Refused && receipt.reason.is_none_or(|reason| !reason.is_passing());
         if is_taken || is_awaited && is_refused {
-            let was_under_way = target.returned.under_way == Some(statement);
             if !target.returned.settle(statement) && !was_under_way {
                 return turn.fault(from, RelayFault::ReceiptDoubled(statement));
             }

@@ -68,9 +68,16 @@ impl Relay {
         self.machines.inbox.rows().filter(|(id, row)| row.drill && self.is_open(id, row)).count() as u64
     }
 
+    /// Whether a received message is open: nobody here has seen to it, and it was not withdrawn. What a stolen key may have
+    /// signed ends nothing; one that is not in memory counts as open.
+    #[must_use]
+    pub fn is_unseen(&self, id: &MessageId) -> bool {
+        self.machines.inbox.row(id).is_none_or(|row| self.is_open(id, row))
+    }
+
     fn is_open(&self, id: &MessageId, row: &InboxRow) -> bool {
         !self.machines.statements.of(id).iter().any(|said| match said.row.statement.word {
-            Word::Acknowledged => said.row.member == self.own.member && !said.row.marks.unproven,
+            Word::Acknowledged => said.row.is_acknowledgement() && said.row.member == self.own.member,
             Word::Withdrawn => said.row.member == row.sender,
             _ => false,
         })
